@@ -1,0 +1,24 @@
+//! `kcl-helper`: checks, launches and rehearses Amazon Kinesis record processors.
+//!
+//! This file is the whole life of the process: parse, run, print what failed, exit.
+
+mod cli;
+mod commands;
+mod error;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // clap prints its own errors and exits 2 for a command line that cannot be used.
+    let cli = cli::Cli::parse();
+    cli.globals.color.write_global();
+    match commands::run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            error.print();
+            error.exit().into()
+        }
+    }
+}
