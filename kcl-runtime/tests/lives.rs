@@ -154,7 +154,7 @@ fn keep_quiet_about_torn() {
     HOOK.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some("torn") {
+            if info.payload().downcast_ref() != Some(&"torn") {
                 usual(info);
             }
         }));
@@ -162,7 +162,7 @@ fn keep_quiet_about_torn() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
     fn no_record_is_passed_over_and_no_checkpoint_runs_ahead(seed in any::<u64>()) {
