@@ -77,3 +77,8 @@ pub use kcl_protocol::{
     CheckpointError, ExtendedSequenceNumber, InitializeInput, OwnedRecord, Position,
     ProcessRecordsInput, Record, SequenceNumber,
 };
+
+/// The code of the project's README runs with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
