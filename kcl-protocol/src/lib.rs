@@ -39,7 +39,6 @@
 //!   time. Without it the crate is `no_std` and needs `alloc`.
 //! - `json` (default): [`Record::json`].
 //!
-//! # The wire
 #![doc = include_str!("../PROTOCOL.md")]
 #![no_std]
 
