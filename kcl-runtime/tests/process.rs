@@ -250,7 +250,7 @@ fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
           \"sequenceNumber\":\"7\"}]}\n",
         5,
         "error: cannot go on with the daemon's messages: processRecords, record 0 (sequence number \
-         7), field `data`: not base64: Invalid symbol 33, offset 1",
+         7), field `data`: not base64: letter `!` at offset 1",
     );
 }
 
