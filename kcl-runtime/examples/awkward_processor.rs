@@ -11,6 +11,7 @@ use kcl_runtime::{
 
 struct Awkward(String);
 
+#[allow(clippy::panic)] // it panics on purpose
 impl RecordProcessor for Awkward {
     fn process_records(
         &mut self,

@@ -1,5 +1,6 @@
 //! Every dialogue of the fixtures, played to the runtime: to the daemon's lines it must say what
 //! the child said, be it a recorded one or one by hand.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod support;
 
@@ -12,7 +13,7 @@ use kcl_runtime::{
     SequenceNumber, SystemTimer,
 };
 use serde_json::Value;
-use support::{Scripted, scripted};
+use support::Scripted;
 
 fn json(line: &[u8]) -> Value {
     serde_json::from_slice(line).unwrap()

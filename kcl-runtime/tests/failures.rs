@@ -1,4 +1,5 @@
 //! What an error or a panic leads to, method by method and policy by policy.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod support;
 

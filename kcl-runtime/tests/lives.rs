@@ -1,5 +1,6 @@
 //! Random lives of a shard: whatever the processor does, under every policy, by hand and by
 //! cadence, no record is passed over and no checkpoint runs ahead.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod support;
 

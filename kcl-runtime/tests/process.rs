@@ -1,4 +1,5 @@
 //! The real process: its pipes, its signals, its exit codes and what it says on stderr.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
