@@ -2,9 +2,11 @@
 //!
 //! This file is the whole life of the process: parse, run, print what failed, exit.
 
+mod child;
 mod cli;
 mod commands;
 mod error;
+mod local;
 
 use std::process::ExitCode;
 
