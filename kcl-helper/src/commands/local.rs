@@ -34,8 +34,9 @@ pub(crate) struct Args {
     /// Forget the checkpoints of earlier runs
     #[arg(long)]
     reset: bool,
-    /// What the children are told when the input has ended
-    #[arg(long, value_name = "HOW", default_value = "shutdown")]
+    /// What the children are told when the input has ended: `shutdown` is shutdownRequested and
+    /// leaseLost, `shard-ended` is shardEnded
+    #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
     /// How long a child may be silent before that is said
     #[arg(long, hide = true, value_name = "TIME", default_value = "10s", value_parser = duration)]

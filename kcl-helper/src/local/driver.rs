@@ -87,6 +87,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Report {
     pub(crate) outcome: Outcome,
     pub(crate) checkpoint: Place,
+    /// The last lines on stderr of a child that ended by itself.
     pub(crate) last_words: Vec<String>,
     /// From its first message to its last answer.
     pub(crate) took: Duration,
@@ -133,6 +134,7 @@ impl Driver {
             skipped: 0,
             answering: false,
             spoke: false,
+            last_words: vec![],
             driver: self,
         };
         let result = life.live();
@@ -148,7 +150,7 @@ impl Driver {
         Report {
             outcome,
             checkpoint: checkpoints.last().clone(),
-            last_words: child.last_words(),
+            last_words: life.last_words,
             took,
         }
     }
@@ -166,6 +168,7 @@ struct Life {
     answering: bool,
     /// The child has said something that is a message.
     spoke: bool,
+    last_words: Vec<String>,
 }
 
 impl Life {
@@ -284,7 +287,7 @@ impl Life {
         self.wait_for_pipes();
         match self.driver.child.finish() {
             Some(status) if !status.success() => self.warn(&format!(
-                "ended with {} after a proper end, which the real daemon would only log",
+                "the child ended with {} after a proper end, which the real daemon would only log",
                 describe(status)
             )),
             _ => {}
@@ -366,15 +369,14 @@ impl Life {
             Ok(_) => return Ok(Heard::Noise),
             Err(error) => {
                 let text = format!(
-                    "{}, at {what}; the real daemon would stop all shards of its worker and exit 1",
+                    "broke the protocol at {what}: {}; the real daemon would stop all shards of \
+                     its worker and exit 1",
                     harmless(&error.to_string())
                 );
-                return Err(Cut::Failed(
-                    "broke the protocol".into(),
-                    self.error(Exit::Protocol, &text).hint(
-                        "each message is answered by one status, whose responseFor is its action",
-                    ),
-                ));
+                let hint =
+                    "each message is answered once, by a status whose responseFor is its action";
+                let error = self.error(Exit::Protocol, &text).hint(hint);
+                return Err(Cut::Failed("broke the protocol".into(), error));
             }
         };
         self.spoke = true;
@@ -446,6 +448,7 @@ impl Life {
         if exited {
             self.wait_for_pipes();
         }
+        self.last_words = self.driver.child.last_words();
         let how = match (exited, stdin_failed) {
             (true, _) => {
                 let status = self.driver.child.finish();

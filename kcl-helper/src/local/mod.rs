@@ -15,7 +15,7 @@ mod state;
 mod summary;
 
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -59,9 +59,9 @@ pub(crate) struct Options {
 /// What the children are told when the input has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum AtEnd {
-    /// shutdownRequested, then leaseLost: the daemon stops
+    // shutdownRequested, then leaseLost: the daemon stops.
     Shutdown,
-    /// shardEnded: every shard was split or merged
+    // shardEnded: every shard was split or merged.
     ShardEnded,
 }
 
@@ -307,9 +307,8 @@ impl Run {
         match news {
             News::Input(Ok(())) => {}
             News::Input(Err(error)) => {
-                self.console.warn(&format!("{error}; asking for shutdown"));
+                // Its queues have ended, so what stands before the trouble is still delivered.
                 self.failure.get_or_insert(error);
-                self.control.stop();
             }
             News::Shard(shard, Ok(report)) => {
                 let index = shard as usize;
@@ -322,9 +321,11 @@ impl Run {
                     self.fail(shard, error, &last_words);
                 }
             }
-            News::Shard(_, Err(panic)) => {
-                self.control.kill();
-                resume_unwind(panic);
+            News::Shard(shard, Err(_)) => {
+                // The panic has been printed, and its child killed when the driver was dropped.
+                let error = Error::new(Exit::Bug, format!("shard {shard}: kcl-helper is at fault"));
+                self.reports[shard as usize] = Some(Report::of_a_bug());
+                self.fail(shard, error, &[]);
             }
             News::Signal(signal) => self.signal(signal),
         }
@@ -416,14 +417,11 @@ fn distribute(
                 return Ok(());
             }
         }
-        match more {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => return Err(error),
+        if !matches!(more, Ok(true)) {
+            queues.iter().for_each(|queue| queue.end());
+            return more.map(drop);
         }
     }
-    queues.iter().for_each(|queue| queue.end());
-    Ok(())
 }
 
 fn watch_signals(news: mpsc::Sender<News>) -> Result<signal_hook::iterator::Handle> {

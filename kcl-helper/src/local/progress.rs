@@ -137,7 +137,7 @@ impl Progress {
                     0 => message.push_str("  no checkpoint"),
                     u64::MAX => message.push_str("  checkpoint at the shard's end"),
                     line => {
-                        message.push_str(&format!("  checkpoint at line {}", with_commas(line)))
+                        message.push_str(&format!("  checkpoint at line {}", with_commas(line)));
                     }
                 }
             }

@@ -198,19 +198,21 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// What a file is called before it takes its place.
+/// What a file's name begins with before it takes its place. Who holds the lock is alone with it.
 const TEMPORARY: &str = ".new-";
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let replace = || {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = folder.join(format!("{TEMPORARY}{name}"));
         let mut text = serde_json::to_vec(value)?;
         text.push(b'\n');
+        let mut file = File::create(&temporary)?;
         file.write_all(&text)?;
-        // The content first, then its name: `persist` syncs neither.
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        // The content must be on the disk before the name is, and the name before this returns.
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
         File::open(folder)?.sync_all()
     };
     replace().map_err(|error: io::Error| {

@@ -33,6 +33,17 @@ impl Report {
             took: Duration::ZERO,
         }
     }
+
+    /// Of a shard whose driver is lost.
+    pub(crate) fn of_a_bug() -> Report {
+        let error = Error::new(Exit::Bug, String::new());
+        Report {
+            outcome: Outcome::Failed("our bug".into(), error),
+            checkpoint: super::driver::trim_horizon(),
+            last_words: vec![],
+            took: Duration::ZERO,
+        }
+    }
 }
 
 pub(crate) fn rows(
