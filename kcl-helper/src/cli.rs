@@ -58,4 +58,7 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// The sample processor, as `local --sample` starts it
+    #[command(hide = true)]
+    SampleChild,
 }

@@ -2,9 +2,11 @@
 //!
 //! This file is the whole life of the process: parse, run, print what failed, exit.
 
+mod child;
 mod cli;
 mod commands;
 mod error;
+mod local;
 
 use std::process::ExitCode;
 
@@ -15,7 +17,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     cli.globals.color.write_global();
     match commands::run(cli) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(error) => {
             error.print();
             error.exit().into()

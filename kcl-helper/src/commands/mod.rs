@@ -2,11 +2,17 @@
 
 pub(crate) mod local;
 
-use crate::cli::{Cli, Command};
-use crate::error::{Exit, Result};
+use std::process::ExitCode;
 
-pub(crate) fn run(cli: Cli) -> Result<Exit> {
-    match cli.command {
-        Command::Local(args) => local::run(args, &cli.globals),
-    }
+use crate::cli::{Cli, Command};
+use crate::error::Result;
+
+pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
+    let globals = &cli.globals;
+    let exit = match cli.command {
+        Command::Local(args) => local::run(args, globals)?,
+        // The sample is a whole program, with exit codes of its own.
+        Command::SampleChild => return Ok(kcl_samples::sample_kcl_app::main()),
+    };
+    Ok(exit.into())
 }
