@@ -49,12 +49,17 @@ fn take(
         // Whoever has the line may overwrite it; that must never be seen again.
         line.bytes_mut().fill(b'!');
         kept.push(line);
-        while kept.len() > dice.roll(3) {
-            let line = kept.swap_remove(dice.roll(kept.len()));
-            buffer.recycle(line);
-        }
+        give_back(buffer, kept, dice);
     }
+    give_back(buffer, kept, dice);
     Ok(())
+}
+
+fn give_back(buffer: &mut LineBuffer, kept: &mut Vec<Line>, dice: &mut Dice) {
+    while kept.len() > dice.roll(3) {
+        let line = kept.swap_remove(dice.roll(kept.len()));
+        buffer.recycle(line);
+    }
 }
 
 fn through(bytes: &[u8], limit: usize, by_spare: bool, dice: &mut Dice) -> Outcome {
