@@ -82,18 +82,17 @@ impl ChildSession {
     /// Appends the status that answers the message being dealt with.
     ///
     /// # Errors
-    /// [`Error::Misuse`] if no message awaits its status, or a checkpoint its answer.
+    /// [`Error::NothingToAnswer`] if no message awaits its status, [`Error::Misuse`] if a checkpoint
+    /// awaits its answer.
     pub fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         self.conversation.check_alive()?;
-        let event = match self.state() {
-            State::Busy(action) | State::Checkpointing(action) => Event::Status(action),
-            // No message awaits an answer, so whichever is named is against the rules.
-            _ => Event::Status(crate::Action::ProcessRecords),
+        let (State::Busy(action) | State::Checkpointing(action)) = self.state() else {
+            let state = self.state();
+            self.conversation.fail();
+            return Err(Error::NothingToAnswer(state));
         };
-        self.conversation.apply(event).map_err(Error::Misuse)?;
-        if let Event::Status(action) = event {
-            ChildMessage::status(action).encode(out);
-        }
+        self.conversation.apply(Event::Status(action)).map_err(Error::Misuse)?;
+        ChildMessage::status(action).encode(out);
         Ok(())
     }
 

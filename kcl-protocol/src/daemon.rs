@@ -134,17 +134,19 @@ impl DaemonSession {
     }
 
     fn status(&mut self, response_for: Option<&str>) -> Result<Action, Error> {
-        match (self.state(), response_for.and_then(Action::from_name)) {
-            (State::Busy(expected), got) if got != Some(expected) => {
-                self.conversation.fail();
-                let got = response_for.unwrap_or("null").to_string();
-                Err(Error::WrongStatus { expected: expected.name(), got })
-            }
-            (_, got) => {
-                // Where nothing is awaited, any status is against the rules, known or not.
-                let action = got.unwrap_or(Action::ProcessRecords);
+        let expected = match self.state() {
+            State::Busy(action) => Some(action),
+            _ => None,
+        };
+        match response_for.and_then(Action::from_name) {
+            Some(action) if expected.is_none_or(|expected| expected == action) => {
                 self.conversation.apply(Event::Status(action)).map_err(Error::Order)?;
                 Ok(action)
+            }
+            _ => {
+                self.conversation.fail();
+                let got = response_for.unwrap_or("null").to_string();
+                Err(Error::WrongStatus { expected, got })
             }
         }
     }

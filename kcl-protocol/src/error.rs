@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::fmt;
 
-use crate::{SequenceNumberError, Violation};
+use crate::{Action, SequenceNumberError, State, Violation};
 
 /// What can go wrong in a session. After any of these the session stays in error.
 ///
@@ -31,11 +31,14 @@ pub enum Error {
     /// The caller: something was to be sent at a time when it must not be.
     #[error("misuse: {0}")]
     Misuse(Violation),
-    /// The peer: a status for another message than the one that awaits it.
-    #[error("got a status for {got}; expected a status for {expected}")]
+    /// The caller: a status was to be sent when no message awaits one.
+    #[error("misuse: a status is to be sent {0}, when no message awaits one")]
+    NothingToAnswer(State),
+    /// The peer: a status for another message than the one that awaits it, or for none.
+    #[error("got a status for {got}; expected {}", StatusFor(*expected))]
     WrongStatus {
-        /// The action whose status was awaited.
-        expected: &'static str,
+        /// The action whose status was awaited, if one was.
+        expected: Option<Action>,
         /// What `responseFor` said.
         got: String,
     },
@@ -45,6 +48,17 @@ pub enum Error {
     /// The session failed earlier; that error was returned then.
     #[error("the session has already failed")]
     Failed,
+}
+
+struct StatusFor(Option<Action>);
+
+impl fmt::Display for StatusFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(action) => write!(f, "a status for {action}"),
+            None => f.write_str("no status"),
+        }
+    }
 }
 
 /// Why bytes are no line.

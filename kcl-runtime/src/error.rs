@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use kcl_protocol::{CheckpointError, ExtendedSequenceNumber, LineError, Record};
+use kcl_protocol::{CheckpointError, DecodeError, ExtendedSequenceNumber, LineError, Record};
 
 /// What a processor's method returns.
 pub type Result<T = (), E = ProcessorError> = std::result::Result<T, E>;
@@ -193,7 +193,7 @@ impl fmt::Display for Method {
 /// | 1 | [`Processor`](Self::Processor): the processor failed, after all retries |
 /// | 3 | [`Io`](Self::Io): reading or writing failed |
 /// | 4 | [`HungUp`](Self::HungUp): the daemon went away in the middle of a message |
-/// | 5 | [`Protocol`](Self::Protocol), [`Line`](Self::Line): what the daemon sent cannot be read, or must not come now |
+/// | 5 | [`Protocol`](Self::Protocol), [`Foreign`](Self::Foreign), [`Line`](Self::Line): what the daemon sent cannot be read, or must not come now |
 /// | 6 | [`ShardEnd`](Self::ShardEnd): the shard's end could not be checkpointed |
 /// | 101 | [`Panicked`](Self::Panicked): the processor panicked |
 /// | 128+n | ended by signal n, where signals are left to their default, or at the third within 5 s |
@@ -264,6 +264,14 @@ pub enum RunError {
     /// A line is no message, or must not come now.
     #[error("cannot go on with the daemon's messages: {0}")]
     Protocol(#[from] kcl_protocol::Error),
+    /// A line that does not even begin like a message: it may be somebody else's.
+    #[error("cannot go on with the daemon's messages: {error}; the line begins: {beginning}")]
+    Foreign {
+        /// What is wrong with it.
+        error: DecodeError,
+        /// Its first 60 bytes, as text without control characters.
+        beginning: String,
+    },
     /// Bytes are no line.
     #[error("cannot go on with the daemon's messages: {0}")]
     Line(#[from] LineError),
@@ -304,7 +312,7 @@ impl RunError {
             RunError::Processor { .. } => 1,
             RunError::Io { .. } => 3,
             RunError::HungUp { .. } => 4,
-            RunError::Protocol(_) | RunError::Line(_) => 5,
+            RunError::Protocol(_) | RunError::Foreign { .. } | RunError::Line(_) => 5,
             RunError::ShardEnd { .. } => 6,
             RunError::Panicked { .. } => 101,
         }

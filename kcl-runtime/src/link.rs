@@ -60,7 +60,15 @@ impl<R: Read, W: Write> Link<R, W> {
         &mut self,
         line: &'l mut Line,
     ) -> Result<DaemonMessage<'l>, RunError> {
-        Ok(self.session.receive(line.bytes_mut())?)
+        // The beginning tells who else writes to our stdin, where somebody does.
+        let is_strange = !line.bytes().trim_ascii_start().starts_with(b"{");
+        let beginning = if is_strange { beginning(line.bytes()) } else { String::new() };
+        self.session.receive(line.bytes_mut()).map_err(|error| match error {
+            kcl_protocol::Error::Decode(error) if is_strange => {
+                RunError::Foreign { error, beginning }
+            }
+            error => error.into(),
+        })
     }
 
     pub(crate) fn recycle(&mut self, line: Line) {
@@ -111,4 +119,12 @@ impl<R: Read, W: Write> Link<R, W> {
             _ => RunError::Io { doing: "write to the daemon", error },
         })
     }
+}
+
+/// Enough of a line to recognise it by.
+fn beginning(line: &[u8]) -> String {
+    const MOST: usize = 60;
+    let text = String::from_utf8_lossy(&line[..line.len().min(MOST)]);
+    let ellipsis = if line.len() > MOST { "…" } else { "" };
+    format!("{}{ellipsis}", text.escape_debug())
 }

@@ -239,6 +239,14 @@ fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
          checkpoint's answer",
     );
     ends_with(
+        &[],
+        b"hello from somebody else, who has more to say than will fit\x1b[1m into an error\n",
+        5,
+        "error: cannot go on with the daemon's messages: not the JSON of a message: expected value \
+         at byte 1; the line begins: hello from somebody else, who has more to say than will \
+         fit\\u{1b}…",
+    );
+    ends_with(
         &[INITIALIZE],
         b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n",
         5,
