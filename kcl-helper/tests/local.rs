@@ -600,6 +600,7 @@ fn a_child_that_never_reads() {
     let running =
         Running::start(place.command("-i input --patience 100ms -- AWKWARD pids=pids deaf"));
     running.wait_for("shard 0: no answer to initialize for 200ms");
+    eventually("the child's start", || !place.read("pids").is_empty());
     running.signal(Signal::TERM);
     running.wait_for("stopping");
     running.signal(Signal::TERM);

@@ -114,7 +114,7 @@ impl DaemonSession {
     /// [`Error::Order`] for a status or a checkpoint that nothing asked for.
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<Received<'a>, Error> {
         self.conversation.check_alive()?;
-        if line.trim_ascii() == b"null" {
+        if is_null(line) {
             self.conversation.fail();
             return Err(Error::Null);
         }
@@ -174,5 +174,14 @@ impl DaemonSession {
     pub fn close(&mut self) -> Result<(), Error> {
         self.conversation.check_alive()?;
         self.conversation.apply(Event::EndOfInput).map_err(Error::Misuse)
+    }
+}
+
+/// Whether Jackson reads a null here, whatever stands behind it: another word may not begin so.
+fn is_null(line: &[u8]) -> bool {
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
+    match line.trim_ascii_start().strip_prefix(b"null") {
+        Some(rest) => !rest.first().is_some_and(goes_on),
+        None => false,
     }
 }

@@ -89,7 +89,7 @@ pub enum LineError {
 /// assert_eq!(
 ///     error.to_string(),
 ///     "processRecords, record 0 (sequence number 21), field `data`: not base64: \
-///      Invalid input length: 1"
+///      1 letters, where groups of 4 belong"
 /// );
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -102,6 +102,8 @@ struct Details {
     sequence_number: Option<String>,
     field: Option<&'static str>,
     kind: DecodeErrorKind,
+    /// What a user can do about it.
+    cure: Option<&'static str>,
 }
 
 /// What is wrong with a line that is no message.
@@ -163,7 +165,13 @@ impl DecodeError {
             sequence_number: None,
             field: None,
             kind,
+            cure: None,
         }))
+    }
+
+    pub(crate) fn with_cure(mut self, cure: &'static str) -> DecodeError {
+        self.0.cure = Some(cure);
+        self
     }
 
     pub(crate) fn in_action(mut self, action: &str) -> DecodeError {
@@ -212,14 +220,14 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         if let Some(action) = self.action() {
-            f.write_str(action)?;
+            write!(f, "{}", Excerpt(action))?;
             separator = ", ";
         }
         if let Some(index) = self.record_index() {
             write!(f, "{separator}record {index}")?;
             separator = ", ";
             if let Some(number) = self.sequence_number() {
-                write!(f, " (sequence number {number})")?;
+                write!(f, " (sequence number {})", Excerpt(number))?;
             }
         }
         if let Some(field) = self.field() {
@@ -229,7 +237,21 @@ impl fmt::Display for DecodeError {
         if !separator.is_empty() {
             f.write_str(": ")?;
         }
-        self.kind().fmt(f)
+        self.kind().fmt(f)?;
+        self.0.cure.map_or(Ok(()), |cure| write!(f, "; {cure}"))
+    }
+}
+
+/// A text out of the line, fit to be shown: no control characters, and no more than an error needs.
+struct Excerpt<'t>(&'t str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = crate::MAX_SEQUENCE_NUMBER_DIGITS + 1;
+        let end = self.0.char_indices().nth(MOST).map_or(self.0.len(), |(offset, _)| offset);
+        let (shown, cut) = self.0.split_at(end);
+        write!(f, "{}", shown.escape_debug())?;
+        if cut.is_empty() { Ok(()) } else { write!(f, "… ({} bytes)", self.0.len()) }
     }
 }
 
@@ -244,32 +266,34 @@ impl core::error::Error for DecodeError {}
 impl fmt::Display for DecodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeErrorKind::Utf8 { offset } => write!(
-                f,
-                "not UTF-8 at byte {offset} of the line; a daemon on Java 17 or older needs \
-                 -Dfile.encoding=UTF-8 among its JVM's arguments"
-            ),
+            DecodeErrorKind::Utf8 { offset } => {
+                write!(f, "not UTF-8 at byte {offset} of the line")
+            }
             DecodeErrorKind::Json(text) => write!(f, "not the JSON of a message: {text}"),
             DecodeErrorKind::Missing => f.write_str("missing or null"),
             DecodeErrorKind::WrongType { expected, got } => {
                 write!(f, "expected {expected}, got {got}")
             }
             DecodeErrorKind::UnknownAction { name } => {
-                write!(f, "unknown action {name:?}")?;
+                write!(f, "unknown action \"{}\"", Excerpt(name))?;
                 match name.as_str() {
                     "status" | "checkpoint" => f.write_str(", which only the other end may send"),
                     _ => Ok(()),
                 }
             }
             DecodeErrorKind::UnknownReason { name } => {
-                write!(f, "unknown reason {name:?}, expected TERMINATE or ZOMBIE")
+                write!(f, "unknown reason \"{}\", expected TERMINATE or ZOMBIE", Excerpt(name))
             }
             DecodeErrorKind::Base64(text) => write!(f, "not base64: {text}"),
             DecodeErrorKind::Negative => f.write_str("negative, must be 0 or more"),
             DecodeErrorKind::Number => f.write_str("not a whole number of at most 64 bits"),
             DecodeErrorKind::SequenceNumber(error) => write!(f, "not a sequence number: {error}"),
             DecodeErrorKind::UnknownField { name } => {
-                write!(f, "unknown field `{name}`, for which the daemon refuses the line")
+                write!(
+                    f,
+                    "unknown field `{}`, for which the daemon refuses the line",
+                    Excerpt(name)
+                )
             }
         }
     }

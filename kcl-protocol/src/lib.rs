@@ -39,7 +39,6 @@
 //!   time. Without it the crate is `no_std` and needs `alloc`.
 //! - `json` (default): [`Record::json`].
 //!
-//! # The wire
 #![doc = include_str!("../PROTOCOL.md")]
 #![no_std]
 
@@ -50,6 +49,7 @@ extern crate std;
 mod child;
 mod conversation;
 mod daemon;
+mod daemon_checkpointer;
 mod error;
 mod line;
 mod message;
@@ -59,6 +59,7 @@ mod wire;
 pub use child::ChildSession;
 pub use conversation::{Conversation, Event, State, Violation};
 pub use daemon::{DaemonSession, Received};
+pub use daemon_checkpointer::DaemonCheckpointer;
 pub use error::{CheckpointError, DecodeError, DecodeErrorKind, Error, LineError};
 pub use line::{DEFAULT_LINE_LIMIT, Line, LineBuffer};
 pub use message::{

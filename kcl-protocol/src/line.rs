@@ -17,7 +17,12 @@ const CHUNK: usize = 64 << 10;
 /// Collects bytes, as they arrive, into lines.
 ///
 /// A line ends with LF or CR LF, which are not part of it. Blank lines are dropped, as both ends of
-/// the protocol ignore them. The memory taken is what has arrived, an eighth more, and 64 KiB.
+/// the protocol ignore them.
+///
+/// The memory taken is what has arrived and not been handed out, an eighth more, and 64 KiB. It is
+/// kept for what is still to come, and with lines [given back](Self::recycle) the memory of one
+/// more line is: in turn-taking, where each line is given back before the next arrives, that is
+/// 64 KiB at most.
 ///
 /// ```
 /// use kcl_protocol::LineBuffer;
@@ -237,4 +242,112 @@ impl Line {
 
 fn without_cr(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All memory that the buffer has asked for.
+    fn held(lines: &LineBuffer) -> usize {
+        lines.buffer.capacity() + lines.recycled.capacity()
+    }
+
+    /// What is stated for a buffer that never had more than this many bytes waiting in it.
+    fn stated(arrived: usize) -> usize {
+        arrived + arrived / 8 + CHUNK
+    }
+
+    #[test]
+    fn a_limit_nobody_reaches_takes_no_memory() {
+        assert_eq!(held(&LineBuffer::new()), 0);
+        let mut lines = LineBuffer::with_limit(usize::MAX);
+        lines.push(b"{}\n");
+        assert!(held(&lines) <= stated(3));
+    }
+
+    #[test]
+    fn a_long_line_is_taken_and_given_back_without_a_second_copy() {
+        let mut lines = LineBuffer::new();
+        for _ in 0..3 {
+            for _ in 0..1000 {
+                lines.push(&[b'x'; 10_000]);
+                assert!(lines.next_line().unwrap().is_none());
+            }
+            lines.push(b"\n");
+            let line = lines.next_line().unwrap().expect("it is complete");
+            assert_eq!(line.bytes().len(), 10_000_000);
+            assert!(held(&lines) <= 2 * CHUNK, "the line's memory went with it");
+            lines.recycle(line);
+            assert!(held(&lines) <= stated(10_000_001) + CHUNK);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// As the daemon does it: the next line comes when the last has been dealt with.
+        #[test]
+        fn in_turns_memory_is_what_the_longest_line_needs(
+            lengths in prop::collection::vec((0..200_000_usize, any::<bool>()), 1..6),
+            chunk in 1..150_000_usize,
+        ) {
+            let mut lines = LineBuffer::new();
+            let mut longest = 0;
+            for (length, recycle) in lengths {
+                let mut line = vec![b'x'; length.max(1)];
+                line.push(b'\n');
+                longest = longest.max(line.len());
+                for piece in line.chunks(chunk) {
+                    lines.push(piece);
+                    prop_assert!(held(&lines) <= stated(longest) + stated(0));
+                }
+                let line = lines.next_line().unwrap().expect("it is complete");
+                prop_assert!(held(&lines) <= stated(longest) + stated(0));
+                if recycle {
+                    lines.recycle(line);
+                }
+                prop_assert!(held(&lines) <= stated(longest) + stated(0));
+            }
+        }
+
+        /// However it is used: beside the buffer at most one line's memory is kept.
+        #[test]
+        fn in_any_order_memory_is_bounded_by_what_waited(
+            steps in prop::collection::vec((0..4_u8, 1..100_000_usize), 1..25),
+        ) {
+            let mut lines = LineBuffer::new();
+            let mut given = Vec::new();
+            let (mut waiting, mut most) = (0, 0);
+            for (step, length) in steps {
+                match step {
+                    0 | 1 => {
+                        let mut bytes = vec![b'x'; length];
+                        if step == 1 {
+                            bytes.push(b'\n');
+                        }
+                        waiting += bytes.len();
+                        most = most.max(waiting);
+                        lines.push(&bytes);
+                    }
+                    2 => {
+                        if let Some(line) = lines.next_line().unwrap() {
+                            waiting -= line.bytes().len() + 1;
+                            given.push(line);
+                        }
+                    }
+                    _ => {
+                        if let Some(line) = given.pop() {
+                            lines.recycle(line);
+                        }
+                    }
+                }
+                prop_assert!(held(&lines) <= 2 * stated(most));
+            }
+        }
+    }
 }

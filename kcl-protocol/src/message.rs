@@ -197,8 +197,8 @@ pub struct Record<'a> {
     pub partition_key: &'a str,
     /// The record's place in the shard.
     pub sequence_number: SequenceNumber<'a>,
-    /// The record's place in the KPL aggregate that it came out of; null for most daemons'
-    /// plain records, 0 for others'.
+    /// The record's place in the KPL aggregate that it came out of; daemons send 0 for a plain
+    /// record, and some nothing.
     pub sub_sequence_number: Option<u64>,
     /// When Kinesis received it, approximately, as time since 1970 in whole milliseconds.
     pub approximate_arrival: Option<Duration>,

@@ -1,14 +1,17 @@
 //! One file a subcommand: what was typed becomes a call into the layer below.
 
 pub(crate) mod local;
-mod sample_child;
+
+use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::error::{Exit, Result};
+use crate::error::Result;
 
-pub(crate) fn run(cli: Cli) -> Result<Exit> {
-    match cli.command {
-        Command::Local(args) => local::run(args, &cli.globals),
-        Command::SampleChild => sample_child::run(),
-    }
+pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
+    let exit = match cli.command {
+        Command::Local(args) => local::run(args, &cli.globals)?,
+        // Its exit codes are those of every processor on kcl-runtime, not ours.
+        Command::SampleChild => return Ok(kcl_samples::sample_kcl_app::main()),
+    };
+    Ok(exit.into())
 }

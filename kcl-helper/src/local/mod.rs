@@ -285,7 +285,9 @@ impl Run {
         let position = run.position.clone();
         spawn("input", move || {
             let result = distribute(input, shards, &resume.covered, &queues, &position);
+            // Before the queues end, as then the shards do, and with the last of them the run.
             let _ = sender.send(News::Input(result.map_err(|error| bad_input(&source, error))));
+            queues.iter().for_each(|queue| queue.end());
         })?;
         run._state = state;
         Ok(run)
@@ -313,7 +315,7 @@ impl Run {
         match news {
             News::Input(Ok(())) => {}
             News::Input(Err(error)) => {
-                // Its queues have ended, so what stands before the trouble is still delivered.
+                // What stands before the trouble is still delivered.
                 self.failure.get_or_insert(error);
             }
             News::Shard(shard, Ok(report)) => {
@@ -425,9 +427,8 @@ fn distribute(
                 return Ok(());
             }
         }
-        if !matches!(more, Ok(true)) {
-            queues.iter().for_each(|queue| queue.end());
-            return more.map(drop);
+        if !more? {
+            return Ok(());
         }
     }
 }
@@ -514,6 +515,7 @@ mod tests {
                 covered.iter().map(|_| Arc::new(Queue::new(unlimited, true, Bell::default()))).collect();
             let input = options.source.open().unwrap();
             distribute(input, shards, &covered, &queues, &AtomicU64::new(0)).unwrap();
+            queues.iter().for_each(|queue| queue.end());
             let mut delivered = Vec::new();
             for (shard, queue) in queues.iter().enumerate() {
                 if let queue::Next::Batch(batch) = queue.next() {

@@ -1,6 +1,7 @@
 //! Payloads: standard base64 with padding, decoded in place.
 
-use alloc::string::ToString;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64::engine::Engine;
@@ -72,17 +73,22 @@ fn decoded_len(letters: usize) -> usize {
     letters.div_ceil(4) * 3
 }
 
-/// The library's words, its offsets counted from the payload's beginning.
+/// The library's error in words for who must find the letter, counted from the payload's beginning.
 fn not_base64(error: DecodeError, start: usize) -> DecodeErrorKind {
-    let error = match error {
-        DecodeError::InvalidByte(offset, byte) => DecodeError::InvalidByte(start + offset, byte),
-        DecodeError::InvalidLength(length) => DecodeError::InvalidLength(start + length),
-        DecodeError::InvalidLastSymbol { offset, symbol, symbol_value } => {
-            DecodeError::InvalidLastSymbol { offset: start + offset, symbol, symbol_value }
+    let letter = |byte: u8| char::from(byte).escape_debug();
+    DecodeErrorKind::Base64(match error {
+        DecodeError::InvalidByte(offset, byte) => {
+            format!("letter `{}` at offset {}", letter(byte), start + offset)
         }
-        DecodeError::InvalidPadding => DecodeError::InvalidPadding,
-    };
-    DecodeErrorKind::Base64(error.to_string().trim_end_matches('.').to_string())
+        DecodeError::InvalidLength(length) => {
+            format!("{} letters, where groups of 4 belong", start + length)
+        }
+        DecodeError::InvalidLastSymbol { offset, symbol, .. } => {
+            let offset = start + offset;
+            format!("the last letter `{}` at offset {offset} leaves bits over", letter(symbol))
+        }
+        DecodeError::InvalidPadding => String::from("the padding is missing or wrong"),
+    })
 }
 
 /// The library's engine for the best instructions that this processor has.
@@ -123,7 +129,8 @@ mod tests {
         fn decoding_in_place_gives_what_the_library_gives(data in vec(any::<u8>(), 0..20_000)) {
             let mut text = Vec::new();
             encode(&data, &mut text);
-            prop_assert_eq!(&text, STANDARD.encode(&data).as_bytes());
+            let expected = STANDARD.encode(&data).into_bytes();
+            prop_assert_eq!(&text, &expected);
             prop_assert_eq!(ours(&text), Ok(data));
         }
 

@@ -111,18 +111,26 @@ fn scalar<'r>(
     }
 }
 
-/// A number, or a text that Jackson takes as one; an empty text is null.
+/// A number that fits Java's long, or a text that Jackson takes as one; an empty text is null, and
+/// of a fraction it drops what is behind the point.
 fn whole_number(value: Option<&RawValue>) -> Result<Option<u64>, DecodeErrorKind> {
-    match value {
-        Some(text) if kind_of(text) == "a string" => {
-            let text: String =
-                serde_json::from_str(text.get()).map_err(|error| not_json(&error))?;
-            match text.trim() {
-                "" => Ok(None),
-                number => number.parse().map(Some).map_err(|_| DecodeErrorKind::Number),
-            }
+    let Some(value) = value else { return Ok(None) };
+    let number = if kind_of(value) == "a string" {
+        let text: String = serde_json::from_str(value.get()).map_err(|error| not_json(&error))?;
+        match text.trim() {
+            "" => None,
+            number => Some(number.parse().map_err(|_| DecodeErrorKind::Number)?),
         }
-        _ => json::number(value),
+    } else {
+        match (json::number(Some(value)), value.get().parse::<f64>()) {
+            // The cast drops the fraction, and gives the largest number for all that is larger.
+            (Err(DecodeErrorKind::Number), Ok(fraction)) => Some(fraction as u64),
+            (number, _) => number?,
+        }
+    };
+    match number {
+        Some(number) if i64::try_from(number).is_err() => Err(DecodeErrorKind::Number),
+        number => Ok(number),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::base64;
 use super::json::{
-    self, Pieces, Scan, Span, kind_of, not_json, push_number_or_null, push_string,
+    self, FromObject, Pieces, Scan, Span, kind_of, not_json, push_number_or_null, push_string,
     push_string_or_null,
 };
 use crate::{
@@ -97,10 +97,14 @@ pub(super) fn decode(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> 
 /// The first pass: checks all that can be checked without changing the line.
 fn scan(line: &[u8]) -> Result<Scanned, DecodeError> {
     let scan = Scan::new(line)?;
-    let fields: Fields<'_> =
-        serde_json::from_str(scan.text()).map_err(|error| DecodeError::new(not_json(&error)))?;
+    let FromObject(fields) = serde_json::from_str::<FromObject<Fields<'_>>>(scan.text())
+        .map_err(|error| DecodeError::new(not_json(&error)))?;
     let name = name("action", fields.action)?;
-    scan_message(scan, &name, &fields).map_err(|error| error.in_action(&name))
+    scan_message(scan, &name, &fields).map_err(|error| match error.kind() {
+        // The name is in the kind; to say it twice would not help.
+        DecodeErrorKind::UnknownAction { .. } => error,
+        _ => error.in_action(&name),
+    })
 }
 
 fn scan_message(scan: Scan<'_>, action: &str, fields: &Fields<'_>) -> Result<Scanned, DecodeError> {
@@ -132,7 +136,6 @@ fn scan_message(scan: Scan<'_>, action: &str, fields: &Fields<'_>) -> Result<Sca
         }),
         None => {
             let kind = DecodeErrorKind::UnknownAction { name: action.into() };
-            // The name is in the kind; to say it twice would not help.
             Err(DecodeError::new(kind).in_field("action"))
         }
     }
@@ -183,7 +186,7 @@ impl<'r> serde::de::Visitor<'r> for &mut Records<'r> {
     }
 
     fn visit_seq<A: serde::de::SeqAccess<'r>>(self, mut array: A) -> Result<(), A::Error> {
-        while let Some(fields) = array.next_element::<RecordFields<'r>>()? {
+        while let Some(FromObject(fields)) = array.next_element::<FromObject<RecordFields<'r>>>()? {
             match scan_record(self.scan, &fields) {
                 Ok(record) => self.found.push(record),
                 Err(error) => {
@@ -329,11 +332,15 @@ fn place(text: &str) -> Result<SequenceNumber<'_>, DecodeError> {
 /// Finds in which message, record and field the byte stands that is not UTF-8, by reading the line
 /// as it would be with question marks in place of all such bytes.
 fn locate(line: &[u8], offset: usize) -> DecodeError {
-    let mut legible = line.to_vec();
-    while let Err(error) = core::str::from_utf8(&legible) {
-        legible[error.valid_up_to()] = b'?';
+    // One pass: a line of a wrong charset may have a wrong byte in each of its million records.
+    let mut legible = Vec::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        legible.extend_from_slice(chunk.valid().as_bytes());
+        legible.resize(legible.len() + chunk.invalid().len(), b'?');
     }
-    let error = DecodeError::new(DecodeErrorKind::Utf8 { offset });
+    let error = DecodeError::new(DecodeErrorKind::Utf8 { offset }).with_cure(
+        "a daemon on Java 17 or older needs -Dfile.encoding=UTF-8 among its JVM's arguments",
+    );
     let Ok(scan) = Scan::new(&legible) else { return error };
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(scan.text()) else { return error };
     let holds = |value: Option<&RawValue>| value.is_some_and(|it| scan.span(it).contains(offset));

@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{DecodeError, DecodeErrorKind};
@@ -104,6 +105,31 @@ pub(super) fn not_json(error: &serde_json::Error) -> DecodeErrorKind {
     })
 }
 
+/// Reads a struct from an object alone. serde would take an array for one as well, field by field.
+pub(super) struct FromObject<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromObject<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        T::deserialize(ObjectOnly(json)).map(FromObject)
+    }
+}
+
+struct ObjectOnly<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
 /// The line, handed out piece by piece from its beginning.
 pub(super) struct Pieces<'a> {
     rest: &'a mut [u8],
@@ -147,7 +173,9 @@ pub(super) fn unescape(inside: &mut [u8]) -> Result<&mut [u8], DecodeErrorKind> 
     }
     // Escapes are rare, so the library may take its own memory: what it gives is never longer.
     let quoted = [b"\"", &*inside, b"\""].concat();
-    let text: String = serde_json::from_slice(&quoted).map_err(|error| not_json(&error))?;
+    // All else was found by the first pass, which does not look at pairs.
+    let text: String = serde_json::from_slice(&quoted)
+        .map_err(|_| DecodeErrorKind::Json(String::from("an escape is half a surrogate pair")))?;
     let unescaped = &mut inside[..text.len()];
     unescaped.copy_from_slice(text.as_bytes());
     Ok(unescaped)
@@ -159,17 +187,36 @@ pub(super) fn text(inside: &mut [u8]) -> Result<&str, DecodeErrorKind> {
     Ok(core::str::from_utf8(unescaped).expect("a string of a line of UTF-8 is UTF-8"))
 }
 
-/// Appends a string with its quotes, other letters than ASCII raw, as Jackson does.
+/// Appends a string with its quotes, escaped byte for byte as Jackson does: what must be escaped by
+/// its short escape or in upper-case hex (where serde_json has lower case), all else raw.
 pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
-    let plain = |&byte: &u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if text.as_bytes().iter().all(plain) {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        let quoted = serde_json::to_string(text).expect("a text is always writable as JSON");
-        out.extend_from_slice(quoted.as_bytes());
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    let must_be_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    while let Some(length) = rest.iter().position(must_be_escaped) {
+        out.extend_from_slice(&rest[..length]);
+        push_escape(out, rest[length]);
+        rest = &rest[length + 1..];
     }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        0x0c => b'f',
+        b'\r' => b'r',
+        _ => {
+            let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value & 0xf)];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 pub(super) fn push_string_or_null(out: &mut Vec<u8>, text: Option<&str>) {

@@ -1,0 +1,357 @@
+//! When checkpoints are asked for, how they are retried, and how a shard ends.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
+mod support;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use kcl_protocol::{Action, Record, SequenceNumber, ShutdownReason};
+use kcl_runtime::testing::Daemon;
+use kcl_runtime::{
+    Backoff, Cadence, CheckpointError, CheckpointFailed, ExtendedSequenceNumber, RunError, Runtime,
+};
+use support::{Scripted, processing, scripted, warnings};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn every(cadence: Cadence) -> Runtime {
+    Runtime::new().checkpoint(cadence)
+}
+
+#[test]
+fn at_a_record_both_numbers_are_sent_and_at_a_number_alone_just_that() {
+    let record = |sub| {
+        let mut record = Record::new("k", SequenceNumber::new("21").unwrap(), b"x").to_owned();
+        record.sub_sequence_number = Some(sub);
+        record
+    };
+    let report = Daemon::new().records([record(0), record(1), record(2), record(3)]).run(
+        processing(|input, checkpointer| {
+            checkpointer.checkpoint_at(&input.records[0].sequence_number)?;
+            checkpointer.checkpoint_at(&input.records[1])?;
+            let number = input.records[0].sequence_number.borrowed();
+            checkpointer.checkpoint_at(ExtendedSequenceNumber::new(number, 2))?;
+            Ok(checkpointer.checkpoint()?)
+        }),
+    );
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["21/0", "21/1", "21/2", "21/3"]);
+}
+
+#[test]
+fn what_may_pass_is_retried_within_the_bounds() {
+    let runtime = Runtime::new().checkpoint_retry(
+        Backoff::up_to(Duration::from_secs(3)).first(Duration::from_secs(1)).without_jitter(),
+    );
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .refuse_checkpoint(CheckpointError::Dependency)
+        .batch(["a"])
+        .run_with(runtime, processing(|_, checkpointer| Ok(checkpointer.checkpoint()?)));
+    report.outcome.unwrap();
+    assert_eq!(report.pauses, [Duration::from_secs(1), Duration::from_secs(2)]);
+    assert_eq!(report.checkpoints, ["1/0"]);
+}
+
+#[test]
+fn what_stays_refused_comes_back_typed() {
+    let off = Runtime::new().checkpoint_retry(Backoff::none());
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .refuse_checkpoint(CheckpointError::Other("OddException".into()))
+        .batch(["a"])
+        .run_with(
+            off,
+            processing(|_, checkpointer| {
+                let failed = checkpointer.checkpoint().unwrap_err();
+                assert!(failed.is_retryable() && !failed.is_lease_lost());
+                let failed = checkpointer.checkpoint().unwrap_err();
+                let CheckpointFailed::Refused { error, tries: 1 } = failed else { panic!() };
+                assert_eq!(error, CheckpointError::Other("OddException".into()));
+                let ahead = SequenceNumber::new("2").unwrap();
+                let failed = checkpointer.checkpoint_at(&ahead).unwrap_err();
+                assert_eq!(
+                    failed.to_string(),
+                    "checkpoint refused: IllegalArgumentException: not between the last checkpoint \
+                     and the last delivered record"
+                );
+                Ok(())
+            }),
+        );
+    report.outcome.unwrap();
+    assert!(report.pauses.is_empty() && report.checkpoints.is_empty());
+}
+
+#[test]
+fn the_default_bounds_are_thirty_seconds() {
+    let throttled = (0..100)
+        .fold(Daemon::new(), |daemon, _| daemon.refuse_checkpoint(CheckpointError::Throttling));
+    let report = throttled.batch(["a"]).run(processing(|_, checkpointer| {
+        assert!(checkpointer.checkpoint().is_err());
+        Ok(())
+    }));
+    report.outcome.unwrap();
+    let total: Duration = report.pauses.iter().sum();
+    assert!(total <= Duration::from_secs(30) && report.pauses.len() > 5, "{:?}", report.pauses);
+}
+
+#[test]
+fn each_batch_is_checkpointed() {
+    let report = Daemon::new()
+        .batch(["a", "b"])
+        .batch([""; 0])
+        .batch(["c"])
+        .shutdown_requested()
+        .run_with(every(Cadence::EachBatch), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["2/0", "3/0"]);
+}
+
+#[test]
+fn records_are_counted_since_the_last_checkpoint() {
+    let report = Daemon::new()
+        .batch(["1", "2"])
+        .batch(["3", "4"])
+        .batch(["5"])
+        .batch(["6", "7"])
+        .batch(["8"])
+        .run_with(every(Cadence::every_records(3)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["4/0", "7/0"]);
+}
+
+#[test]
+fn time_is_judged_after_a_batch() {
+    let report = Daemon::new()
+        .batch(["1"])
+        .wait(MINUTE)
+        .batch(["2"])
+        .batch(["3"])
+        .wait(MINUTE)
+        .shutdown_requested()
+        .run_with(every(Cadence::AtMostEvery(MINUTE)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["2/0", "3/0"]);
+}
+
+#[test]
+fn a_cadences_failed_checkpoint_is_a_warning_and_the_next_one_covers_it() {
+    let (report, warnings) = warnings(|| {
+        Daemon::new()
+            .refuse_checkpoint(CheckpointError::InvalidState)
+            .batch(["a"])
+            .batch([""; 0])
+            .run_with(every(Cadence::EachBatch), scripted())
+    });
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["1/0"]);
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: checkpoint refused: InvalidStateException: the lease table \
+             cannot be used, or no checkpoint is allowed now; the next checkpoint covers these \
+             records too"]
+    );
+}
+
+#[test]
+fn a_failed_batch_is_not_checkpointed_by_the_cadence() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .run_with(every(Cadence::EachBatch), processing(|_, _| Err("no".into())));
+    assert!(report.outcome.is_err() && report.checkpoints.is_empty());
+}
+
+#[test]
+fn five_minutes_without_a_checkpoint_are_warned_about_once() {
+    let daemon = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a", "b"]).wait(MINUTE));
+    let (report, warnings) = warnings(|| daemon.run(scripted()));
+    report.outcome.unwrap();
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: 12 records in 5 minutes without a checkpoint: all of them are \
+             delivered again after a restart; call checkpointer.checkpoint(), or choose a Cadence"]
+    );
+}
+
+#[test]
+fn who_checkpoints_is_not_warned() {
+    let daemon = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a"]).wait(MINUTE));
+    let mut batches = 0;
+    let (report, warnings) = warnings(|| {
+        daemon.run(processing(|_, checkpointer| {
+            batches += 1;
+            if batches % 3 == 0 {
+                checkpointer.checkpoint()?;
+            }
+            Ok(())
+        }))
+    });
+    report.outcome.unwrap();
+    assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn the_end_of_a_shard_is_checkpointed_by_a_cadence() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .shard_ended()
+        .run_with(every(Cadence::every_records(100)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+    assert_eq!(report.answered.last(), Some(&Action::ShardEnded));
+}
+
+#[test]
+fn by_hand_the_end_is_checkpointed_if_the_processors_own_covers_the_last_record() {
+    let checkpoints_each =
+        || processing(|input, checkpointer| Ok(checkpointer.checkpoint_at(&input.records[0])?));
+    let report = Daemon::new().batch(["a"]).shard_ended().run(checkpoints_each());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["1/0", "SHARD_END/0"]);
+
+    let report = Daemon::new().batch(["a", "b"]).shard_ended().run(checkpoints_each());
+    let error = report.outcome.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "shardId-000000000000: shard_ended made no checkpoint, and records after the processor's \
+         last checkpoint may not be dealt with (write `checkpointer.checkpoint()?` in shard_ended, \
+         when they are); to answer shardEnded now would leave the shard unfinished: its child \
+         shards would not be read until another worker takes it over"
+    );
+    assert!(matches!(error, RunError::ShardEnd { .. }));
+    assert_eq!(report.answered.last(), Some(&Action::ProcessRecords));
+}
+
+#[test]
+fn a_shard_that_ends_without_a_record_is_checkpointed() {
+    let report = Daemon::new().shard_ended().run(scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
+fn the_words_of_1_x_lead_to_the_same() {
+    let report = Daemon::new().shutdown(ShutdownReason::Terminate).run(scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+    assert_eq!(report.answered, [Action::Initialize, Action::Shutdown]);
+
+    let lost = RefCell::new(0);
+    let processor = Scripted {
+        lease_lost: Box::new(|| {
+            *lost.borrow_mut() += 1;
+            Ok(())
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shutdown(ShutdownReason::Zombie).run(processor);
+    report.outcome.unwrap();
+    assert!(report.checkpoints.is_empty());
+    assert_eq!(*lost.borrow(), 1);
+}
+
+fn ends_by_itself<'f>() -> Scripted<'f> {
+    Scripted { shard_ended: Box::new(|checkpointer| Ok(checkpointer.checkpoint()?)), ..scripted() }
+}
+
+#[test]
+fn the_end_is_retried_for_five_minutes_and_never_answered_without_it() {
+    let throttled = (0..1_000)
+        .fold(Daemon::new(), |daemon, _| daemon.refuse_checkpoint(CheckpointError::Throttling));
+    for processor in [scripted(), ends_by_itself()] {
+        let report = throttled.clone().shard_ended().run(processor);
+        let error = report.outcome.unwrap_err();
+        let total: Duration = report.pauses.iter().sum();
+        assert!(total <= 5 * MINUTE && total > 4 * MINUTE, "{total:?}");
+        let tries = report.refused.len();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "shardId-000000000000: shard_ended: checkpoint refused after {tries} tries: \
+                 ThrottlingException: try again later; to answer shardEnded now would leave the \
+                 shard unfinished: its child shards would not be read until another worker takes \
+                 it over"
+            )
+        );
+        assert_eq!(report.answered, [Action::Initialize]);
+    }
+}
+
+#[test]
+fn a_throttled_end_succeeds_in_the_end() {
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .shard_ended()
+        .run(ends_by_itself());
+    report.outcome.unwrap();
+    assert_eq!(report.pauses.len(), 2);
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
+fn any_other_refusal_of_the_end_ends_the_run_at_once_even_if_the_processor_hides_it() {
+    let hides = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            let _ = checkpointer.checkpoint();
+            Ok(())
+        }),
+        ..scripted()
+    };
+    for processor in [scripted(), ends_by_itself(), hides] {
+        let report = Daemon::new()
+            .refuse_checkpoint(CheckpointError::InvalidState)
+            .shard_ended()
+            .run(processor);
+        assert!(matches!(report.outcome, Err(RunError::ShardEnd { .. })), "{:?}", report.outcome);
+        assert!(report.pauses.is_empty());
+        assert_eq!(report.answered, [Action::Initialize]);
+    }
+}
+
+#[test]
+fn an_end_after_the_lease_is_gone_is_answered_whatever_the_processor_returned() {
+    for processor in [scripted(), ends_by_itself()] {
+        let report =
+            Daemon::new().refuse_checkpoint(CheckpointError::Shutdown).shard_ended().run(processor);
+        report.outcome.unwrap();
+        assert_eq!(report.answered, [Action::Initialize, Action::ShardEnded]);
+    }
+}
+
+#[test]
+fn an_error_of_shard_ended_is_retried_then_ends_the_run() {
+    let calls = RefCell::new(0);
+    let flushes_at_last = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            *calls.borrow_mut() += 1;
+            if *calls.borrow() < 3 {
+                return Err("the sink is busy".into());
+            }
+            Ok(checkpointer.checkpoint()?)
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shard_ended().run(flushes_at_last);
+    report.outcome.unwrap();
+    assert_eq!(report.pauses.len(), 2);
+
+    let never =
+        Scripted { shard_ended: Box::new(|_| Err("the sink is gone".into())), ..scripted() };
+    let report = Daemon::new().shard_ended().run_with(
+        Runtime::new().shard_end_retry(
+            Backoff::up_to(Duration::from_secs(3)).first(Duration::from_secs(1)).without_jitter(),
+        ),
+        never,
+    );
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: shard_ended failed after 3 tries: the sink is gone"
+    );
+
+    let panics = Scripted { shard_ended: Box::new(|_| panic!("torn")), ..scripted() };
+    let report = Daemon::new().shard_ended().run(panics);
+    assert!(matches!(report.outcome, Err(RunError::Panicked { .. })));
+    assert!(report.pauses.is_empty());
+}
