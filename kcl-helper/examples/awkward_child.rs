@@ -4,10 +4,12 @@
 //!
 //! ```text
 //! log=FILE                 append a line per record: this process, shard, sequence number, data
+//! pids=FILE                append this process's number
 //! checkpoint=WHEN          every (record), batch, never, or end (the default: shutdown, shard end)
 //! checkpoint-in=ACTION     also during this message; the answer is told on stderr
 //! checkpoint-at=NUMBER     in processRecords, at this text; the answer is told on stderr
 //! die-at=N  abort-at=N     exit with status 3, or abort, before handling the N-th record
+//! die-after=ACTION         exit with status 4 behind the status for this message
 //! die-at-start=N           exit with this status before reading anything
 //! exit=N                   end with this status
 //! hang=ACTION              do not answer this message
@@ -47,12 +49,15 @@ fn main() -> Result<ExitCode> {
     if let Some(status) = number(&options, "die-at-start")? {
         return Ok(ExitCode::from(status as u8));
     }
+    let open = |path: &String| File::options().create(true).append(true).open(path);
+    if let Some(pids) = options.get("pids") {
+        note(&open(pids)?, "starts")?;
+    }
     if options.contains_key("deaf") {
         rest();
     }
-    let log = options.get("log").map(|path| File::options().create(true).append(true).open(path));
     let mut child = Child {
-        log: log.transpose()?,
+        log: options.get("log").map(open).transpose()?,
         options,
         session: ChildSession::new(),
         lines: LineBuffer::new(),
@@ -64,9 +69,14 @@ fn main() -> Result<ExitCode> {
         rest();
     }
     if let Some(log) = &mut child.log {
-        writeln!(log, "{} end of input", std::process::id())?;
+        note(log, "end of input")?;
     }
     Ok(ExitCode::from(number(&child.options, "exit")?.unwrap_or(0) as u8))
+}
+
+/// A line about this process, in one write, as others write to the same file.
+fn note(mut to: &File, text: &str) -> io::Result<()> {
+    to.write_all(format!("{} {text}\n", std::process::id()).as_bytes())
 }
 
 struct Child {
@@ -111,7 +121,7 @@ impl Child {
         if let Some(seconds) = self.options.get("grandchild") {
             let grandchild = Command::new("sleep").arg(seconds).spawn()?;
             if let Some(log) = &mut self.log {
-                writeln!(log, "{} grandchild", grandchild.id())?;
+                log.write_all(format!("{} grandchild\n", grandchild.id()).as_bytes())?;
             }
         }
         Ok(())
@@ -187,6 +197,9 @@ impl Child {
             std::process::exit(0);
         }
         say(&out)?;
+        if self.options.get("die-after").is_some_and(|name| name == action.name()) {
+            std::process::exit(4);
+        }
         while self.options.contains_key("beggar") {
             say(b"{\"action\":\"checkpoint\",\"sequenceNumber\":null}\n")?;
         }

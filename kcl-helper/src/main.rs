@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     cli.globals.color.write_global();
     match commands::run(cli) {
-        Ok(exit) => exit,
+        Ok(code) => code,
         Err(error) => {
             error.print();
             error.exit().into()

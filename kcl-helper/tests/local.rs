@@ -83,6 +83,15 @@ impl Place {
         command
     }
 
+    /// That the so many children which ran with `pids=pids` have all ended.
+    fn check_all_ended(&self, count: usize) {
+        let pids = self.read("pids");
+        assert_eq!(pids.lines().count(), count);
+        for line in pids.lines() {
+            eventually("the child's end", || !runs(line.strip_suffix(" starts").unwrap()));
+        }
+    }
+
     /// Runs it over the folder's input.
     fn local(&self, args: &str) -> Outcome {
         self.run(&format!("-i input {args}"))
@@ -296,8 +305,7 @@ fn a_program_that_is_no_processor() {
 
 #[test]
 fn a_program_that_echoes() {
-    // It ends itself after a while, as it would never answer.
-    assert_snapshot!(Place::with_lines(1).local("-- timeout 1 cat"));
+    assert_snapshot!(Place::with_lines(1).local("-- head -n 1"));
 }
 
 // ---- Runs that go well
@@ -512,22 +520,23 @@ fn a_child_that_dies_at_once() {
 #[test]
 fn a_child_that_dies_while_there_is_nothing_to_say() {
     let place = Place::new();
-    let mut command = place.command("-i - --shards 2 -- timeout 1");
-    command.arg(awkward()).arg("log=log").stdin(Stdio::piped());
+    let mut command = place.command("-i - --shards 2 -- AWKWARD die-after=initialize");
+    command.stdin(Stdio::piped());
     let mut running = Running::start(command);
     let stdin = running.stdin.take();
     let outcome = running.end(&place);
     drop(stdin);
     assert_eq!(outcome.status, "exit status: 1");
-    assert!(outcome.stderr.contains("the child ended with exit status 124 between messages; "));
+    assert!(outcome.stderr.contains("the child ended with exit status 4 between messages; "));
 }
 
 #[test]
 fn one_childs_death_ends_them_all() {
     // All three lines belong to shard 1, so shard 0 is asked for shutdown at once.
     let place = Place::with_lines(3);
-    let outcome = place.local("--shards 2 -- AWKWARD die-at=3 hang=shutdownRequested");
+    let outcome = place.local("--shards 2 -- AWKWARD pids=pids die-at=3 hang=shutdownRequested");
     assert_snapshot!(outcome);
+    place.check_all_ended(2);
 }
 
 #[test]
@@ -568,7 +577,7 @@ fn a_child_without_its_last_lines_end() {
 #[test]
 fn a_child_that_hangs() {
     let place = Place::with_lines(3);
-    let args = "-i input --patience 100ms -- AWKWARD hang=processRecords";
+    let args = "-i input --patience 100ms -- AWKWARD pids=pids hang=processRecords";
     let running = Running::start(place.command(args));
     for time in ["100ms", "200ms", "400ms"] {
         running.wait_for(&format!(
@@ -582,17 +591,21 @@ fn a_child_that_hangs() {
     let outcome = running.end(&place);
     assert_eq!(outcome.status, "exit status: 130");
     assert!(outcome.stdout.contains("| none | killed\n"), "{outcome}");
+    place.check_all_ended(1);
 }
 
 #[test]
 fn a_child_that_never_reads() {
     let place = Place::with_lines(3);
-    let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD deaf"));
+    let running =
+        Running::start(place.command("-i input --patience 100ms -- AWKWARD pids=pids deaf"));
     running.wait_for("shard 0: no answer to initialize for 200ms");
+    eventually("the child's start", || !place.read("pids").is_empty());
     running.signal(Signal::TERM);
     running.wait_for("stopping");
     running.signal(Signal::TERM);
     assert_eq!(running.end(&place).status, "exit status: 143");
+    place.check_all_ended(1);
 }
 
 #[test]
@@ -623,7 +636,9 @@ fn a_child_that_floods_stdout() {
 
 #[test]
 fn a_child_that_never_ends_its_line() {
-    assert_snapshot!(Place::with_lines(3).local("-- AWKWARD endless-line"));
+    let place = Place::with_lines(3);
+    assert_snapshot!(place.local("-- AWKWARD pids=pids endless-line"));
+    place.check_all_ended(1);
 }
 
 #[test]
@@ -646,7 +661,9 @@ fn a_child_that_closes_stdin() {
 
 #[test]
 fn a_child_that_stays() {
-    assert_snapshot!(Place::with_lines(3).local("--patience 300ms -- AWKWARD ignore-eof"));
+    let place = Place::with_lines(3);
+    assert_snapshot!(place.local("--patience 300ms -- AWKWARD pids=pids ignore-eof"));
+    place.check_all_ended(1);
 }
 
 #[test]
@@ -698,15 +715,16 @@ fn one_signal_ends_a_run_properly() {
 #[test]
 fn without_us_the_children_end() {
     let place = Place::new();
-    let mut command = place.command("-i - --shards 2 -- AWKWARD log=log");
+    let mut command = place.command("-i - --shards 2 -- AWKWARD log=log pids=pids");
     command.stdin(Stdio::piped());
     let mut running = Running::start(command);
     let mut stdin = running.stdin.take().unwrap();
     writeln!(stdin, "one").unwrap();
-    eventually("the record", || place.read("log").lines().count() == 1);
+    let pids = || place.read("pids");
+    eventually("both children", || pids().lines().count() == 2 && !place.read("log").is_empty());
     running.signal(Signal::KILL);
     running.end(&place);
-    eventually("both ends of input", || place.read("log").matches("end of input").count() == 2);
+    place.check_all_ended(2);
 }
 
 // ---- At least once, and in order

@@ -85,6 +85,8 @@ struct Inbox {
     /// Lines are thrown away: the conversation is over.
     discard: bool,
     stdout_end: Option<StdoutEnd>,
+    /// Lines of stderr are on their way to whoever reads ours.
+    showing: bool,
     stderr_ended: bool,
     unwritten: usize,
     write_error: Option<String>,
@@ -97,7 +99,7 @@ impl Child {
     pub(crate) fn spawn(
         program: &Program,
         bell: Bell,
-        show: impl FnMut(&[String]) + Send + 'static,
+        mut show: impl FnMut(&[String]) + Send + 'static,
     ) -> Result<Child> {
         let mut process = Command::new(&program.program)
             .args(&program.args)
@@ -132,7 +134,11 @@ impl Child {
             start("stdout", move || read(stdout, &at))?;
             let at = shared.clone();
             start("stderr", move || {
-                stderr::pump(stderr, &words, show);
+                stderr::pump(stderr, &words, |lines| {
+                    at.lock().showing = true;
+                    show(lines);
+                    at.lock().showing = false;
+                });
                 at.tell(|inbox| inbox.stderr_ended = true);
             })?;
             start("exit", move || {
@@ -189,6 +195,10 @@ impl Child {
     pub(crate) fn is_silent(&self) -> bool {
         let inbox = self.shared.lock();
         inbox.stdout_end.is_some() && inbox.stderr_ended
+    }
+
+    pub(crate) fn is_showing(&self) -> bool {
+        self.shared.lock().showing
     }
 
     /// Closes stdin behind what is still to be written, and drains stdout from now on.

@@ -21,7 +21,9 @@ use crate::error::{Error, Exit};
 
 /// How long to wait for what follows at once where nothing is wrong: the exit status of a child
 /// whose pipes have closed, or the end of pipes whose child has exited.
-const MOMENT: Duration = Duration::from_millis(500);
+const MOMENT: Duration = Duration::from_secs(1);
+/// How long a slow reader of our stderr may hold up a child's end.
+const LONG_SHOW: Duration = Duration::from_secs(10);
 /// How long a child has to end by itself when its run was cut off.
 const CUT_OFF_GRACE: Duration = Duration::from_secs(2);
 /// How many lines of stdout that are no messages are shown, and how much of each.
@@ -274,6 +276,7 @@ impl Life {
             if Control::is(&self.driver.control.cut_off) {
                 return Err(Cut::CutOff);
             }
+            self.driver.child.kill();
             let after = in_seconds(self.driver.patience);
             let text = format!(
                 "still ran {after} after its stdin was closed, and was killed; the real daemon would \
@@ -358,7 +361,9 @@ impl Life {
             }
             Ok(Received::Checkpoint(request)) => request,
             Ok(Received::Skipped(error)) => {
-                self.skip(&shown, length, &error.to_string());
+                let is_object = shown.trim_ascii_start().starts_with(b"{");
+                let reason = if is_object { error.to_string() } else { NO_OBJECT.into() };
+                self.skip(&shown, length, &reason);
                 return Ok(Heard::Noise);
             }
             Ok(Received::Ignored { action }) => {
@@ -474,7 +479,11 @@ impl Life {
     /// The end of a life that did not end well: what is left of the child goes.
     fn cut_short(&mut self, cut: Cut) -> Outcome {
         self.driver.child.close_input();
-        self.wait_for(CUT_OFF_GRACE, Child::has_exited);
+        if !self.wait_for(CUT_OFF_GRACE, Child::has_exited) {
+            self.driver.child.kill();
+        }
+        // What it still had to say is shown before the summary.
+        self.wait_for(MOMENT, |child| child.has_exited() && child.is_silent());
         match cut {
             _ if Control::is(&self.driver.control.kill) => Outcome::Killed,
             Cut::CutOff => Outcome::CutOff,
@@ -484,13 +493,19 @@ impl Life {
 
     /// Waits for processes that the child started and left behind with its pipes.
     fn wait_for_pipes(&mut self) {
-        if !self.wait_for(MOMENT, Child::is_silent) {
+        let start = Instant::now();
+        while !self.wait_for(MOMENT, Child::is_silent) {
+            // What is still being shown is not held by anybody, unless it has no end.
+            if self.driver.child.is_showing() && start.elapsed() < LONG_SHOW {
+                continue;
+            }
             self.warn(
                 "the child has ended, but a process that it started still holds its stdout or stderr, for \
                  which the real daemon would wait; its process group is killed",
             );
             self.driver.child.kill();
             self.wait_for(MOMENT, Child::is_silent);
+            break;
         }
     }
 
@@ -523,6 +538,7 @@ impl Life {
     }
 }
 
+const NO_OBJECT: &str = "not a JSON object; words for people belong on stderr";
 const BETWEEN: &str = "between messages";
 
 /// Says when a child has been silent for the patience, twice that, four times, …

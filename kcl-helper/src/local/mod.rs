@@ -17,6 +17,7 @@ mod summary;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -110,7 +111,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
         let is_ended = resume.covered.iter().all(|covered| *covered == u64::MAX);
         if resume.left() == 0 && (options.at_end == AtEnd::Shutdown || is_ended) {
             let all = with_commas(resume.records);
-            console.say(&format!("0 of {all} left; --reset starts over"));
+            console.warn(&format!("0 of {all} left; --reset starts over"));
             return Ok(Exit::Done);
         }
     }
@@ -124,13 +125,12 @@ fn count(options: &Options, state: &State, shards: Shards, resume: &mut Resume) 
     for shard in 0..options.shards {
         resume.covered[shard as usize] = state.checkpoint(shard).map_or(0, covered);
     }
-    // Between these two it depends on the record; before and behind, all shards agree.
-    let first = resume.covered.iter().min().copied().unwrap_or(0);
+    // Behind the furthest checkpoint every record is left, whichever its shard.
     let last = resume.covered.iter().max().copied().unwrap_or(0);
     let mut lines = Lines::new(options.source.open()?);
     let mut add = |line: u64, record: &[u8]| {
         resume.records = line;
-        if first < u64::MAX && line > last {
+        if line > last {
             return;
         }
         let shard = shard_of(shards, record).0 as usize;
@@ -195,6 +195,9 @@ struct Run {
     news: mpsc::Receiver<News>,
     signals: signal_hook::iterator::Handle,
     stats: Vec<Arc<ShardStats>>,
+    /// How much of the input has been read, and how much there is.
+    position: Arc<AtomicU64>,
+    length: Option<u64>,
     skipped: Vec<u64>,
     /// `None` while a shard is at work.
     reports: Vec<Option<Report>>,
@@ -229,6 +232,8 @@ impl Run {
             news,
             signals,
             stats: bells.iter().map(|_| Arc::default()).collect(),
+            position: Arc::default(),
+            length: options.source.length(),
             skipped: resume.skipped,
             reports: bells.iter().map(|_| None).collect(),
             failure: None,
@@ -277,9 +282,12 @@ impl Run {
             })?;
         }
         let (queues, source) = (run.queues.clone(), options.source.clone());
+        let position = run.position.clone();
         spawn("input", move || {
-            let result = distribute(input, shards, &resume.covered, &queues);
+            let result = distribute(input, shards, &resume.covered, &queues, &position);
+            // Before the queues end, as then the shards do, and with the last of them the run.
             let _ = sender.send(News::Input(result.map_err(|error| bad_input(&source, error))));
+            queues.iter().for_each(|queue| queue.end());
         })?;
         run._state = state;
         Ok(run)
@@ -287,8 +295,8 @@ impl Run {
 
     /// Waits for every shard's end, passing on what one of them must know of the others.
     fn supervise(mut self) -> Result<Exit> {
-        let stats = self.stats.clone();
-        let mut progress = Progress::new(self.console.clone(), stats);
+        let (console, stats) = (self.console.clone(), self.stats.clone());
+        let mut progress = Progress::new(console, stats, self.position.clone(), self.length);
         while self.reports.iter().any(Option::is_none) {
             match self.news.recv_timeout(TICK) {
                 Ok(news) => self.hear(news),
@@ -307,7 +315,7 @@ impl Run {
         match news {
             News::Input(Ok(())) => {}
             News::Input(Err(error)) => {
-                // Its queues have ended, so what stands before the trouble is still delivered.
+                // What stands before the trouble is still delivered.
                 self.failure.get_or_insert(error);
             }
             News::Shard(shard, Ok(report)) => {
@@ -396,6 +404,7 @@ fn distribute(
     shards: Shards,
     covered: &[u64],
     queues: &[Arc<Queue>],
+    position: &AtomicU64,
 ) -> Result<(), LinesError> {
     let all_have = covered.iter().min().copied().unwrap_or(0);
     let mut lines = Lines::new(input);
@@ -412,14 +421,14 @@ fn distribute(
                 chunks[shard as usize].push(line, record, key);
             }
         });
+        position.store(lines.position(), Ordering::Relaxed);
         for (chunk, queue) in chunks.into_iter().zip(queues) {
             if !chunk.is_empty() && !queue.push(chunk) {
                 return Ok(());
             }
         }
-        if !matches!(more, Ok(true)) {
-            queues.iter().for_each(|queue| queue.end());
-            return more.map(drop);
+        if !more? {
+            return Ok(());
         }
     }
 }
@@ -443,4 +452,81 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
         .spawn(run)
         .map(drop)
         .map_err(|error| Error::new(Exit::Surroundings, "cannot start a thread").because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// What is left is what each shard's checkpoint does not cover, counted one by one; and it
+        /// is what the run then delivers.
+        #[test]
+        fn what_is_left_is_counted_and_delivered(
+            lines in 0..200u64,
+            covered in prop::collection::vec(prop_oneof![0..220u64, Just(u64::MAX)], 1..5),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let input = folder.path().join("input");
+            let text: String = (1..=lines).map(|line| format!("{}\n", line % 30)).collect();
+            std::fs::write(&input, text).unwrap();
+            let options = Options {
+                program: Program::from(["true"].as_slice()),
+                source: Source::File(input),
+                shards: covered.len() as u32,
+                state: folder.path().join("state"),
+                reset: false,
+                at_end: AtEnd::Shutdown,
+                patience: Duration::from_secs(10),
+                quiet: 0,
+            };
+            let open = || State::open(&options.state, &options.source, options.shards, false).unwrap();
+            let state = open();
+            for (shard, line) in (0..).zip(&covered) {
+                let mut number = String::from("SHARD_END");
+                if *line < u64::MAX {
+                    number.clear();
+                    shards::push_sequence_number(*line, &mut number);
+                }
+                let number = SequenceNumber::new(&number).unwrap();
+                let place = ExtendedSequenceNumber::new(number, 0);
+                state.store(shard).put(&place.to_owned()).unwrap();
+            }
+            drop(state);
+            let state = open();
+            let shards = Shards::new(options.shards);
+            let mut resume = Resume { covered: vec![0; covered.len()], skipped: vec![0; covered.len()], records: 0 };
+            count(&options, &state, shards, &mut resume).unwrap();
+            prop_assert_eq!(&resume.covered, &covered);
+            prop_assert_eq!(resume.records, lines);
+
+            let shard_of_line = |line: &u64| shards.of_key((line % 30).to_string().as_bytes()) as usize;
+            let left: Vec<u64> =
+                (1..=lines).filter(|line| *line > covered[shard_of_line(line)]).collect();
+            prop_assert_eq!(resume.left(), left.len() as u64);
+
+            let unlimited = BatchLimit { records: 1000, bytes: 100_000 };
+            let queues: Vec<_> =
+                covered.iter().map(|_| Arc::new(Queue::new(unlimited, true, Bell::default()))).collect();
+            let input = options.source.open().unwrap();
+            distribute(input, shards, &covered, &queues, &AtomicU64::new(0)).unwrap();
+            queues.iter().for_each(|queue| queue.end());
+            let mut delivered = Vec::new();
+            for (shard, queue) in queues.iter().enumerate() {
+                if let queue::Next::Batch(batch) = queue.next() {
+                    for (_, record) in batch.iter() {
+                        prop_assert_eq!(shard_of_line(&record.line), shard);
+                        delivered.push(record.line);
+                    }
+                }
+            }
+            delivered.sort_unstable();
+            prop_assert_eq!(delivered, left);
+        }
+    }
 }

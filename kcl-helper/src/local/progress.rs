@@ -54,23 +54,36 @@ impl ShardStats {
 pub(crate) struct Progress {
     console: Console,
     stats: Vec<Arc<ShardStats>>,
+    /// How much of the input has been read.
+    position: Arc<AtomicU64>,
+    /// How much there is.
+    length: Option<u64>,
     start: Instant,
     last_line: Instant,
     /// Records at the last line.
     last_records: u64,
+    input: Option<ProgressBar>,
     bars: Vec<ProgressBar>,
     is_tried: bool,
 }
 
 impl Progress {
-    pub(crate) fn new(console: Console, stats: Vec<Arc<ShardStats>>) -> Progress {
+    pub(crate) fn new(
+        console: Console,
+        stats: Vec<Arc<ShardStats>>,
+        position: Arc<AtomicU64>,
+        length: Option<u64>,
+    ) -> Progress {
         let now = Instant::now();
         Progress {
             console,
             stats,
+            position,
+            length,
             start: now,
             last_line: now,
             last_records: 0,
+            input: None,
             bars: vec![],
             is_tried: false,
         }
@@ -94,7 +107,7 @@ impl Progress {
 
     /// Takes the display away.
     pub(crate) fn end(&mut self) {
-        for bar in self.bars.drain(..) {
+        for bar in self.input.take().into_iter().chain(self.bars.drain(..)) {
             bar.finish_and_clear();
         }
         let _ = self.console.bars().clear();
@@ -108,7 +121,12 @@ impl Progress {
             // No terminal, or one that cannot draw.
             return;
         }
-        let style = ProgressStyle::with_template("{spinner} {prefix}{wide_msg}")
+        if let Some(length) = self.length {
+            let style = ProgressStyle::with_template("input    {bar:30} {percent}%")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.input = Some(bars.add(ProgressBar::new(length).with_style(style)));
+        }
+        let style = ProgressStyle::with_template("{prefix}{wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let mut add = |prefix: String| {
             let bar = bars.add(ProgressBar::new_spinner().with_style(style.clone()));
@@ -125,6 +143,9 @@ impl Progress {
     }
 
     fn draw(&self) {
+        if let Some(input) = &self.input {
+            input.set_position(self.position.load(Ordering::Relaxed));
+        }
         let seconds = self.start.elapsed().as_secs_f64();
         let one_each = self.bars.len() == self.stats.len();
         for (index, bar) in self.bars.iter().enumerate() {
@@ -142,7 +163,6 @@ impl Progress {
                 }
             }
             bar.set_message(message);
-            bar.tick();
         }
     }
 
