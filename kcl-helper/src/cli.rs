@@ -25,7 +25,13 @@ pub(crate) struct Globals {
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
     pub(crate) quiet: u8,
     /// When to colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "KCL_HELPER_COLOR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "KCL_HELPER_COLOR"
+    )]
     pub(crate) color: Color,
 }
 

@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod error;
+mod properties;
 
 use std::process::ExitCode;
 
