@@ -58,4 +58,9 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// Judge a .properties file as the daemon will read it
+    Check(commands::check::Args),
+    /// Print what a .properties file says, for comparison with the JDK
+    #[command(hide = true)]
+    DumpProperties(commands::check::DumpArgs),
 }

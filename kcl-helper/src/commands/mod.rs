@@ -1,5 +1,6 @@
 //! One file a subcommand: what was typed becomes a call into the layer below.
 
+pub(crate) mod check;
 pub(crate) mod local;
 
 use crate::cli::{Cli, Command};
@@ -8,5 +9,7 @@ use crate::error::{Exit, Result};
 pub(crate) fn run(cli: Cli) -> Result<Exit> {
     match cli.command {
         Command::Local(args) => local::run(args, &cli.globals),
+        Command::Check(args) => check::run(args, &cli.globals),
+        Command::DumpProperties(args) => check::dump(&args),
     }
 }
