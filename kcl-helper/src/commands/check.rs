@@ -1,5 +1,6 @@
 //! `kcl-helper check`.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
-    Surroundings, Version,
+    Surroundings, Text, Version,
 };
 
 #[derive(Debug, clap::Args)]
@@ -275,31 +276,36 @@ fn print(text: &str) -> Result<()> {
 /// For `e2e/properties.sh`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpArgs {
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
+    folder: PathBuf,
 }
 
-/// Prints each file's map in a form without ambiguity: the UTF-16 of keys and values as
-/// hexadecimal digits, sorted. `e2e/properties/Dump.java` prints the same by the JDK.
+/// Prints one line for each file of a folder in a form without ambiguity: the UTF-16 of keys and
+/// values in hexadecimal digits, sorted. `e2e/properties/Jdk.java` prints the same by the JDK.
 pub(crate) fn dump(args: &DumpArgs) -> Result<Exit> {
-    let hex = |units: &[u16]| units.iter().map(|unit| format!("{unit:04x}")).collect::<String>();
-    let mut text = String::new();
-    for file in &args.files {
+    let unreadable = |error| {
+        let message = format!("{} cannot be read", args.folder.display());
+        Error::new(Exit::Usage, message).because(error)
+    };
+    let entries = std::fs::read_dir(&args.folder).map_err(unreadable)?;
+    let mut files = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(unreadable)?;
+    files.sort();
+    let hex = |text: &Text| text.units().iter().map(|unit| format!("{unit:04x}")).collect();
+    for file in &files {
         let source = Source::read(file)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        text.push_str(&format!("{name}\n"));
-        match File::parse(&source.bytes) {
-            Ok(file) => {
-                let pairs = file.entries().iter();
-                let map: std::collections::BTreeMap<String, String> =
-                    pairs.map(|e| (hex(e.key.units()), hex(e.value.units()))).collect();
-                for (key, value) in map {
-                    text.push_str(&format!("{key}={value}\n"));
-                }
-            }
-            Err(_) => text.push_str("refused\n"),
-        }
+        let map = File::parse(&source.bytes).map_or_else(
+            |_| "refused".to_owned(),
+            |file| {
+                let pairs = file.entries().iter().map(|e| (hex(&e.key), hex(&e.value)));
+                let map: BTreeMap<String, String> = pairs.collect();
+                let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                pairs.join(";")
+            },
+        );
+        print(&format!("{name} {map}\n"))?;
     }
-    print(&text)?;
     Ok(Exit::Done)
 }

@@ -1,6 +1,5 @@
 //! Rules about keys: which are missing, unknown, misspelled, old, new, or said twice.
 
-use super::super::file::line;
 use super::super::keys::{self, Kind, Status};
 use super::super::settings::Setting;
 use super::{Facts, Place, Remark};
@@ -249,14 +248,9 @@ pub(super) fn two_keys_one_field(facts: &Facts<'_>) -> Vec<Remark> {
                 format!("`{}` and `{}` set the same thing: either may win", second.key, first.key);
             Remark::new(Place::key(second), message)
                 .label(format!("so does {}", first.origin.describe()))
-                .hint(format!("keep one; `{}` would do", shorter(first, second).trim_end()))
+                .hint("keep one of them")
         })
         .collect()
-}
-
-fn shorter(first: &Setting, second: &Setting) -> String {
-    let chosen = if second.key.as_str().len() < first.key.as_str().len() { second } else { first };
-    line(chosen.key.as_str(), chosen.value.as_str())
 }
 
 pub(super) fn unordered_keys(facts: &Facts<'_>) -> Vec<Remark> {
