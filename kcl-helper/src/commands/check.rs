@@ -41,16 +41,16 @@ pub(crate) struct Args {
     /// Say what a finding or a key means
     #[arg(long, value_name = "NAME|KEY", conflicts_with_all = ["files", "effective"])]
     explain: Option<String>,
-    /// The daemon to judge for: 1.15, 2.5.4, 3.x …
+    /// The daemon's version, such as 1.15, 2.5.4 or 3.x
     #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
     kcl_version: Version,
-    /// An argument that the JVM will get, such as -Daws.region=us-east-1 (repeatable)
+    /// An argument of the JVM, as it may say where AWS is (repeatable)
     #[arg(long = "jvm-arg", value_name = "ARG", allow_hyphen_values = true)]
     jvm_args: Vec<String>,
     /// The name that stdin has in findings
     #[arg(long, value_name = "FILE")]
     stdin_filepath: Option<PathBuf>,
-    /// The form of what is printed [default: text, under GITHUB_ACTIONS=true github]
+    /// How to print [default: text; github under GITHUB_ACTIONS=true]
     #[arg(long, value_name = "FORM", env = "KCL_HELPER_FORMAT")]
     format: Option<Format>,
 }
@@ -83,28 +83,10 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
         args.files.iter().map(|file| read(file, &args)).collect::<Result<_>>()?;
     let reports: Vec<Report> =
         sources.into_iter().map(|source| properties::check(source, &request)).collect();
-    match (args.effective, format) {
-        (true, Format::Json) => print(&json_lines(reports.iter().flat_map(|report| {
-            let file = report.source().name.as_str();
-            let properties = properties::effective(report, &request).into_iter();
-            properties.map(move |property| FileProperty { file, property })
-        })))?,
-        (true, _) => {
-            for report in &reports {
-                print(&table(&properties::effective(report, &request)))?;
-            }
-        }
-        (false, Format::Json) => print(&json_lines(reports.iter().flat_map(Report::records)))?,
-        (false, Format::Github) => {
-            for record in reports.iter().flat_map(Report::records) {
-                print(&format!("{}\n", record.github()))?;
-            }
-        }
-        (false, Format::Text) => {
-            for report in reports.iter().filter(|report| !report.findings().is_empty()) {
-                print(&format!("{}\n", report.text()))?;
-            }
-        }
+    if args.effective {
+        print_effective(&reports, &request, format)?;
+    } else {
+        print_findings(&reports, format)?;
     }
     if globals.quiet < 2 {
         if args.kcl_version.major() < 3 {
@@ -118,6 +100,37 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
         .iter()
         .any(|report| report.has_errors() || (args.deny_warnings && report.warnings() > 0));
     Ok(if wanting { Exit::Wanting } else { Exit::Done })
+}
+
+fn print_findings(reports: &[Report], format: Format) -> Result<()> {
+    let mut records = reports.iter().flat_map(Report::records);
+    match format {
+        Format::Json => print(&json_lines(records)),
+        Format::Github => records.try_for_each(|record| print(&format!("{}\n", record.github()))),
+        Format::Text => {
+            let mut wanting = reports.iter().filter(|report| !report.findings().is_empty());
+            wanting.try_for_each(|report| print(&format!("{}\n", report.text())))
+        }
+    }
+}
+
+/// Of a file that Java refuses there is nothing to see but why, which is no data.
+fn print_effective(reports: &[Report], request: &Request<'_>, format: Format) -> Result<()> {
+    let (readable, refused): (Vec<&Report>, Vec<&Report>) =
+        reports.iter().partition(|report| report.is_readable());
+    for report in refused {
+        anstream::eprintln!("{}", report.text());
+    }
+    if format != Format::Json {
+        let mut readable = readable.iter();
+        return readable
+            .try_for_each(|report| print(&table(&properties::effective(report, request))));
+    }
+    print(&json_lines(readable.iter().flat_map(|report| {
+        let file = report.source().name.as_str();
+        let properties = properties::effective(report, request).into_iter();
+        properties.map(move |property| FileProperty { file, property })
+    })))
 }
 
 fn read(file: &PathBuf, args: &Args) -> Result<Source> {

@@ -506,3 +506,41 @@ pub(crate) const KEYS: &[Key] = &[
     dropped("metricsBackend", None, "remove it: only Java code can set it"),
     dropped("maxInitializationAttempts", None, "remove it: only Java code can set it"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_spelling_is_of_one_row() {
+        for key in KEYS {
+            let spelled = KEYS.iter().filter(|other| other.is_spelled(key.name)).count();
+            // The pattern of a family does not spell itself.
+            assert_eq!(spelled, 1, "{}", key.name);
+        }
+        assert_eq!(KEYS.len(), 124);
+    }
+
+    #[test]
+    fn letter_case_counts_but_in_one_prefix() {
+        let name = |written: &str| lookup(written).map(|row| row.name);
+        assert_eq!(name("AWSCREDENTIALSPROVIDERDynamoDB"), Some("AwsCredentialsProviderDynamoDB"));
+        assert_eq!(name("awsCredentialsProviderDYNAMODB"), None);
+        assert_eq!(name("MaxRecords"), None);
+        assert_eq!(name("pollingConfig.maxRecords"), Some("maxRecords"));
+        assert_eq!(name("fanoutConfig.maxRecords"), None);
+        assert_eq!(
+            name("kinesisClient.overrideConfiguration.apiCallTimeout"),
+            Some("kinesisClient.overrideConfiguration.*")
+        );
+        assert_eq!(name("kinesisClient.overrideConfiguration."), None);
+        assert_eq!(name("RetrievalMode"), Some("RetrievalMode"));
+    }
+
+    #[test]
+    fn only_what_is_alike_is_suggested() {
+        assert_eq!(suggestion("failoverTimeMilis"), Some("failoverTimeMillis"));
+        assert_eq!(suggestion("WorkerIdentifer"), Some("workerIdentifier"));
+        assert_eq!(suggestion("colour"), None);
+    }
+}

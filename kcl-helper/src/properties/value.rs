@@ -186,3 +186,83 @@ impl StreamArn<'_> {
         fits.then_some(StreamArn { region, stream })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: Kind, cases: &[(&str, Reading)]) {
+        for (text, expected) in cases {
+            assert_eq!(read(kind, text, Version::DEFAULT), *expected, "{text:?}");
+        }
+    }
+
+    fn taken(text: &str) -> Reading {
+        Reading::Taken(text.to_owned())
+    }
+
+    #[test]
+    fn numbers_fall_back_in_three_ways() {
+        use Reading::{Stops, Unreadable, UnreadableTaken, Unset};
+        check(
+            Kind::Int,
+            &[
+                (" 12 ", taken("12")),
+                ("+5", taken("5")),
+                ("-5", taken("-5")),
+                ("0", Unset),
+                ("", Unreadable),
+                ("1_000", Unreadable),
+                ("2147483648", Unreadable),
+                ("1.0", Unreadable),
+            ],
+        );
+        check(Kind::Long, &[("2147483648", taken("2147483648")), ("0x10", Unreadable)]);
+        check(Kind::NullableInt, &[("0", taken("0")), ("x", UnreadableTaken("0"))]);
+        check(Kind::StrictInt, &[("12", taken("12")), ("12 ", Stops), ("", Stops)]);
+        check(
+            Kind::Double,
+            &[
+                ("1e3", taken("1000")),
+                ("1.5d", taken("1.5")),
+                (".5", taken("0.5")),
+                ("-0.0", Unset),
+                ("inf", Unreadable),
+                ("NaN", taken("NaN")),
+            ],
+        );
+    }
+
+    #[test]
+    fn booleans_have_ten_words() {
+        use Reading::{UnreadableTaken, Unset};
+        check(
+            Kind::Switch,
+            &[("YES", taken("true")), ("off", taken("false")), ("true ", UnreadableTaken("false"))],
+        );
+        check(Kind::Flag, &[("y", taken("true")), ("0", Unset), ("", UnreadableTaken("false"))]);
+    }
+
+    #[test]
+    fn durations_are_iso_8601() {
+        for right in ["PT12H", "p2d", "P1DT1H1M1.5S", "PT0S", "+PT1S", " PT1M ", "PT.5S"] {
+            let expected = if right == "PT.5S" { Reading::Stops } else { taken(right.trim()) };
+            check(Kind::Duration, &[(right, expected)]);
+        }
+        for wrong in
+            ["", "P", "PT", "12H", "PT12", "-PT1S", "PT-1S", "P1H", "PT1D", "PT1S1M", "P1Y"]
+        {
+            check(Kind::Duration, &[(wrong, Reading::Stops)]);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_a_scheme() {
+        assert_eq!(scheme("https://example.org"), Some("https"));
+        assert_eq!(scheme("localhost:4566"), Some("localhost"));
+        for wrong in ["example.org", "127.0.0.1:4566", "//example.org", "", ":", "http:"] {
+            assert_eq!(scheme(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -201,7 +201,7 @@ impl Origin {
 }
 
 /// Stands in the table for `--explain`; it is the reader that finds it, before any rule can look.
-const BAD_ESCAPE: Rule = error(
+pub(crate) const BAD_ESCAPE: Rule = error(
     "bad-escape",
     Judged::Always,
     |_| Vec::new(),
@@ -332,4 +332,32 @@ const fn error(name: &'static str, judged: Judged, judge: Judge, why: &'static s
 
 const fn warning(name: &'static str, judged: Judged, judge: Judge, why: &'static str) -> Rule {
     Rule { name, severity: Severity::Warning, judged, why, judge }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_file_that_it_finds_something_in() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots");
+        let snapshots = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let of_files = snapshots.filter(|path| path.to_string_lossy().contains("__file@"));
+        let outputs: Vec<String> =
+            of_files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        for rule in RULES {
+            let severity = if rule.severity == Severity::Error { "error" } else { "warning" };
+            let title = format!("\n{severity}[{}]: ", rule.name);
+            assert!(outputs.iter().any(|output| output.contains(&title)), "{}", rule.name);
+        }
+    }
+
+    #[test]
+    fn names_are_stable_kebab_case_and_each_is_there_once() {
+        for (index, rule) in RULES.iter().enumerate() {
+            let is_kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(rule.name.chars().all(is_kebab), "{}", rule.name);
+            assert!(RULES[..index].iter().all(|other| other.name != rule.name), "{}", rule.name);
+        }
+    }
 }

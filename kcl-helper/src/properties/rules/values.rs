@@ -306,7 +306,7 @@ pub(super) fn zero_is_unset(facts: &Facts<'_>) -> Vec<Remark> {
     let is_number = |kind| matches!(kind, Kind::Int | Kind::Long | Kind::Double);
     let remarks = facts.readings(is_number).filter_map(|(setting, _, reading)| {
         let row = setting.row.filter(|row| reading == Reading::Unset && row.default != "0")?;
-        let message = format!("the daemon takes {} for `{}`", default_of(row), setting.key);
+        let message = format!("the daemon reads `{}` as {}", setting.key, default_of(row));
         let remark = Remark::new(Place::value(setting), message).label("0 counts as not given");
         Some(remark.hint("write a number above 0, or delete the line"))
     });
@@ -416,7 +416,7 @@ pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Vec<Remark> {
         let message = format!("the daemon reads stream \"{}\"", arn.stream);
         remarks.push(
             Remark::new(Place::value(name), message)
-                .label(format!("streamArn wins, on {}", setting.origin.describe()))
+                .label(format!("streamArn wins, of {}", setting.origin.describe()))
                 .hint("delete one of them"),
         );
     }
@@ -543,11 +543,11 @@ pub(super) fn only_under_run(facts: &Facts<'_>) -> Vec<Remark> {
     if facts.request.launcher == Launcher::Run {
         return Vec::new();
     }
-    let message =
-        format!("a daemon started otherwise than by `kcl-helper run` cannot start \"{name}\"");
-    vec![Remark::new(place, message).label(why).hint(format!(
-        "`kcl-helper run` finds {}; for others give a path that has no blanks and \
-                fits the working folder",
+    let message = format!("only under `kcl-helper run` can the daemon start \"{name}\"");
+    let hint = format!(
+        "start it with `kcl-helper run`, which finds {}, or give a path without blanks that fits \
+        the daemon's working folder",
         path.display()
-    ))]
+    );
+    vec![Remark::new(place, message).label(why).hint(hint)]
 }
