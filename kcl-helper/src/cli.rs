@@ -58,4 +58,12 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// Fetch and verify the daemon's jars
+    Jars(commands::jars::Args),
+    /// Print the command that starts the daemon
+    #[command(infer_long_args = true)]
+    PrintCommand(commands::print_command::Args),
+    /// Print the daemon's class path
+    #[command(infer_long_args = true)]
+    PrintClasspath(commands::print_command::ClassPathOnlyArgs),
 }
