@@ -1,5 +1,6 @@
 //! The launcher's commands from outside: exact stdout, stderr and status of every path, with
 //! stand-ins for java, Maven and a repository. The real ones are in `e2e/`.
 
+mod jars;
 mod print;
 mod support;

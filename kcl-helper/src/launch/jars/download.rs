@@ -67,7 +67,7 @@ fn agent() -> ureq::Agent {
 
 fn proxy_words(agent: &ureq::Agent) -> String {
     match agent.config().proxy() {
-        Some(proxy) => format!(" (proxy {}:{})", proxy.host(), proxy.port()),
+        Some(proxy) => format!(" (through the proxy {}:{})", proxy.host(), proxy.port()),
         None => String::new(),
     }
 }
@@ -103,7 +103,10 @@ fn patiently(mut attempt: impl FnMut() -> Result<(), Attempt>) -> Result<(), Str
         };
         let Some(wait) = waits.next().filter(|_| asked.is_none_or(|asked| asked <= LONGEST_WAIT))
         else {
-            return Err(format!("{why} ({tries} tries)"));
+            return Err(match tries {
+                1 => why,
+                _ => format!("{why} ({tries} tries)"),
+            });
         };
         thread::sleep(asked.unwrap_or(wait));
         tries += 1;

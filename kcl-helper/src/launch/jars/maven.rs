@@ -98,7 +98,10 @@ fn run(pom: &str, near: &Path, words: Words) -> Result<Resolution> {
     if output.status.success() {
         return Ok(Resolution { folder });
     }
-    let why = said.lines().find_map(|line| line.strip_prefix("[ERROR] ")).unwrap_or(said.trim());
+    let why = match said.trim() {
+        "" => "it said nothing",
+        said => said.lines().find_map(|line| line.strip_prefix("[ERROR] ")).unwrap_or(said),
+    };
     let message = format!("Maven could not fetch the jars ({})", output.status);
     Err(Error::new(Exit::Surroundings, message)
         .because(why.to_owned())

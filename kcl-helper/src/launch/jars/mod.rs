@@ -23,7 +23,7 @@ use crate::error::{Error, Exit, Result};
 use crate::launch::daemon::Daemon;
 use crate::output::Words;
 
-/// Names of what a fetch leaves behind when it is killed.
+/// How the names begin of what a killed fetch leaves behind.
 const UNFINISHED: &str = ".unfinished-";
 
 /// The folder for what can be fetched again.
@@ -131,42 +131,47 @@ impl Jars {
     /// Makes all jars be here and as locked. Returns how many it fetched.
     pub(crate) fn fetch(&self, source: &Source, words: Words) -> Result<usize> {
         let lock = self.lock()?;
-        let start = Instant::now();
         let count = format!("{} jars, {}", lock.jars().len(), megabytes(lock.bytes()));
-        let faults = self.faults(Depth::Checksum)?;
-        if faults.is_empty() {
-            words.result(&format!("{count}: all here already"));
-            return Ok(0);
+        let mut faults = self.faults(Depth::Checksum)?;
+        let start = Instant::now();
+        if !faults.is_empty() && !matches!(source, Source::Offline) {
+            let _held = self.cache.lock(words)?;
+            // Another process may have fetched them while this one waited.
+            faults = self.faults(Depth::Checksum)?;
+            self.repair(&faults, source, words)?;
         }
-        let _held = self.cache.lock(words)?;
-        // Another process may have fetched them while this one waited.
-        let faults = self.faults(Depth::Checksum)?;
+        match (faults.len(), source) {
+            (0, _) => words.result(&format!("{count}: all here already")),
+            (_, Source::Offline) => return Err(self.missing_offline(&faults)),
+            (fetched, _) => words.result(&format!(
+                "{count}: {} here already, {fetched} fetched in {:.1}s",
+                lock.jars().len() - fetched,
+                start.elapsed().as_secs_f64()
+            )),
+        }
+        Ok(faults.len())
+    }
+
+    /// Fetches what is not as locked; the cache must be.
+    fn repair(&self, faults: &[Faulty], source: &Source, words: Words) -> Result<()> {
         self.prepare_folder()?;
-        for broken in faults.iter().filter(|faulty| !matches!(faulty.fault, Fault::Missing)) {
+        for broken in faults.iter().filter(|faulty| faulty.fault != Fault::Missing) {
             words.warn(&format!("{broken}: fetching it again"));
         }
         let wanted: Vec<&Jar> = faults.iter().map(|faulty| &faulty.jar).collect();
         match source {
-            Source::Offline => return Err(self.missing_offline(&faults)),
+            _ if wanted.is_empty() => Ok(()),
+            Source::Offline => Ok(()),
             Source::Maven => {
                 words.say(&format!("fetching {} with Maven", jars_of(&wanted)));
                 let found = maven::Resolution::exactly(&wanted, &self.folder, words)?;
-                for jar in &wanted {
-                    found.take(jar, &self.folder)?;
-                }
+                wanted.iter().try_for_each(|jar| found.take(jar, &self.folder))
             }
             Source::Repository(url) => {
                 words.say(&format!("fetching {} from {url}", jars_of(&wanted)));
-                download::all(&wanted, &self.folder, url, words)?;
+                download::all(&wanted, &self.folder, url, words)
             }
         }
-        words.result(&format!(
-            "{count}: {} here already, {} fetched in {:.1}s",
-            lock.jars().len() - faults.len(),
-            faults.len(),
-            start.elapsed().as_secs_f64()
-        ));
-        Ok(faults.len())
     }
 
     /// Lets Maven say which jars the daemon needs, keeps them, and writes them down. Returns the
