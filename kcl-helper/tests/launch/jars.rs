@@ -253,7 +253,7 @@ fn trouble_that_stays_is_named_for_each_jar() {
     status 3
     --- stderr
     fetching 3 jars, 17 bytes from http://REPOSITORY/m2
-    error: 3 of 3 jars could not be fetched from http://REPOSITORY/m2: alpha-1.0.jar: 503 Service Unavailable (6 tries); beta-2.0-linux.jar: 404 Not Found; gamma-3.0.jar: has the SHA-256 5ad4c4b88687bdef514bf98c2ba3fdf59fd158be5c2d33aa009d9aaf605e37d8 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
+    error: 3 of 3 jars could not be fetched from http://REPOSITORY/m2: beta-2.0-linux.jar: 404 Not Found; alpha-1.0.jar: 503 Service Unavailable (6 tries); gamma-3.0.jar: has the SHA-256 5ad4c4b88687bdef514bf98c2ba3fdf59fd158be5c2d33aa009d9aaf605e37d8 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
     ");
     assert_eq!(files(&stage), ["jars.lock"]);
 }

@@ -1,14 +1,16 @@
 //! Downloading jars from a repository without Maven: several at once, with patience, to the byte.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use backon::BackoffBuilder as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{Fault, Faulty, Jar, hexadecimal};
 use crate::error::{Error, Exit, Result};
@@ -32,25 +34,42 @@ pub(super) fn all(jars: &[&Jar], folder: &Path, repository: &str, words: Words) 
                 while let Some(jar) = next(&queue) {
                     let url = format!("{repository}/{}", jar.repository_path());
                     if let Err(why) = patiently(|| one(&agent, &url, jar, folder, &bar)) {
-                        lock(&failures).push(format!("{}: {why}", jar.file));
+                        lock(&failures).push((why, jar));
                     }
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     if failures.is_empty() {
         return Ok(());
     }
-    failures.sort();
     let message = format!(
         "{} of {} jars could not be fetched from {repository}{}",
         failures.len(),
         jars.len(),
         proxy_words(&agent)
     );
-    Err(Error::new(Exit::Surroundings, message).because(failures.join("; ")))
+    Err(Error::new(Exit::Surroundings, message).because(in_words(failures)))
+}
+
+/// Failures by their cause: where the network is the cause, it is that of every jar.
+fn in_words(failures: Vec<(String, &Jar)>) -> String {
+    let mut causes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (why, jar) in failures {
+        causes.entry(why).or_default().push(&jar.file);
+    }
+    let words = causes.into_iter().map(|(why, mut files)| {
+        files.sort_unstable();
+        match files.as_slice() {
+            [first, second, third, _, ..] => {
+                format!("{first}, {second}, {third} and {} more: {why}", files.len() - 3)
+            }
+            few => format!("{}: {why}", few.join(", ")),
+        }
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// Proxies come from ALL_PROXY, HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which ureq reads itself.
@@ -58,11 +77,22 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .user_agent(concat!("kcl-helper/", env!("CARGO_PKG_VERSION")))
         .http_status_as_error(false)
+        .tls_config(TlsConfig::builder().root_certs(root_certificates()).build())
         .timeout_connect(Some(Duration::from_secs(10)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
         .timeout_recv_body(Some(Duration::from_secs(300)))
         .build()
         .new_agent()
+}
+
+/// The system's certificates, else those that ureq brings.
+fn root_certificates() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return RootCerts::WebPki;
+    }
+    let certificates = found.iter().map(|found| Certificate::from_der(found).to_owned()).collect();
+    RootCerts::Specific(Arc::new(certificates))
 }
 
 fn proxy_words(agent: &ureq::Agent) -> String {
@@ -123,6 +153,10 @@ fn one(
     let response = agent.get(url).call().map_err(|error| match error {
         // These say that the address is wrong, not that the network is.
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Hopeless(error.to_string()),
+        // A certificate that is not trusted.
+        ureq::Error::Io(ref io) if io.kind() == io::ErrorKind::InvalidData => {
+            Attempt::Hopeless(error.to_string())
+        }
         _ => Attempt::Again(error.to_string(), None),
     })?;
     let status = response.status();
