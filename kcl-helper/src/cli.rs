@@ -58,6 +58,11 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// Judge a .properties file as the daemon will read it
+    Check(commands::check::Args),
+    /// Print what a .properties file says, for comparison with the JDK
+    #[command(hide = true)]
+    DumpProperties(commands::check::DumpArgs),
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
     /// Print the command that starts the daemon

@@ -2,15 +2,24 @@
 //!
 //! `check` is the one entrance: a `Source` and a `Request` in, a `Report` out. It prints nothing.
 
+mod effective;
 mod file;
+mod keys;
 mod report;
+mod rules;
+mod settings;
 mod surroundings;
+mod value;
 mod version;
 
 use std::path::Path;
 
+pub(crate) use effective::{Property, effective};
 pub(crate) use file::{Entry, File, ParseError, Position, Text, line};
-pub(crate) use report::{Finding, Report, Severity};
+pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
+pub(crate) use report::{Finding, Record, Report, Severity};
+pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
+pub(crate) use settings::{Origin, Setting, Settings};
 pub(crate) use surroundings::{Program, Surroundings};
 pub(crate) use version::Version;
 
@@ -33,6 +42,11 @@ impl Source {
                 Err(Error::new(Exit::Usage, format!("{name} cannot be read")).because(error))
             }
         }
+    }
+
+    /// The folder that the file is in, as far as its name says.
+    pub(crate) fn folder(&self) -> &Path {
+        Path::new(&self.name).parent().unwrap_or(Path::new(""))
     }
 }
 
@@ -58,12 +72,37 @@ pub(crate) enum Launcher {
     Run,
 }
 
+/// What to say of older daemons, of which less is known for certain.
+pub(crate) fn limits(version: Version) -> String {
+    format!(
+        "note: for {version} only the format, the names of keys and of credentials providers, \
+        required keys and the program are judged"
+    )
+}
+
+/// A version as a key's history gives it: `1.x` is as far back as anybody knows.
+pub(crate) fn show_since(since: Version) -> String {
+    if since == Version::new(1, 0, 0) { "1.x".to_owned() } else { since.to_string() }
+}
+
 /// Judges a file as the daemon will read it. A file that breaks the format has that one finding.
 pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
-    let findings = match File::parse(&source.bytes) {
-        Ok(_) => Vec::new(),
-        Err(error) => vec![Finding::bad_escape(&error)],
+    let sets = request.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let file = match File::parse(&source.bytes) {
+        Ok(file) => file,
+        Err(error) => {
+            let finding = rules::bad_escape(&error);
+            return Report::new(source, sets, Settings::default(), vec![finding]);
+        }
     };
-    let _ = request;
-    Report::new(source, findings)
+    let settings = Settings::new(&file, request);
+    let facts =
+        rules::Facts { source: &source, settings: &settings, request, folder: source.folder() };
+    let mut findings = rules::judge(&facts);
+    // What stops the daemon cannot be allowed.
+    findings.retain(|finding| {
+        finding.severity == Severity::Error
+            || !request.allow.iter().any(|name| name == finding.name)
+    });
+    Report::new(source, sets, settings, findings)
 }
