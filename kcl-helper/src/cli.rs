@@ -63,6 +63,8 @@ pub(crate) enum Command {
     /// Print what a .properties file says, for comparison with the JDK
     #[command(hide = true)]
     DumpProperties(commands::check::DumpArgs),
+    /// Run the real daemon on a properties file
+    Run(commands::run::Args),
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
     /// Print the command that starts the daemon
@@ -71,4 +73,6 @@ pub(crate) enum Command {
     /// Print the daemon's class path
     #[command(infer_long_args = true)]
     PrintClasspath(commands::print_command::ClassPathOnlyArgs),
+    #[command(name = commands::exec::NAME, hide = true)]
+    ExecDaemon(commands::exec::Args),
 }

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         cli::Cli::parse_from(commands::print_command::from_kclpy(std::env::args_os().collect()));
     cli.globals.color.write_global();
     match commands::run(cli) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(error) => {
             error.print();
             error.exit().into()

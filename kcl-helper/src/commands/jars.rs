@@ -31,7 +31,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Place {
     /// The daemon's version
-    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT)]
+    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
     kcl_version: Version,
     /// The folder that jars are kept in
     #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]

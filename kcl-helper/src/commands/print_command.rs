@@ -82,7 +82,7 @@ struct ClassPathArgs {
     #[arg(short = 'c', long, value_name = "PATH", alias = "path")]
     classpath: Vec<PathBuf>,
     /// The daemon's version
-    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT)]
+    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
     kcl_version: Version,
     /// The folder that jars are kept in
     #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
