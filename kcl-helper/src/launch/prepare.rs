@@ -99,10 +99,12 @@ impl Changes {
         for key in ["kinesisEndpoint", "dynamoDBEndpoint"] {
             self.set(key, url, format!("{key} is set to {url} for this run"));
         }
-        let flag = format!("-Daws.endpointUrl={url}");
-        for flag in [flag.as_str(), daemon.cbor_off()] {
-            self.jvm_flags.push(flag.to_owned());
+        let endpoint = format!("-Daws.endpointUrl={url}");
+        // The SDK of 1.x does not know the flag.
+        let endpoint = (daemon.version().major() > 1).then_some(endpoint);
+        for flag in endpoint.into_iter().chain([daemon.cbor_off().to_owned()]) {
             self.notes.push(format!("{flag} is given to the JVM"));
+            self.jvm_flags.push(flag);
         }
         if self.get(file, "metricsLevel").is_none() {
             let note = "metricsLevel is set to NONE for this run: stand-ins take no metrics";

@@ -3,4 +3,5 @@
 
 mod jars;
 mod print;
+mod run;
 mod support;

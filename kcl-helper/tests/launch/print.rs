@@ -5,7 +5,7 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 
-use crate::support::{Stage, fill_with_empty_jars};
+use crate::support::{Stage, fill_with_hollow_jars};
 
 /// 1.15.3 has the shortest list of jars.
 const V1: [&str; 2] = ["--kcl-version", "1.15.3"];
@@ -37,7 +37,7 @@ fn no_jars_are_a_warning() {
 #[test]
 fn the_class_path_is_the_users_then_the_jars_sorted_then_the_files_folder() {
     let stage = Stage::new();
-    fill_with_empty_jars(&stage, "1.15.3");
+    fill_with_hollow_jars(&stage, "1.15.3");
     let arguments = ["print-classpath", "-c", "b.jar", "-c", "/a.jar", "-p", "conf/app.properties"];
     let text = stage.run(&[&arguments[..], &V1].concat());
     let jars: Vec<&str> = text.lines().nth(2).unwrap().split(':').collect();
@@ -52,7 +52,7 @@ fn the_class_path_is_the_users_then_the_jars_sorted_then_the_files_folder() {
 #[test]
 fn a_missing_jar_is_a_warning_and_not_on_the_line() {
     let stage = Stage::new();
-    fill_with_empty_jars(&stage, "1.15.3");
+    fill_with_hollow_jars(&stage, "1.15.3");
     fs::remove_file(stage.path("cache/jars/1.15.3/joda-time-2.8.1.jar")).unwrap();
     let text = stage.run(&[&["print-classpath"][..], &V1].concat());
     assert!(!text.contains("joda-time"));

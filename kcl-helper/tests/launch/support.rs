@@ -97,12 +97,14 @@ fn without_times(text: &str) -> String {
     clean
 }
 
-/// Fills a version's folder with files that have the right names, and nothing in them.
-pub(crate) fn fill_with_empty_jars(stage: &Stage, version: &str) {
-    let lock =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/launch/jars/locks/{version}.lock"));
+/// Fills a version's folder with files that have the right names and sizes, and nothing in them.
+pub(crate) fn fill_with_hollow_jars(stage: &Stage, version: &str) {
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("src/launch/jars/locks/{version}.lock"));
     for line in fs::read_to_string(lock).unwrap().lines().filter(|line| !line.starts_with('#')) {
-        let file = line.split(' ').nth(1).unwrap();
-        stage.write(&format!("cache/jars/{version}/{file}"), "");
+        let words: Vec<&str> = line.split(' ').collect();
+        let jar = stage.write(&format!("cache/jars/{version}/{}", words[1]), "");
+        let file = fs::OpenOptions::new().write(true).open(jar).unwrap();
+        file.set_len(words[2].parse().unwrap()).unwrap();
     }
 }
