@@ -63,4 +63,16 @@ pub(crate) enum Command {
     /// Print what a .properties file says, for comparison with the JDK
     #[command(hide = true)]
     DumpProperties(commands::check::DumpArgs),
+    /// Run the real daemon on a properties file
+    Run(commands::run::Args),
+    /// Fetch and verify the daemon's jars
+    Jars(commands::jars::Args),
+    /// Print the command that starts the daemon
+    #[command(infer_long_args = true)]
+    PrintCommand(commands::print_command::Args),
+    /// Print the daemon's class path
+    #[command(infer_long_args = true)]
+    PrintClasspath(commands::print_command::ClassPathOnlyArgs),
+    #[command(name = commands::exec::NAME, hide = true)]
+    ExecDaemon(commands::exec::Args),
 }

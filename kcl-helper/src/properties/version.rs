@@ -25,6 +25,18 @@ impl Version {
     pub(crate) fn major(self) -> u16 {
         self.major
     }
+
+    /// Whether all three parts were given.
+    pub(crate) fn is_exact(self) -> bool {
+        self.minor != NEWEST && self.patch != NEWEST
+    }
+
+    /// Whether an exact version is one of those that this stands for.
+    pub(crate) fn covers(self, exact: Version) -> bool {
+        self.major == exact.major
+            && [exact.minor, NEWEST].contains(&self.minor)
+            && [exact.patch, NEWEST].contains(&self.patch)
+    }
 }
 
 impl FromStr for Version {
