@@ -1,6 +1,8 @@
 //! `kcl-helper check` as its users meet it: each file of `tests/check/` is one case, and its whole
 //! output is a snapshot. A comment `#$ …` in a file adds arguments, `#$ NAME=VALUE` a variable.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,7 +1,7 @@
 //! `kcl-helper check`.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
+use crate::output::{Words, print};
 use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
     Surroundings, Text, Version,
@@ -88,13 +89,12 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     } else {
         print_findings(&reports, format)?;
     }
-    if globals.quiet < 2 {
-        if args.kcl_version.major() < 3 {
-            anstream::eprintln!("{}", properties::limits(args.kcl_version));
-        }
-        for report in &reports {
-            anstream::eprintln!("{}", report.summary());
-        }
+    let words = Words::new(globals);
+    if args.kcl_version.major() < 3 {
+        words.result(&properties::limits(args.kcl_version));
+    }
+    for report in &reports {
+        words.result(&report.summary());
     }
     let wanting = reports
         .iter()
@@ -106,10 +106,10 @@ fn print_findings(reports: &[Report], format: Format) -> Result<()> {
     let mut records = reports.iter().flat_map(Report::records);
     match format {
         Format::Json => print(&json_lines(records)),
-        Format::Github => records.try_for_each(|record| print(&format!("{}\n", record.github()))),
+        Format::Github => records.try_for_each(|record| print(format!("{}\n", record.github()))),
         Format::Text => {
             let mut wanting = reports.iter().filter(|report| !report.findings().is_empty());
-            wanting.try_for_each(|report| print(&format!("{}\n", report.text())))
+            wanting.try_for_each(|report| print(format!("{}\n", report.text())))
         }
     }
 }
@@ -224,7 +224,7 @@ fn explain(name: &str, format: Format) -> Result<Exit> {
             return Err(Error::new(Exit::Usage, message).hint(hint));
         }
     };
-    print(&text)?;
+    print(text)?;
     Ok(Exit::Done)
 }
 
@@ -274,18 +274,6 @@ fn explain_rule(rule: &Rule, format: Format) -> String {
     format!("{severity}[{}]: {}\n", rule.name, rule.why)
 }
 
-/// Data goes to stdout; a reader that has gone away, such as `head`, is no failure.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => {
-            Err(Error::new(Exit::Surroundings, "stdout cannot be written").because(error))
-        }
-        Ok(()) => Ok(()),
-    }
-}
-
 /// For `e2e/properties.sh`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpArgs {
@@ -318,7 +306,7 @@ pub(crate) fn dump(args: &DumpArgs) -> Result<Exit> {
                 pairs.join(";")
             },
         );
-        print(&format!("{name} {map}\n"))?;
+        print(format!("{name} {map}\n"))?;
     }
     Ok(Exit::Done)
 }

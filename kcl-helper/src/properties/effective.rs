@@ -66,6 +66,9 @@ impl View<'_> {
         if self.request.version.major() < 3 {
             return property(text, "as it stands");
         }
+        if row.name == "tableName" && text.is_empty() {
+            return self.absent(row, format!("{origin}: it is empty"));
+        }
         match value::read(row.kind, text, self.request.version) {
             Reading::Taken(taken) => property(&taken, ""),
             Reading::UnreadableTaken("false") if row.kind == Kind::Flag => {

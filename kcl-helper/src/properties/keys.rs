@@ -126,7 +126,7 @@ impl Kind {
             Kind::Tags => "key=value,key=value",
             Kind::List => "names with commas between",
             Kind::Uri => "a URL with its scheme",
-            Kind::Region => "any text; not compared with a list of regions",
+            Kind::Region => "letters, digits and -; not compared with a list of regions",
             Kind::StreamArn => "arn:aws:kinesis:<region>:<12 digits>:stream/<name>",
             Kind::Providers => "Name|argument|argument,Name: tried in this order",
             Kind::Builder => "a class, or what one of its builder's methods takes",

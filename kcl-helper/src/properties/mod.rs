@@ -14,6 +14,8 @@ mod version;
 
 use std::path::Path;
 
+use settings::Settings;
+
 pub(crate) use effective::{Property, effective};
 pub(crate) use file::{File, Text, line};
 pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};

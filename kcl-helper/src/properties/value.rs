@@ -58,18 +58,16 @@ pub(crate) fn read(kind: Kind, text: &str, version: Version) -> Reading {
             let text = java_trim(text);
             if is_duration(text) { taken(text) } else { Reading::Stops }
         }
-        Kind::Uri if scheme(text).is_none() || text.contains(|c: char| c.is_whitespace()) => {
-            Reading::Stops
-        }
-        Kind::Region if java_trim(text).is_empty() => Reading::Stops,
+        Kind::Uri if !is_uri(text) => Reading::Stops,
+        Kind::Region if !is_host_part(text) => Reading::Stops,
         Kind::StreamArn if java_trim(text).is_empty() => Reading::Unset,
         Kind::StreamArn if StreamArn::parse(text).is_none() => Reading::Stops,
+        Kind::List => Reading::Taken(words(text).join(",")),
         Kind::Unusable => Reading::Stops,
         Kind::Nothing => Reading::Unset,
         Kind::Text
         | Kind::Command
         | Kind::Tags
-        | Kind::List
         | Kind::Uri
         | Kind::Region
         | Kind::StreamArn
@@ -100,6 +98,15 @@ fn double(text: &str) -> Option<f64> {
         "NaN" | "Infinity" => digits.parse().ok(),
         _ => None,
     }
+}
+
+/// The elements that commons-beanutils finds in a list: its tokens are words of letters, digits,
+/// dots and hyphens, all else is between them, and a slash begins a comment.
+fn words(text: &str) -> Vec<&str> {
+    let commented = text.split('/').next().unwrap_or_default();
+    let is_between =
+        |c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-');
+    commented.split(is_between).filter(|word| !word.is_empty()).collect()
 }
 
 /// The words of commons-beanutils, in any letter case, with no blank around.
@@ -148,6 +155,23 @@ fn is_duration(text: &str) -> bool {
         }
     }
     rest.is_empty()
+}
+
+/// What `java.net.URI` takes, with a scheme.
+fn is_uri(text: &str) -> bool {
+    let is_illegal = |c: char| c <= ' ' || c == '\x7f' || "\"<>\\^`{|}".contains(c);
+    let escapes = text.split('%').skip(1).all(|after| {
+        let digits = after.get(..2).unwrap_or_default();
+        digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    scheme(text).is_some() && !text.ends_with("://") && !text.contains(is_illegal) && escapes
+}
+
+/// A region becomes a part of a host's name, and must be one.
+fn is_host_part(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let ends = text.starts_with(['-', '.']) || text.ends_with(['-', '.']);
+    !text.is_empty() && text.chars().all(fits) && !ends
 }
 
 /// What stands before the first colon of a URI, if that can be a scheme.
@@ -254,6 +278,35 @@ mod tests {
             ["", "P", "PT", "12H", "PT12", "-PT1S", "PT-1S", "P1H", "PT1D", "PT1S1M", "P1Y"]
         {
             check(Kind::Duration, &[(wrong, Reading::Stops)]);
+        }
+    }
+
+    #[test]
+    fn lists_are_words_with_anything_between() {
+        check(
+            Kind::List,
+            &[("Operation, ShardId ", taken("Operation,ShardId")), ("a_b=c/d", taken("a,b,c"))],
+        );
+    }
+
+    #[test]
+    fn a_region_can_be_part_of_a_host() {
+        check(
+            Kind::Region,
+            &[("us-east-1", taken("us-east-1")), ("Any.Thing7", taken("Any.Thing7"))],
+        );
+        for wrong in ["", " ", "us_east_1", "us-east-1 ", "-1", "a/b"] {
+            check(Kind::Region, &[(wrong, Reading::Stops)]);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_uri() {
+        for right in ["https://example.org", "http://127.0.0.1:4566/a%20b", "localhost:4566"] {
+            check(Kind::Uri, &[(right, taken(right))]);
+        }
+        for wrong in ["http://", "http://a b", "http://a|b", "http://a%2", "example.org"] {
+            check(Kind::Uri, &[(wrong, Reading::Stops)]);
         }
     }
 

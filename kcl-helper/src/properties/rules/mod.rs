@@ -11,10 +11,12 @@ mod values;
 use std::ops::Range;
 use std::path::Path;
 
+use super::file::ParseError;
 use super::keys::{Kind, most_alike};
+use super::report::Finding;
 use super::settings::{Origin, Setting, Settings};
 use super::value::{self, Reading};
-use super::{Finding, ParseError, Request, Severity, Source};
+use super::{Request, Severity, Source};
 
 /// One row: `check --explain NAME` prints it.
 #[derive(Debug)]
@@ -229,7 +231,7 @@ pub(crate) const RULES: &[Rule] = &[
     error("bad-endpoint", Judged::From3, values::bad_endpoint,
         "An endpoint needs http:// or https://. Without a scheme the daemon stops; with `localhost:4566` it takes localhost for the scheme, starts, and fails at the first call."),
     error("bad-region", Judged::From3, values::bad_region,
-        "An empty region stops the daemon."),
+        "A region that is empty or cannot be a part of a host's name stops the daemon. Any other text is taken for a region."),
     error("bad-stream-arn", Judged::From3, values::bad_stream_arn,
         "A streamArn that does not fit the pattern of stream ARNs stops the daemon."),
     error("unusable-key", Judged::From3, values::unusable_key,
@@ -300,6 +302,8 @@ pub(crate) const RULES: &[Rule] = &[
         "A name of the list that cannot be made into a provider is skipped without a word as long as another one can."),
     warning("sts-argument-dropped", Judged::From3, credentials::sts_argument_dropped,
         "The provider that assumes a role drops arguments that it does not know or that have a second `=`."),
+    warning("sts-no-region", Judged::From3, credentials::sts_no_region,
+        "The provider that assumes a role calls STS in a region of its own, which regionName is not for. Where it finds none it cannot be made, of which nothing is said."),
     warning("only-under-run", Judged::Always, values::only_under_run,
         "`kcl-helper run` also finds a program from the file's folder, and one with blanks in its path; a daemon started otherwise does not."),
     warning("other-retrieval-mode", Judged::From3, production::other_retrieval_mode,

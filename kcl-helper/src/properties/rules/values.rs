@@ -48,6 +48,7 @@ pub(super) fn trailing_blank(facts: &Facts<'_>) -> Vec<Remark> {
             Kind::Choice(_) => "a known name",
             Kind::StrictInt | Kind::EpochSeconds => "a whole number",
             Kind::Uri => "a URL",
+            Kind::Region => "a region",
             _ => "a value",
         };
         let place = blanks_at_end(setting).unwrap_or_else(|| Place::value(setting));
@@ -59,7 +60,7 @@ pub(super) fn trailing_blank(facts: &Facts<'_>) -> Vec<Remark> {
 
 /// Names, which the daemon takes with the blank in them.
 pub(super) fn kept_blank(facts: &Facts<'_>) -> Vec<Remark> {
-    let names = facts.readings(|kind| matches!(kind, Kind::Text | Kind::Region | Kind::StreamArn));
+    let names = facts.readings(|kind| matches!(kind, Kind::Text | Kind::StreamArn));
     let remarks = names.filter_map(|(setting, _, _)| {
         let is_blank = java_trim(setting.value.as_str()).is_empty();
         if is_blank || row_name(setting) == "processingLanguage" {
@@ -178,7 +179,14 @@ fn is_http(scheme: &str) -> bool {
 pub(super) fn bad_region(facts: &Facts<'_>) -> Vec<Remark> {
     stopping(facts, |kind| kind == Kind::Region)
         .map(|setting| {
-            Remark::new(Place::value(setting), "the daemon stops: the region is empty")
+            let is_empty = java_trim(setting.value.as_str()).is_empty();
+            let label = if is_empty { "" } else { "no part of a host's name" };
+            let message = match is_empty {
+                true => "the daemon stops: the region is empty".to_owned(),
+                false => format!("the daemon stops: \"{}\" is not a region", setting.value),
+            };
+            Remark::new(Place::value(setting), message)
+                .label(label)
                 .hint("write a region such as us-east-1, or delete the line")
         })
         .collect()
