@@ -93,6 +93,13 @@ public class Daemon {
                 }
             }
         }
+        for (String unknown : List.of("foo", "a.b", "kinesisClient.foo", "dynamoDbClient.endpoint", "cloudWatchClient.a.b",
+                "kinesisClient.Region", "pollingConfig.foo", "fanoutConfig.foo", "streamName.foo", "RetrievalMode", "MaxRecords",
+                "consumerName", "workerId", "AWSCredentialsProvider", "awscredentialsproviderCloudWatch",
+                "AwsCredentialsProviderCloudwatch", "pollingConfig.maxRecords", "cloudWatchEndpoint")) {
+            write(folder, number++, Map.of(unknown, "AnonymousCredentialsProvider"));
+            write(folder, number++, Map.of(unknown, "20000"));
+        }
         for (String missing : BASE.keySet()) {
             write(folder, number++, Map.of(missing, "\0"));
         }

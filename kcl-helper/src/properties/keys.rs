@@ -488,11 +488,11 @@ pub(crate) const KEYS: &[Key] = &[
         "How long to wait before each of those is tried again."),
     // What people write and 3.x never reads
     dropped("appName", None, "use applicationName"),
-    dropped("userAgent", Some(V1), "remove it: 3.x makes its own"),
+    dropped("userAgent", Some(V1), "remove it: nothing reads it"),
     dropped("timestampAtInitialPositionInStream", Some(Version::new(1, 9, 2)), "use initialPositionInStreamExtended, in whole seconds"),
     dropped("skipShardSyncAtStartupIfLeasesExist", Some(V1), "use skipShardSyncAtWorkerInitializationIfLeasesExist"),
     dropped("shardPrioritizationStrategy", Some(V1), "remove it: shard order needs Java code"),
-    dropped("dataFetchingStrategy", Some(V1), "remove it: 3.x has one strategy"),
+    dropped("dataFetchingStrategy", Some(V1), "remove it: nothing replaces it"),
     dropped("idleMillisBetweenCalls", Some(V1), "use idleTimeBetweenReadsInMillis"),
     dropped("maxPendingProcessRecordsInput", Some(V1), "remove it: only Java code can set it"),
     dropped("maxCacheByteSize", Some(V1), "remove it: nothing replaces it"),

@@ -101,7 +101,9 @@ fn hint_for(unknown: &str) -> String {
 }
 
 pub(super) fn wrong_letter_case(facts: &Facts<'_>) -> Vec<Remark> {
-    let remarks = unknown(facts).filter_map(|setting| {
+    // Under a client these stop the daemon, of which another rule speaks.
+    let dropped = unknown(facts).filter(|setting| client_key(setting.key.as_str()).is_none());
+    let remarks = dropped.filter_map(|setting| {
         let right = other_case(facts, setting.key.as_str())?;
         let message = format!("the daemon ignores `{}`", setting.key);
         let remark = Remark::new(Place::key(setting), message).label("letter case counts");
@@ -197,14 +199,21 @@ pub(super) fn deprecated_key(facts: &Facts<'_>) -> Vec<Remark> {
 }
 
 pub(super) fn unused_key(facts: &Facts<'_>) -> Vec<Remark> {
-    with_status(facts, Status::Unused)
+    let unused = with_status(facts, Status::Unused)
         .filter(|setting| setting.row.is_some_and(|row| row.kind != Kind::Unusable))
-        .map(|setting| {
+        .map(|setting| (setting, ""));
+    // This one is built anew by core.
+    let http = facts.settings.iter().filter(|s| s.key.as_str().starts_with(KINESIS_HTTP));
+    unused
+        .chain(http.map(|setting| (setting, "the Kinesis client is always Netty's, with HTTP/2")))
+        .map(|(setting, label)| {
             let message = format!("nothing in the daemon uses `{}`", setting.key);
-            Remark::new(Place::key(setting), message).hint("delete the line")
+            Remark::new(Place::key(setting), message).label(label).hint("delete the line")
         })
         .collect()
 }
+
+const KINESIS_HTTP: &str = "kinesisClient.httpClientBuilder";
 
 fn with_status<'a>(facts: &'a Facts<'_>, status: Status) -> impl Iterator<Item = &'a Setting> {
     facts.settings.iter().filter(move |setting| {
