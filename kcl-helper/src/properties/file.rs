@@ -399,6 +399,7 @@ impl<'a> Places<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -449,14 +450,14 @@ mod tests {
     /// Bytes that mean something to the format, far more often than others.
     fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
         let special = proptest::sample::select(b"\\\\\\u0041afF=: \t\x0c\r\n\r\n#!kv".to_vec());
-        proptest::collection::vec(prop_oneof![9 => special, 1 => any::<u8>()], 0..200)
+        vec(prop_oneof![9 => special, 1 => any::<u8>()], 0..200)
     }
 
     /// UTF-16 that need not be text, with much that has to be escaped.
     fn units() -> impl Strategy<Value = Vec<u16>> {
         let special: Vec<u16> = "\\ u:=#!\t\n\r\u{c}a\u{e4}".encode_utf16().collect();
         let unit = prop_oneof![proptest::sample::select(special), any::<u16>()];
-        proptest::collection::vec(unit, 0..20)
+        vec(unit, 0..20)
     }
 
     proptest! {
@@ -491,7 +492,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(pairs in proptest::collection::vec((units(), units()), 0..8)) {
+        fn what_is_written_is_read_back(pairs in vec((units(), units()), 0..8)) {
             let text: String = pairs.iter().map(|(k, v)| line_of_units(k, v)).collect();
             prop_assert!(text.is_ascii());
             let file = File::parse(text.as_bytes()).unwrap();

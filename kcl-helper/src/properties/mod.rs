@@ -111,16 +111,17 @@ pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
 
     /// Lines that have something of a real file: known keys, and values that come near to theirs.
     fn lines() -> impl Strategy<Value = Vec<u8>> {
         let key = prop_oneof![
-            8 => proptest::sample::select(keys::KEYS).prop_map(|key| key.name.replace('*', "class")),
+            8 => select(keys::KEYS).prop_map(|key| key.name.replace('*', "class")),
             1 => "[A-Za-z.]{0,12}",
         ];
-        let piece = proptest::sample::select(&[
+        let piece = select(&[
             "LATEST",
             "POLLING",
             "true",
@@ -168,7 +169,7 @@ mod tests {
         fn any_file_can_be_judged_and_shown(
             bytes in lines(),
             set in lines(),
-            version in proptest::sample::select(&["3.1.3", "3.x", "2.5.4", "1.15"]),
+            version in select(&["3.1.3", "3.x", "2.5.4", "1.15"]),
         ) {
             let surroundings = Surroundings::of_this_process();
             let set = String::from_utf8_lossy(&set);

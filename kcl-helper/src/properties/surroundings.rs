@@ -115,7 +115,8 @@ impl Surroundings {
 
     /// Looks for the program of a command line as the daemon does: the first word, through PATH
     /// unless it has a slash in it, else relative to the working folder; words end at blanks and
-    /// there is no quoting. Then as `run` does: the same from `folder`, and with blanks in the path.
+    /// there is no quoting. Then as `run` does: the same from `folder`, and with blanks in the
+    /// path. Paths that are found are relative where they were written so.
     pub(crate) fn program(&self, command: &str, folder: &Path) -> Program {
         let words = split_command(command);
         let Some(first) = words.first().filter(|word| !word.is_empty()) else {

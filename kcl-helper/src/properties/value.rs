@@ -118,7 +118,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// `Duration.parse` for what is not negative: `P2DT3H4M5.6S`, at least one part, in any letter case.
+/// `Duration.parse` for what is not negative: `P2DT3H4M5.6S`, at least one part, in any case.
 fn is_duration(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let Some(rest) = upper.strip_prefix('+').unwrap_or(&upper).strip_prefix('P') else {
