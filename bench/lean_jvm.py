@@ -48,7 +48,7 @@ failoverTimeMillis = 1000
 leaseAssignmentIntervalMillis = 1000
 shardSyncIntervalMillis = 1000
 parentShardPollIntervalMillis = 1000
-idleTimeBetweenReadsInMillis = 20
+idleTimeBetweenReadsInMillis = 200
 maxRecords = 2000
 shutdownGraceMillis = 10000
 """
@@ -82,8 +82,8 @@ def fill(endpoint, stream, shards, megabytes):
     records = 0
     while records < megabytes * 1000:
         batch = [{"Data": data, "PartitionKey": str(records + n)} for n in range(500)]
-        kinesis(endpoint, "PutRecords", {"StreamName": stream, "Records": batch})
-        records += len(batch)
+        answer = kinesis(endpoint, "PutRecords", {"StreamName": stream, "Records": batch})
+        records += len(batch) - answer["FailedRecordCount"]
     return records
 
 
@@ -148,9 +148,10 @@ def run(args, name, more, number, records):
         last_look = 0
         while done is None:
             time.sleep(0.02)
-            if helper.poll() is not None or time.monotonic() - start > 120:
-                log.flush()
+            if helper.poll() is not None or time.monotonic() - start > 100:
+                print(sum(count for _, count in batches(folder)), "of", records, file=sys.stderr)
                 helper.terminate()
+                helper.wait(30)
                 sys.exit(f"{name}: no end\n{open(log.name).read()[-3000:]}")
             jvm = jvm or jvm_of(helper.pid)
             if not jvm:
@@ -158,6 +159,8 @@ def run(args, name, more, number, records):
             try:
                 samples.append((time.monotonic(), *usage(jvm)))
             except OSError:
+                # It was the helper asking `java -version`.
+                jvm = None
                 continue
             if time.monotonic() - last_look > 0.25:
                 last_look = time.monotonic()

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use super::print_command::Format;
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
+use crate::launch::archive;
 use crate::launch::daemon::Daemon;
 use crate::launch::jars::{Cache, Depth, Jars, Source, megabytes};
+use crate::launch::java::Java;
 use crate::output::{self, Words};
-use crate::properties::Version;
+use crate::properties::{Surroundings, Version};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -53,6 +55,12 @@ struct FetchArgs {
     /// Let Maven resolve a version that kcl-helper has no lock for, and write one beside the jars
     #[arg(long, conflicts_with_all = ["repository", "offline"])]
     lock: bool,
+    /// The java to make a class-data archive for [default: that of JAVA_HOME, else of PATH]
+    #[arg(short, long, value_name = "PATH")]
+    java: Option<PathBuf>,
+    /// Make no class-data archive, with which the daemon starts faster
+    #[arg(long)]
+    no_archive: bool,
 }
 
 /// Where jars may come from.
@@ -100,12 +108,21 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
 }
 
 fn fetch(args: &FetchArgs, words: Words) -> Result<Exit> {
-    let jars = args.place.jars()?;
-    if args.lock {
+    let mut jars = args.place.jars()?;
+    let changed = if args.lock {
         let lock = jars.resolve_and_lock(words)?;
         words.say(&format!("lock: {}", lock.display()));
+        jars = args.place.jars()?;
+        true
     } else {
-        jars.fetch(&args.source.source(), words)?;
+        jars.fetch(&args.source.source(), words)? > 0
+    };
+    if !args.no_archive {
+        // Jars may be fetched where no Java is.
+        match Java::find(args.java.as_deref(), &Surroundings::of_this_process()) {
+            Ok(java) => archive::make(&jars, &java, changed, words)?,
+            Err(error) => words.detail(&format!("no class-data archive: {error}")),
+        }
     }
     print_folder(&jars)?;
     Ok(Exit::Done)

@@ -1,6 +1,7 @@
 //! One file a subcommand: what was typed becomes a call into the layer below.
 
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod exec;
 pub(crate) mod jars;
 pub(crate) mod local;
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Jars(args) => jars::run(args, globals)?,
         Command::PrintCommand(args) => print_command::run(args, globals)?,
         Command::PrintClasspath(args) => print_command::run_class_path(args, globals)?,
+        Command::Completions(args) => completions::run(&args)?,
         Command::ExecDaemon(args) => exec::run(args)?,
     };
     Ok(exit.into())

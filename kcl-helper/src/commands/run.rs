@@ -13,7 +13,7 @@ use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::daemon::Daemon;
-use crate::launch::jars::{Cache, Depth, Jars, Source as JarSource};
+use crate::launch::jars::{Cache, Depth, Jars};
 use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
         words.say(note);
     }
     let jars = Jars::of(daemon, &Cache::find(args.cache.as_deref())?)?;
-    provide(&jars, &args.source.source(), words)?;
+    provide(&jars, &java, args, words)?;
     // From here on there is something to clean up.
     let signals = Signals::listen()?;
     let folder = RunFolder::new()?;
@@ -151,11 +151,16 @@ fn checked(
 }
 
 /// Makes sure of the jars. Comparing sizes finds what an interrupted copy leaves, and costs nothing.
-fn provide(jars: &Jars, source: &JarSource, words: Words) -> Result<()> {
-    if jars.faults(Depth::Size)?.is_empty() {
-        return Ok(());
+fn provide(jars: &Jars, java: &Java, args: &Args, words: Words) -> Result<()> {
+    if !jars.faults(Depth::Size)?.is_empty() {
+        let fetched = jars.fetch(&args.source.source(), words)?;
+        if !args.plain_jvm {
+            archive::make(jars, java, fetched > 0, words)?;
+        }
+    } else if !args.plain_jvm && archive::present(jars, java).is_none() {
+        words.detail("no class-data archive for this Java: `kcl-helper jars fetch` makes one");
     }
-    jars.fetch(source, words).map(|_| ())
+    Ok(())
 }
 
 /// What the command is made from.

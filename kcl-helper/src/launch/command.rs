@@ -49,6 +49,13 @@ pub(crate) fn join_class_path(paths: &[PathBuf]) -> OsString {
     paths.join(OsStr::new(if cfg!(windows) { ";" } else { ":" }))
 }
 
+/// A flag that ends in a path.
+pub(crate) fn flag(name: &str, path: &Path) -> OsString {
+    let mut flag = OsString::from(name);
+    flag.push(path);
+    flag
+}
+
 /// Words as one line, for a shell or for eyes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Line {

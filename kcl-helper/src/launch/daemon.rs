@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::command::flag;
 use crate::error::{Error, Exit, Result};
 use crate::properties::Version;
 
@@ -77,9 +78,7 @@ impl Daemon {
             LogSystem::Logback => "-Dlogback.configurationFile=",
             LogSystem::JavaUtil => "-Djava.util.logging.config.file=",
         };
-        let mut flag = OsString::from(property);
-        flag.push(file);
-        Some(flag)
+        Some(flag(property, file))
     }
 
     /// The daemon's own arguments.

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::command::flag;
 use crate::properties::Surroundings;
 
 /// A flag of ours, and the beginnings of flags of the user's that take its place.
@@ -45,9 +46,7 @@ pub(crate) fn flags(
         .map(|flag| flag.text.into())
         .collect();
     if let Some(archive) = archive.filter(|_| !given.iter().any(|flag| chooses_archive(flag))) {
-        let mut flag = OsString::from("-XX:SharedArchiveFile=");
-        flag.push(archive);
-        flags.push(flag);
+        flags.push(flag("-XX:SharedArchiveFile=", archive));
     }
     flags
 }

@@ -5,3 +5,4 @@ mod jars;
 mod print;
 mod run;
 mod support;
+mod words;

@@ -15,12 +15,27 @@ use crate::support::{Stage, fill_with_hollow_jars};
 /// Answers `-version`, records its arguments and its file, then does what `$HOME/play` says.
 const JAVA: &str = r#"
 if [ "$1" = -version ]; then echo 'openjdk version "17.0.9" 2023-10-17' >&2; exit 0; fi
+if [ "$1" = -Xshare:dump ]; then
+  [ -f "$HOME/no-dump" ] && { echo 'cannot dump' >&2; exit 1; }
+  for word; do case $word in
+    -XX:SharedArchiveFile=*) echo archive > "${word#*=}" ;;
+    -XX:SharedClassListFile=*) grep -c MultiLangDaemon$ "${word#*=}" >> "$HOME/dumps" ;;
+  esac; done
+  exit 0
+fi
 for word; do echo "$word"; done | grep -v '^-X[Xms]' > "$HOME/words"
 for word; do case $word in *.properties) cat "$word" > "$HOME/file" ;; esac; done
 env > "$HOME/env"
 readlink /proc/self/fd/0 > "$HOME/stdin"
 echo $$ > "$HOME/pid"
 . "$HOME/play"
+"#;
+
+/// Delivers the one jar that the stage's lock names.
+const MAVEN: &str = r#"
+for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done
+mkdir -p "$lib/g/alpha/1.0"
+echo alpha > "$lib/g/alpha/1.0/alpha-1.0.jar"
 "#;
 
 const GOOD: &str = "\
@@ -526,17 +541,83 @@ fn missing_jars_are_fetched_or_named() {
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
     error: 1 of 1 jars cannot be used, and --offline forbids to fetch: alpha-1.0.jar is missing
     ");
-    stage.script(
-        "bin/mvn",
-        "for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done\n\
-         mkdir -p $lib/g/alpha/1.0; echo alpha > $lib/g/alpha/1.0/alpha-1.0.jar\n",
-    );
+    stage.script("bin/mvn", MAVEN);
     assert_snapshot!(run(&stage, &["app.properties"]), @r"
     status 0
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
     fetching 1 jar, 6 bytes with Maven
-    1 jars, 6 bytes: 0 here already, 1 fetched in TIME
+    1 jar, 6 bytes: 0 here already, 1 fetched in TIME
+    making a class-data archive for Java 17.0.9, once
+    8 bytes made in TIME
+    ");
+}
+
+#[test]
+fn a_class_data_archive_is_made_once_and_used() {
+    let stage = stage("");
+    let fetch = |arguments: &[&str]| {
+        let mut command = stage.helper(&["jars", "fetch", "--kcl-version", "3.0.9"]);
+        command.args(arguments).env_remove("JAVA_HOME");
+        stage.outcome(&command.output().unwrap())
+    };
+    let dumps = || fs::read_to_string(stage.path("home/dumps")).unwrap_or_default();
+    assert_snapshot!(fetch(&["--no-archive"]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    ");
+    assert_eq!(dumps(), "");
+    assert!(run(&stage, &["-v", "app.properties"]).contains("no class-data archive for this Java"));
+    assert_snapshot!(fetch(&[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    making a class-data archive for Java 17.0.9, once
+    8 bytes made in TIME
+    ");
+    assert_eq!(dumps(), "1\n", "the list names the daemon's main class");
+    fetch(&[]);
+    assert_eq!(dumps(), "1\n");
+    let archive = "-XX:SharedArchiveFile=STAGE/cache/jars/3.0.9/java-17.0.9-";
+    assert!(run(&stage, &["-v", "app.properties"]).contains(archive));
+    let java = stage.path("bin/java");
+    let arguments = ["print-command", "-p", "app.properties", "-j", java.to_str().unwrap()];
+    let mut command = stage.helper(&arguments);
+    command.env("KCL_HELPER_KCL_VERSION", "3.0.9");
+    assert!(stage.outcome(&command.output().unwrap()).contains(archive));
+    // Other jars, another archive.
+    stage.write("cache/jars/3.0.9/alpha-1.0.jar", "");
+    stage.script("bin/mvn", MAVEN);
+    fetch(&[]);
+    assert_eq!(dumps(), "1\n1\n");
+    // Another Java, too.
+    stage.script("bin/java", &JAVA.replace("17.0.9", "21.0.1"));
+    fetch(&[]);
+    assert_eq!(dumps(), "1\n1\n1\n");
+    stage.script("bin/java", &JAVA.replace("17.0.9", "11.0.1"));
+    assert_snapshot!(fetch(&["-v"]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    no class-data archive: it needs Java 17 and a daemon from 2.0
+    ");
+    stage.script("bin/java", &JAVA.replace("17.0.9", "22"));
+    stage.write("home/no-dump", "");
+    assert_snapshot!(fetch(&[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    making a class-data archive for Java 22, once
+    warning: no class-data archive, so the daemon starts slower: java ended with exit status: 1 and said: cannot dump
     ");
 }
 

@@ -51,6 +51,10 @@ impl Stage {
             .env("KCL_HELPER_CACHE", self.path("cache"))
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
+        if arguments.contains(&"jars") {
+            // They would make an archive for this machine's java.
+            command.env("JAVA_HOME", self.path("no-java"));
+        }
         command
     }
 
@@ -99,8 +103,8 @@ fn without_times(text: &str) -> String {
 
 /// Fills a version's folder with files that have the right names and sizes, and nothing in them.
 pub(crate) fn fill_with_hollow_jars(stage: &Stage, version: &str) {
-    let lock = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("src/launch/jars/locks/{version}.lock"));
+    let lock =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/launch/jars/locks/{version}.lock"));
     for line in fs::read_to_string(lock).unwrap().lines().filter(|line| !line.starts_with('#')) {
         let words: Vec<&str> = line.split(' ').collect();
         let jar = stage.write(&format!("cache/jars/{version}/{}", words[1]), "");

@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Depth, Faulty, Jar, UNFINISHED, examine};
+use super::{Depth, Faulty, Jar, examine};
 use crate::error::{Error, Exit, Result};
+use crate::launch::command::flag;
 use crate::launch::daemon::Daemon;
 use crate::output::Words;
 
@@ -73,18 +74,14 @@ impl Resolution {
 }
 
 fn run(pom: &str, near: &Path, words: Words) -> Result<Resolution> {
-    // In the same folder as the jars, so that they can be moved by renaming.
-    let folder = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(near)
-        .map_err(|error| super::unwritable(near, error))?;
+    let folder = super::unfinished_folder(near)?;
     let pom_file = folder.path().join("pom.xml");
     fs::write(&pom_file, pom).map_err(|error| super::unwritable(&pom_file, error))?;
     let output = Command::new("mvn")
         .args(["-q", "-B", "-f"])
         .arg(&pom_file)
         .args([COPY, "-DincludeScope=runtime", "-Dmdep.useRepositoryLayout=true"])
-        .arg(with_path("-DoutputDirectory=", folder.path().join("lib")))
+        .arg(flag("-DoutputDirectory=", &folder.path().join("lib")))
         .stdin(Stdio::null())
         .output()
         .map_err(|error| {
@@ -106,12 +103,6 @@ fn run(pom: &str, near: &Path, words: Words) -> Result<Resolution> {
     Err(Error::new(Exit::Surroundings, message)
         .because(why.to_owned())
         .hint("-v shows all that Maven says"))
-}
-
-fn with_path(flag: &str, path: PathBuf) -> std::ffi::OsString {
-    let mut flag = std::ffi::OsString::from(flag);
-    flag.push(path);
-    flag
 }
 
 /// Whether Maven follows what a jar declares that it needs.

@@ -22,6 +22,7 @@ pub(crate) use lock::{Jar, Lock};
 use crate::error::{Error, Exit, Result};
 use crate::launch::daemon::Daemon;
 use crate::output::Words;
+use crate::properties::Version;
 
 /// How the names begin of what a killed fetch leaves behind.
 const UNFINISHED: &str = ".unfinished-";
@@ -75,6 +76,10 @@ impl Jars {
             None => read_lock(&own_lock(&folder))?,
         };
         Ok(Jars { daemon, cache: cache.clone(), folder, lock })
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.daemon.version()
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -131,7 +136,7 @@ impl Jars {
     /// Makes all jars be here and as locked. Returns how many it fetched.
     pub(crate) fn fetch(&self, source: &Source, words: Words) -> Result<usize> {
         let lock = self.lock()?;
-        let count = format!("{} jars, {}", lock.jars().len(), megabytes(lock.bytes()));
+        let count = jars_of(&lock.jars().iter().collect::<Vec<_>>());
         let mut faults = self.faults(Depth::Checksum)?;
         let start = Instant::now();
         if !faults.is_empty() && !matches!(source, Source::Offline) {
@@ -194,12 +199,20 @@ impl Jars {
         let path = own_lock(&self.folder);
         write_whole(&path, lock.to_text(self.daemon).as_bytes())?;
         words.result(&format!(
-            "{} jars, {}: fetched and locked in {:.1}s",
-            lock.jars().len(),
-            megabytes(lock.bytes()),
+            "{}: fetched and locked in {:.1}s",
+            jars_of(&lock.jars().iter().collect::<Vec<_>>()),
             start.elapsed().as_secs_f64()
         ));
         Ok(path)
+    }
+
+    /// Does something that ends with a file beside the jars, in a folder that is removed after it,
+    /// while no other process changes the cache.
+    pub(crate) fn while_locked<T>(&self, words: Words, work: impl FnOnce(&Path) -> T) -> Result<T> {
+        let _held = self.cache.lock(words)?;
+        self.prepare_folder()?;
+        let folder = unfinished_folder(&self.folder)?;
+        Ok(work(folder.path()))
     }
 
     fn missing_offline(&self, faults: &[Faulty]) -> Error {
@@ -347,6 +360,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 fn unfinished(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
+}
+
+/// On the same disk as the jars, so that what is in it can be moved by renaming.
+fn unfinished_folder(near: &Path) -> Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(near)
+        .map_err(|error| unwritable(near, error))
 }
 
 /// Gives a whole file its name; its bytes reach the disk first.
