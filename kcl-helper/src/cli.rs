@@ -6,13 +6,35 @@ use crate::commands;
 
 /// Checks, launches and rehearses Amazon Kinesis record processors.
 #[derive(Debug, Parser)]
-#[command(name = "kcl-helper", version, max_term_width = 100)]
+#[command(
+    name = "kcl-helper",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    help_template = HELP
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// The whole of `--help` fits a screen, and begins with what a newcomer types first.
+const HELP: &str = "\
+{about}
+{usage-heading} {usage}
+
+First steps:
+  kcl-helper local --sample         the sample processor, here and now
+  kcl-helper check app.properties   what the daemon will make of a file
+  kcl-helper run app.properties     the real daemon
+
+Commands:
+{subcommands}
+
+Options:
+{options}";
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
@@ -24,12 +46,13 @@ pub(crate) struct Globals {
     /// Say less: warnings and the result (-qq: errors only)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
     pub(crate) quiet: u8,
-    /// When to colour
+    /// When to colour: auto, always, never
     #[arg(
         long,
         global = true,
         value_name = "WHEN",
         default_value = "auto",
+        hide_possible_values = true,
         env = "KCL_HELPER_COLOR"
     )]
     pub(crate) color: Color,
@@ -58,6 +81,25 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// Judge a .properties file as the daemon will read it
+    Check(commands::check::Args),
+    /// Print what a .properties file says, for comparison with the JDK
+    #[command(hide = true)]
+    DumpProperties(commands::check::DumpArgs),
+    /// Run the real daemon on a properties file
+    Run(commands::run::Args),
+    /// Fetch and verify the daemon's jars
+    Jars(commands::jars::Args),
+    /// Print the command that starts the daemon
+    #[command(infer_long_args = true)]
+    PrintCommand(commands::print_command::Args),
+    /// Print the daemon's class path
+    #[command(infer_long_args = true)]
+    PrintClasspath(commands::print_command::ClassPathOnlyArgs),
+    /// Print a script that completes this command line in a shell
+    Completions(commands::completions::Args),
+    #[command(name = commands::exec::NAME, hide = true)]
+    ExecDaemon(commands::exec::Args),
     /// The sample processor, as `local --sample` starts it
     #[command(hide = true)]
     SampleChild,

@@ -6,7 +6,10 @@ mod child;
 mod cli;
 mod commands;
 mod error;
+mod launch;
 mod local;
+mod output;
+mod properties;
 
 use std::process::ExitCode;
 
@@ -14,10 +17,11 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     // clap prints its own errors and exits 2 for a command line that cannot be used.
-    let cli = cli::Cli::parse();
+    let cli =
+        cli::Cli::parse_from(commands::print_command::from_kclpy(std::env::args_os().collect()));
     cli.globals.color.write_global();
     match commands::run(cli) {
-        Ok(code) => code,
+        Ok(exit) => exit,
         Err(error) => {
             error.print();
             error.exit().into()

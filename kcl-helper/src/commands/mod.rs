@@ -1,6 +1,12 @@
 //! One file a subcommand: what was typed becomes a call into the layer below.
 
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod exec;
+pub(crate) mod jars;
 pub(crate) mod local;
+pub(crate) mod print_command;
+pub(crate) mod run;
 
 use std::process::ExitCode;
 
@@ -11,6 +17,15 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let globals = &cli.globals;
     let exit = match cli.command {
         Command::Local(args) => local::run(args, globals)?,
+        Command::Check(args) => check::run(args, globals)?,
+        Command::DumpProperties(args) => check::dump(&args)?,
+        // Alone in passing another program's status on.
+        Command::Run(args) => return run::run(&args, globals),
+        Command::Jars(args) => jars::run(args, globals)?,
+        Command::PrintCommand(args) => print_command::run(args, globals)?,
+        Command::PrintClasspath(args) => print_command::run_class_path(args, globals)?,
+        Command::Completions(args) => completions::run(&args)?,
+        Command::ExecDaemon(args) => exec::run(args)?,
         // The sample is a whole program, with exit codes of its own.
         Command::SampleChild => return Ok(kcl_samples::sample_kcl_app::main()),
     };

@@ -1,0 +1,312 @@
+//! `kcl-helper check`.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::cli::Globals;
+use crate::error::{Error, Exit, Result};
+use crate::output::{Words, print};
+use crate::properties::{
+    self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
+    Surroundings, Text, Version,
+};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kcl-helper check app.properties
+  kcl-helper check --effective app.properties
+  kcl-helper check --explain shutdownGraceMillis
+
+Status: 0 clean or warnings, 1 errors, 2 a file or option that cannot be used")]
+pub(crate) struct Args {
+    /// Files to judge (`-`: stdin)
+    #[arg(value_name = "FILE", required_unless_present = "explain")]
+    files: Vec<PathBuf>,
+    /// Judge as if the file said this (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    overrides: Vec<(String, String)>,
+    /// Print every property as the daemon will see it, with its origin
+    #[arg(long)]
+    effective: bool,
+    /// Exit 1 for warnings too
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Say nothing of this warning (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = warning_name)]
+    allow: Vec<String>,
+    /// Say what a finding or a key means
+    #[arg(long, value_name = "NAME|KEY", conflicts_with_all = ["files", "effective"])]
+    explain: Option<String>,
+    /// The daemon's version, such as 1.15, 2.5.4 or 3.x
+    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
+    kcl_version: Version,
+    /// An argument of the JVM, as it may say where AWS is (repeatable)
+    #[arg(long = "jvm-arg", value_name = "ARG", allow_hyphen_values = true)]
+    jvm_args: Vec<String>,
+    /// The name that stdin has in findings
+    #[arg(long, value_name = "FILE")]
+    stdin_filepath: Option<PathBuf>,
+    /// How to print [default: text; github under GITHUB_ACTIONS=true]
+    #[arg(long, value_name = "FORM", env = "KCL_HELPER_FORMAT")]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Github,
+}
+
+pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+    let surroundings = Surroundings::of_this_process();
+    let in_actions = surroundings.variable("GITHUB_ACTIONS") == Some("true");
+    let usual = if in_actions { Format::Github } else { Format::Text };
+    let format = args.format.unwrap_or(usual);
+    if let Some(name) = &args.explain {
+        return explain(name, format);
+    }
+    let request = Request {
+        version: args.kcl_version,
+        launcher: Launcher::Daemon,
+        overrides: &args.overrides,
+        jvm_args: &args.jvm_args,
+        allow: &args.allow,
+        surroundings: &surroundings,
+    };
+    // All are read before the first is judged: a slip of the pen is no half result.
+    let sources: Vec<Source> =
+        args.files.iter().map(|file| read(file, &args)).collect::<Result<_>>()?;
+    let reports: Vec<Report> =
+        sources.into_iter().map(|source| properties::check(source, &request)).collect();
+    if args.effective {
+        print_effective(&reports, &request, format)?;
+    } else {
+        print_findings(&reports, format)?;
+    }
+    let words = Words::new(globals);
+    if args.kcl_version.major() < 3 {
+        words.result(&properties::limits(args.kcl_version));
+    }
+    for report in &reports {
+        words.result(&report.summary());
+    }
+    let wanting = reports
+        .iter()
+        .any(|report| report.has_errors() || (args.deny_warnings && report.warnings() > 0));
+    Ok(if wanting { Exit::Wanting } else { Exit::Done })
+}
+
+fn print_findings(reports: &[Report], format: Format) -> Result<()> {
+    let mut records = reports.iter().flat_map(Report::records);
+    match format {
+        Format::Json => print(&json_lines(records)),
+        Format::Github => records.try_for_each(|record| print(format!("{}\n", record.github()))),
+        Format::Text => {
+            let mut wanting = reports.iter().filter(|report| !report.findings().is_empty());
+            wanting.try_for_each(|report| print(format!("{}\n", report.text())))
+        }
+    }
+}
+
+/// Of a file that Java refuses there is nothing to see but why, which is no data.
+fn print_effective(reports: &[Report], request: &Request<'_>, format: Format) -> Result<()> {
+    let (readable, refused): (Vec<&Report>, Vec<&Report>) =
+        reports.iter().partition(|report| report.is_readable());
+    for report in refused {
+        anstream::eprintln!("{}", report.text());
+    }
+    if format != Format::Json {
+        let mut readable = readable.iter();
+        return readable
+            .try_for_each(|report| print(&table(&properties::effective(report, request))));
+    }
+    print(&json_lines(readable.iter().flat_map(|report| {
+        let file = report.source().name.as_str();
+        let properties = properties::effective(report, request).into_iter();
+        properties.map(move |property| FileProperty { file, property })
+    })))
+}
+
+fn read(file: &PathBuf, args: &Args) -> Result<Source> {
+    if file.as_os_str() != "-" {
+        return Source::read(file);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::new(Exit::Usage, "stdin cannot be read").because(error))?;
+    let name = args.stdin_filepath.as_ref().map(|path| path.display().to_string());
+    Ok(Source { name: name.unwrap_or_else(|| "<stdin>".to_owned()), bytes })
+}
+
+/// `KEY=VALUE`, split at the first `=`.
+pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it is written KEY=VALUE".to_owned()),
+    }
+}
+
+/// The name of a finding that may be allowed.
+fn warning_name(name: &str) -> Result<String, String> {
+    match properties::lookup_rule(name).map(|rule| rule.severity) {
+        Some(Severity::Warning) => Ok(name.to_owned()),
+        Some(Severity::Error) => {
+            Err("an error stops the daemon, so it cannot be allowed".to_owned())
+        }
+        None => Err(format!("no warning has this name; known: {}", warning_names().join(", "))),
+    }
+}
+
+fn warning_names() -> Vec<&'static str> {
+    let warnings = properties::RULES.iter().filter(|rule| rule.severity == Severity::Warning);
+    warnings.map(|rule| rule.name).collect()
+}
+
+#[derive(Serialize)]
+struct FileProperty<'a> {
+    file: &'a str,
+    #[serde(flatten)]
+    property: Property,
+}
+
+/// An array with one element on each line: for JSON readers and for line tools.
+fn json_lines(elements: impl Iterator<Item = impl Serialize>) -> String {
+    let lines: Vec<String> =
+        elements.filter_map(|element| serde_json::to_string(&element).ok()).collect();
+    match lines.is_empty() {
+        true => "[]\n".to_owned(),
+        false => format!("[\n{}\n]\n", lines.join(",\n")),
+    }
+}
+
+/// Key, value, origin, note, in columns.
+fn table(properties: &[Property]) -> String {
+    let head = ["KEY", "VALUE", "ORIGIN", "NOTE"].map(str::to_owned);
+    let rows = properties.iter().map(|property| {
+        let value = property.value.clone().unwrap_or_else(|| "-".to_owned());
+        let shown = value.chars().flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default().to_string());
+            escaped.unwrap_or_else(|| c.to_string()).chars().collect::<Vec<_>>()
+        });
+        [property.key.clone(), shown.collect(), property.origin.clone(), property.note.clone()]
+    });
+    let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let [key, value, origin] = [0, 1, 2].map(|column| width(column).unwrap_or(0));
+    let lines = rows.iter().map(|[k, v, o, note]| {
+        let line = format!("{k:key$}  {v:value$}  {o:origin$}  {note}");
+        format!("{}\n", line.trim_end())
+    });
+    lines.collect()
+}
+
+/// Prints the row of a key, or what a finding is about.
+fn explain(name: &str, format: Format) -> Result<Exit> {
+    let text = match (properties::lookup_key(name), properties::lookup_rule(name)) {
+        (Some(key), _) => explain_key(key, format),
+        (None, Some(rule)) => explain_rule(rule, format),
+        (None, None) => {
+            let hint = properties::suggestion(name)
+                .or_else(|| properties::suggest_rule(name))
+                .map_or_else(
+                    || "`kcl-helper check --effective FILE` lists the keys".to_owned(),
+                    |known| format!("did you mean `{known}`?"),
+                );
+            let message = format!("`{name}` is neither a key nor the name of a finding");
+            return Err(Error::new(Exit::Usage, message).hint(hint));
+        }
+    };
+    print(text)?;
+    Ok(Exit::Done)
+}
+
+fn explain_key(key: &Key, format: Format) -> String {
+    let default = if key.default.is_empty() { "none" } else { key.default };
+    let since = key.since.map_or_else(|| "never".to_owned(), properties::show_since);
+    let status = match key.status {
+        Status::Current => "current",
+        Status::Deprecated => "deprecated",
+        Status::Unused => "unused",
+        Status::Dropped(_) => "ignored",
+    };
+    let mut aliases: Vec<String> = key.aliases.iter().map(|&alias| alias.to_owned()).collect();
+    if !key.bean.is_empty() {
+        aliases.push(format!("{}.{}", key.bean, key.name));
+    }
+    if format == Format::Json {
+        let row = serde_json::json!({
+            "key": key.name, "aliases": aliases, "value": key.kind.describe(),
+            "default": key.default, "since": since, "status": status, "meaning": key.meaning,
+        });
+        return format!("{row}\n");
+    }
+    let mut text = format!("{}: {}\n", key.name, key.meaning);
+    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:8} {value}\n"));
+    line("value", &key.kind.describe());
+    line("default", default);
+    line("since", &since);
+    line("status", status);
+    if !aliases.is_empty() {
+        line("also", &aliases.join(", "));
+    }
+    text
+}
+
+fn explain_rule(rule: &Rule, format: Format) -> String {
+    if format == Format::Json {
+        let row = serde_json::json!({
+            "name": rule.name, "severity": rule.severity, "why": rule.why,
+        });
+        return format!("{row}\n");
+    }
+    let severity = match rule.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    format!("{severity}[{}]: {}\n", rule.name, rule.why)
+}
+
+/// For `e2e/properties.sh`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpArgs {
+    folder: PathBuf,
+}
+
+/// Prints one line for each file of a folder in a form without ambiguity: the UTF-16 of keys and
+/// values in hexadecimal digits, sorted. `e2e/properties/Jdk.java` prints the same by the JDK.
+pub(crate) fn dump(args: &DumpArgs) -> Result<Exit> {
+    let unreadable = |error| {
+        let message = format!("{} cannot be read", args.folder.display());
+        Error::new(Exit::Usage, message).because(error)
+    };
+    let entries = std::fs::read_dir(&args.folder).map_err(unreadable)?;
+    let mut files = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(unreadable)?;
+    files.sort();
+    let hex = |text: &Text| text.units().iter().map(|unit| format!("{unit:04x}")).collect();
+    for file in &files {
+        let source = Source::read(file)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let map = File::parse(&source.bytes).map_or_else(
+            |_| "refused".to_owned(),
+            |file| {
+                let pairs = file.entries().iter().map(|e| (hex(&e.key), hex(&e.value)));
+                let map: BTreeMap<String, String> = pairs.collect();
+                let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                pairs.join(";")
+            },
+        );
+        print(format!("{name} {map}\n"))?;
+    }
+    Ok(Exit::Done)
+}

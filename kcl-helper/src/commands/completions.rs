@@ -1,0 +1,26 @@
+//! `kcl-helper completions`.
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+use crate::error::{Exit, Result};
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kcl-helper completions bash > ~/.local/share/bash-completion/completions/kcl-helper
+  kcl-helper completions zsh > ~/.zfunc/_kcl-helper
+  kcl-helper completions fish > ~/.config/fish/completions/kcl-helper.fish")]
+pub(crate) struct Args {
+    /// The shell to complete in
+    shell: Shell,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "kcl-helper", &mut script);
+    output::print(script)?;
+    Ok(Exit::Done)
+}

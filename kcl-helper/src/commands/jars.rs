@@ -1,0 +1,165 @@
+//! `kcl-helper jars`: fetch, list, verify and locate the daemon's jars.
+
+use std::path::PathBuf;
+
+use super::print_command::Format;
+use crate::cli::Globals;
+use crate::error::{Error, Exit, Result};
+use crate::launch::archive;
+use crate::launch::daemon::Daemon;
+use crate::launch::jars::{Cache, Depth, Jars, Source, megabytes};
+use crate::launch::java::Java;
+use crate::output::{self, Words};
+use crate::properties::{Surroundings, Version};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Fetch what is missing or broken, and print the folder
+    Fetch(FetchArgs),
+    /// List the jars that the daemon needs
+    List(ListArgs),
+    /// Compare every jar's bytes with the lock
+    Verify(Place),
+    /// Print the folder that the jars are in
+    Path(Place),
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The daemon's version
+    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
+    kcl_version: Version,
+    /// The folder that jars are kept in
+    #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+impl Place {
+    fn jars(&self) -> Result<Jars> {
+        Jars::of(Daemon::of(self.kcl_version)?, &Cache::find(self.cache.as_deref())?)
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct FetchArgs {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Let Maven resolve a version that kcl-helper has no lock for, and write one beside the jars
+    #[arg(long, conflicts_with_all = ["repository", "offline"])]
+    lock: bool,
+    /// The java to make a class-data archive for [default: that of JAVA_HOME, else of PATH]
+    #[arg(short, long, value_name = "PATH")]
+    java: Option<PathBuf>,
+    /// Make no class-data archive, with which the daemon starts faster
+    #[arg(long)]
+    no_archive: bool,
+}
+
+/// Where jars may come from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SourceArgs {
+    /// Download from this Maven repository, without Maven
+    #[arg(long, value_name = "URL", env = "KCL_MVN_REPO_SEARCH_URL")]
+    repository: Option<String>,
+    /// Fetch nothing: what is missing is an error
+    #[arg(long)]
+    offline: bool,
+}
+
+impl SourceArgs {
+    pub(crate) fn source(&self) -> Source {
+        match (&self.repository, self.offline) {
+            (_, true) => Source::Offline,
+            // An empty variable is one that is not set.
+            (Some(url), false) if !url.is_empty() => Source::Repository(url.clone()),
+            _ => Source::Maven,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    place: Place,
+    /// As lines, or as a JSON array
+    #[arg(long, value_enum, default_value_t = Format::Text, env = "KCL_HELPER_FORMAT")]
+    format: Format,
+}
+
+pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+    let words = Words::new(globals);
+    match args.action {
+        Action::Fetch(args) => fetch(&args, words),
+        Action::List(args) => list(&args),
+        Action::Verify(place) => verify(&place, words),
+        Action::Path(place) => {
+            print_folder(&place.jars()?)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn fetch(args: &FetchArgs, words: Words) -> Result<Exit> {
+    let mut jars = args.place.jars()?;
+    let changed = if args.lock {
+        let lock = jars.resolve_and_lock(words)?;
+        words.say(&format!("lock: {}", lock.display()));
+        jars = args.place.jars()?;
+        true
+    } else {
+        jars.fetch(&args.source.source(), words)? > 0
+    };
+    if !args.no_archive {
+        // Jars may be fetched where no Java is.
+        match Java::find(args.java.as_deref(), &Surroundings::of_this_process()) {
+            Ok(java) => archive::make(&jars, &java, changed, words)?,
+            Err(error) => words.detail(&format!("no class-data archive: {error}")),
+        }
+    }
+    print_folder(&jars)?;
+    Ok(Exit::Done)
+}
+
+fn list(args: &ListArgs) -> Result<Exit> {
+    let jars = args.place.jars()?;
+    let lock = jars.lock()?;
+    match args.format {
+        Format::Text => {
+            output::print(lock.jars().iter().map(|j| format!("{j}\n")).collect::<String>())?
+        }
+        Format::Json => output::print_json(lock.jars())?,
+    }
+    Ok(Exit::Done)
+}
+
+fn verify(place: &Place, words: Words) -> Result<Exit> {
+    let jars = place.jars()?;
+    let lock = jars.lock()?;
+    let faults = jars.faults(Depth::Checksum)?;
+    output::print(faults.iter().map(|faulty| format!("{faulty}\n")).collect::<String>())?;
+    for stranger in jars.strangers()? {
+        words.warn(&format!("{stranger} is in no lock, so it is not on the class path"));
+    }
+    let count = lock.jars().len();
+    if faults.is_empty() {
+        words.result(&format!("{count} jars, {}: all as locked", megabytes(lock.bytes())));
+        return Ok(Exit::Done);
+    }
+    let version = place.kcl_version;
+    Err(Error::new(Exit::Wanting, format!("{} of {count} jars are not as locked", faults.len()))
+        .hint(format!("kcl-helper jars fetch --kcl-version {version}")))
+}
+
+fn print_folder(jars: &Jars) -> Result<()> {
+    let mut line = jars.folder().as_os_str().as_encoded_bytes().to_owned();
+    line.push(b'\n');
+    output::print(line)
+}

@@ -1,0 +1,280 @@
+//! `kcl-helper run FILE`: checks, fetches what is missing, and runs the real daemon.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use backon::BackoffBuilder as _;
+use clap::ValueEnum;
+
+use super::jars::SourceArgs;
+use crate::cli::Globals;
+use crate::error::{Error, Exit, Result};
+use crate::launch::command::{self, JavaCommand};
+use crate::launch::daemon::Daemon;
+use crate::launch::jars::{Cache, Depth, Jars};
+use crate::launch::java::Java;
+use crate::launch::logging::Level;
+use crate::launch::prepare::{Changes, RunFolder, Wishes};
+use crate::launch::supervise::{self, Signals, Stop};
+use crate::launch::{archive, lean};
+use crate::output::Words;
+use crate::properties::{self, File, Launcher, Request, Source, Surroundings, Version};
+
+/// A daemon that ran for this long had overcome what ended the one before it.
+const SETTLED: Duration = Duration::from_secs(300);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The properties file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Set a property for this run, whatever the file says; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+    /// Replace $NAME and ${NAME} in the file's values by environment variables
+    #[arg(long)]
+    expand_env: bool,
+    /// Send the daemon, and not its processors, to a stand-in for AWS
+    #[arg(long, value_name = "URL")]
+    endpoint_url: Option<String>,
+    /// How long a stop may take before all is killed [default: shutdownGraceMillis and 5s]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    grace: Option<Duration>,
+    /// Start the daemon again when it fails
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Restart::Never)]
+    restart: Restart,
+    /// Give up after this many restarts in a row
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    restart_limit: usize,
+    /// How long to wait before the first restart; the wait doubles, up to a minute
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1s")]
+    restart_delay: Duration,
+    /// Show the daemon's log from this level on
+    #[arg(long, value_name = "LEVEL", value_enum, conflicts_with = "log_configuration")]
+    log_level: Option<Level>,
+    /// Show the daemon's warnings and errors only
+    #[arg(long, conflicts_with_all = ["log_configuration", "log_level"])]
+    quiet_daemon: bool,
+    /// A log configuration for the daemon (logback.xml)
+    #[arg(short, long, value_name = "PATH")]
+    log_configuration: Option<PathBuf>,
+    /// The daemon's version
+    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
+    kcl_version: Version,
+    /// The java program [default: that of JAVA_HOME, else of PATH]
+    #[arg(short, long, value_name = "PATH")]
+    java: Option<PathBuf>,
+    /// A further argument for the JVM; repeatable
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    jvm_arg: Vec<String>,
+    /// Leave out the flags that make the JVM lean
+    #[arg(long)]
+    plain_jvm: bool,
+    /// Put PATH before the daemon's jars; repeatable
+    #[arg(short = 'c', long, value_name = "PATH", alias = "path")]
+    classpath: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
+    /// The folder that jars are kept in
+    #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Restart {
+    Never,
+    OnFailure,
+}
+
+pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
+    let words = Words::new(globals);
+    let surroundings = Surroundings::of_this_process();
+    let daemon = Daemon::of(args.kcl_version)?;
+    let source = Source::read(&args.file)?;
+    // A file that breaks the format has that one finding, and `checked` reports it.
+    let file = File::parse(&source.bytes).unwrap_or_default();
+    let wishes = Wishes {
+        set: args.set.clone(),
+        expand: args.expand_env,
+        endpoint: args.endpoint_url.clone(),
+    };
+    let changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
+    let verdict = checked(source, &changes, args, &surroundings, words)?;
+    let java = Java::find(args.java.as_deref(), &surroundings)?;
+    words.say(&format!(
+        "java {} ({}) · daemon {} · {verdict}",
+        java.version,
+        java.origin,
+        daemon.version()
+    ));
+    for note in &changes.notes {
+        words.say(note);
+    }
+    let jars = Jars::of(daemon, &Cache::find(args.cache.as_deref())?)?;
+    provide(&jars, &java, args, words)?;
+    // From here on there is something to clean up.
+    let signals = Signals::listen()?;
+    let folder = RunFolder::new()?;
+    let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
+    let launch = Launch { args, daemon, file: &file, surroundings: &surroundings, words };
+    let command = launch.command(changes, &java, &jars, &folder)?;
+    let status = repeated(&command, grace, &signals, args, words)?;
+    Ok(ExitCode::from(status))
+}
+
+/// Judges the file with all that this run changes. Errors end the run before it begins.
+fn checked(
+    source: Source,
+    changes: &Changes,
+    args: &Args,
+    surroundings: &Surroundings,
+    words: Words,
+) -> Result<String> {
+    let request = Request {
+        version: args.kcl_version,
+        launcher: Launcher::Run,
+        overrides: &changes.overrides,
+        jvm_args: &args.jvm_arg,
+        allow: &[],
+        surroundings,
+    };
+    let report = properties::check(source, &request);
+    if report.has_errors() {
+        words.result(report.text().trim_end());
+        let message = format!("nothing is started: {}", report.summary());
+        return Err(Error::new(Exit::Usage, message));
+    }
+    let more = if report.warnings() > 0 { " (kcl-helper check shows them)" } else { "" };
+    Ok(format!("{}{more}", report.summary()))
+}
+
+/// Makes sure of the jars. Comparing sizes finds what an interrupted copy leaves, and costs nothing.
+fn provide(jars: &Jars, java: &Java, args: &Args, words: Words) -> Result<()> {
+    if !jars.faults(Depth::Size)?.is_empty() {
+        let fetched = jars.fetch(&args.source.source(), words)?;
+        if !args.plain_jvm {
+            archive::make(jars, java, fetched > 0, words)?;
+        }
+    } else if !args.plain_jvm && archive::present(jars, java).is_none() {
+        words.detail("no class-data archive for this Java: `kcl-helper jars fetch` makes one");
+    }
+    Ok(())
+}
+
+/// What the command is made from.
+struct Launch<'a> {
+    args: &'a Args,
+    daemon: Daemon,
+    file: &'a File,
+    surroundings: &'a Surroundings,
+    words: Words,
+}
+
+impl Launch<'_> {
+    fn command(
+        &self,
+        mut changes: Changes,
+        java: &Java,
+        jars: &Jars,
+        folder: &RunFolder,
+    ) -> Result<JavaCommand> {
+        let args = self.args;
+        self.find_program(&mut changes, folder)?;
+        let properties = folder.properties(&args.file, self.file, &changes.overrides)?;
+        let level = args.log_level.or(args.quiet_daemon.then_some(Level::Warn));
+        let log = match (&args.log_configuration, level) {
+            (Some(log), _) => Some(command::absolute(log)),
+            (None, Some(level)) => Some(folder.log_configuration(self.daemon, level)?),
+            (None, None) => None,
+        };
+        let mut flags = Vec::new();
+        if !args.plain_jvm {
+            let archive = archive::present(jars, java);
+            flags = lean::flags(archive.as_deref(), &args.jvm_arg, self.surroundings);
+        }
+        flags.push("-Dfile.encoding=UTF-8".into());
+        flags.extend(log.as_deref().and_then(|log| self.daemon.log_flag(log)));
+        flags.extend(changes.jvm_flags.into_iter().map(OsString::from));
+        flags.extend(args.jvm_arg.iter().map(OsString::from));
+        let command = JavaCommand {
+            java: java.path.clone().into(),
+            flags,
+            class_path: command::class_path(&args.classpath, jars.present().0, Some(&args.file)),
+            main_class: self.daemon.main_class(),
+            arguments: self.daemon.arguments(&properties, log.as_deref()),
+        };
+        self.words.detail(&command::shell_line(&command.words()).to_text());
+        Ok(command)
+    }
+
+    /// Helps the daemon to a program that it would not find.
+    fn find_program(&self, changes: &mut Changes, folder: &RunFolder) -> Result<()> {
+        let beside = self.args.file.parent().unwrap_or(Path::new(""));
+        let Some(typed) = changes.get(self.file, "executableName") else {
+            return Ok(());
+        };
+        let program = self.surroundings.program(typed, beside);
+        if let Some(found) = folder.executable(&program)? {
+            self.words.say(&format!("executableName is set to {found} for this run"));
+            changes.overrides.push(("executableName".to_owned(), found));
+        }
+        Ok(())
+    }
+}
+
+/// Runs the daemon, and again where that is asked for. Returns the status that ours shall be.
+fn repeated(
+    command: &JavaCommand,
+    grace: Duration,
+    signals: &Signals,
+    args: &Args,
+    words: Words,
+) -> Result<u8> {
+    let backoff = backon::ExponentialBuilder::default()
+        .with_min_delay(args.restart_delay)
+        .with_max_delay(Duration::from_secs(60))
+        .with_max_times(args.restart_limit);
+    let mut waits = backoff.build();
+    loop {
+        let start = Instant::now();
+        let ended = supervise::run(command, grace, signals, words)?;
+        let status = ended.exit_status();
+        if status == 0 || ended.stop != Stop::Unasked || args.restart == Restart::Never {
+            return Ok(status);
+        }
+        if start.elapsed() > SETTLED {
+            waits = backoff.build();
+        }
+        let Some(wait) = waits.next() else {
+            words.warn(&format!(
+                "the daemon ended with {status}: {} restarts are enough",
+                args.restart_limit
+            ));
+            return Ok(status);
+        };
+        let after = humantime::format_duration(wait);
+        words.warn(&format!("the daemon ended with {status}: it is started again in {after}"));
+        if signals.asked_to_stop_within(wait) {
+            return Ok(status);
+        }
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+/// `30`, `30s`, `1m 30s`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|_| "write seconds, or 30s, 2m".to_owned())
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Downloading jars from a repository without Maven: several at once, with patience, to the byte.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use backon::BackoffBuilder as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest as _, Sha256};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use super::{Fault, Faulty, Jar, hexadecimal};
+use crate::error::{Error, Exit, Result};
+use crate::output::Words;
+
+/// As many as repositories gladly serve to one client.
+const AT_ONCE: usize = 6;
+/// A repository that asks for more patience than this is not waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Fetches all jars into a folder, or says of each that failed why.
+pub(super) fn all(jars: &[&Jar], folder: &Path, repository: &str, words: Words) -> Result<()> {
+    let repository = repository.trim_end_matches('/');
+    let agent = agent();
+    let bar = progress(jars, words);
+    let queue = Mutex::new(jars.iter());
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(jars.len()) {
+            scope.spawn(|| {
+                while let Some(jar) = next(&queue) {
+                    let url = format!("{repository}/{}", jar.repository_path());
+                    if let Err(why) = patiently(|| one(&agent, &url, jar, folder, &bar)) {
+                        lock(&failures).push((why, jar));
+                    }
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} of {} jars could not be fetched from {repository}{}",
+        failures.len(),
+        jars.len(),
+        proxy_words(&agent)
+    );
+    Err(Error::new(Exit::Surroundings, message).because(in_words(failures)))
+}
+
+/// Failures by their cause: where the network is the cause, it is that of every jar.
+fn in_words(failures: Vec<(String, &Jar)>) -> String {
+    let mut causes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (why, jar) in failures {
+        causes.entry(why).or_default().push(&jar.file);
+    }
+    let words = causes.into_iter().map(|(why, mut files)| {
+        files.sort_unstable();
+        match files.as_slice() {
+            [first, second, third, _, ..] => {
+                format!("{first}, {second}, {third} and {} more: {why}", files.len() - 3)
+            }
+            few => format!("{}: {why}", few.join(", ")),
+        }
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// Proxies come from ALL_PROXY, HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which ureq reads itself.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .user_agent(concat!("kcl-helper/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .tls_config(TlsConfig::builder().root_certs(root_certificates()).build())
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .timeout_recv_response(Some(Duration::from_secs(30)))
+        .timeout_recv_body(Some(Duration::from_secs(300)))
+        .build()
+        .new_agent()
+}
+
+/// The system's certificates, else those that ureq brings.
+fn root_certificates() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return RootCerts::WebPki;
+    }
+    let certificates = found.iter().map(|found| Certificate::from_der(found).to_owned()).collect();
+    RootCerts::Specific(Arc::new(certificates))
+}
+
+fn proxy_words(agent: &ureq::Agent) -> String {
+    match agent.config().proxy() {
+        Some(proxy) => format!(" (through the proxy {}:{})", proxy.host(), proxy.port()),
+        None => String::new(),
+    }
+}
+
+fn next<'a>(queue: &Mutex<std::slice::Iter<'_, &'a Jar>>) -> Option<&'a Jar> {
+    lock(queue).next().copied()
+}
+
+/// A thread that panicked is a bug of ours that its own message tells; the data stays usable.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Why one attempt failed, and whether another may succeed.
+enum Attempt {
+    /// After the wait that the server asks for, or ours.
+    Again(String, Option<Duration>),
+    Hopeless(String),
+}
+
+/// Repeats what may succeed later, waiting longer each time.
+fn patiently(mut attempt: impl FnMut() -> Result<(), Attempt>) -> Result<(), String> {
+    let mut waits = backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(300))
+        .with_max_times(5)
+        .build();
+    let mut tries = 1;
+    loop {
+        let (why, asked) = match attempt() {
+            Ok(()) => return Ok(()),
+            Err(Attempt::Hopeless(why)) => return Err(why),
+            Err(Attempt::Again(why, asked)) => (why, asked),
+        };
+        let Some(wait) = waits.next().filter(|_| asked.is_none_or(|asked| asked <= LONGEST_WAIT))
+        else {
+            return Err(match tries {
+                1 => why,
+                _ => format!("{why} ({tries} tries)"),
+            });
+        };
+        thread::sleep(asked.unwrap_or(wait));
+        tries += 1;
+    }
+}
+
+fn one(
+    agent: &ureq::Agent,
+    url: &str,
+    jar: &Jar,
+    folder: &Path,
+    bar: &ProgressBar,
+) -> Result<(), Attempt> {
+    let response = agent.get(url).call().map_err(|error| match error {
+        // These say that the address is wrong, not that the network is.
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Hopeless(error.to_string()),
+        // A certificate that is not trusted.
+        ureq::Error::Io(ref io) if io.kind() == io::ErrorKind::InvalidData => {
+            Attempt::Hopeless(error.to_string())
+        }
+        _ => Attempt::Again(error.to_string(), None),
+    })?;
+    let status = response.status();
+    if status.as_u16() == 429 || status.is_server_error() {
+        return Err(Attempt::Again(status.to_string(), retry_after(&response)));
+    }
+    if !status.is_success() {
+        return Err(Attempt::Hopeless(status.to_string()));
+    }
+    let mut file = super::unfinished(folder).map_err(disk)?;
+    let (size, sum) = copy(response.into_body().into_reader(), &mut file, jar.size, bar)?;
+    let fault = match (size == jar.size, sum == jar.sha256) {
+        (false, _) => Fault::Size(size),
+        (true, false) => Fault::Checksum(sum),
+        (true, true) => return super::finish(file, &folder.join(&jar.file)).map_err(disk),
+    };
+    let wrong = Faulty { jar: jar.clone(), fault }.to_string();
+    let wrong = wrong.strip_prefix(&format!("{} ", jar.file)).unwrap_or(&wrong).to_owned();
+    bar.set_position(bar.position().saturating_sub(size));
+    match size < jar.size {
+        // A body that ends early, though the server thinks it whole.
+        true => Err(Attempt::Again(wrong, None)),
+        false => Err(Attempt::Hopeless(wrong)),
+    }
+}
+
+/// Copies and counts; stops soon after more than `wanted` bytes.
+fn copy(
+    mut from: impl io::Read,
+    to: &mut impl io::Write,
+    wanted: u64,
+    bar: &ProgressBar,
+) -> Result<(u64, String), Attempt> {
+    let mut sum = Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                bar.set_position(bar.position().saturating_sub(size));
+                let why = format!("it ended after {size} of {wanted} bytes: {error}");
+                return Err(Attempt::Again(why, None));
+            }
+        };
+        to.write_all(&buffer[..read]).map_err(disk)?;
+        sum.update(&buffer[..read]);
+        size += read as u64;
+        bar.inc(read as u64);
+        if size > wanted {
+            break;
+        }
+    }
+    Ok((size, hexadecimal(&sum.finalize())))
+}
+
+fn disk(error: io::Error) -> Attempt {
+    Attempt::Hopeless(format!("it cannot be written: {error}"))
+}
+
+/// `Retry-After` in seconds; the form with a date is left to our own waits.
+fn retry_after<T>(response: &ureq::http::Response<T>) -> Option<Duration> {
+    let seconds = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Drawn on a terminal only; elsewhere the lines before and after are enough.
+fn progress(jars: &[&Jar], words: Words) -> ProgressBar {
+    if !words.draws() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(jars.iter().map(|jar| jar.size).sum());
+    let style = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}";
+    // The template is the line above.
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+    bar
+}

@@ -1,0 +1,404 @@
+//! The daemon's jars in the user's cache folder, shared between projects.
+//!
+//! `CACHE/jars/VERSION/` holds the jars that the version's lock names and nothing else matters in
+//! it. One process at a time changes the cache, and a jar gets its name only once it is whole, so
+//! readers need no lock.
+
+mod download;
+mod lock;
+mod maven;
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use etcetera::BaseStrategy as _;
+use sha2::{Digest as _, Sha256};
+
+pub(crate) use lock::{Jar, Lock};
+
+use crate::error::{Error, Exit, Result};
+use crate::launch::daemon::Daemon;
+use crate::output::Words;
+use crate::properties::Version;
+
+/// How the names begin of what a killed fetch leaves behind.
+const UNFINISHED: &str = ".unfinished-";
+
+/// The folder for what can be fetched again.
+#[derive(Debug, Clone)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// The folder named by `--cache`, else the user's own.
+    pub(crate) fn find(option: Option<&Path>) -> Result<Cache> {
+        if let Some(folder) = option {
+            return Ok(Cache { folder: super::command::absolute(folder) });
+        }
+        let strategy = etcetera::choose_base_strategy().map_err(|error| {
+            Error::new(Exit::Surroundings, "there is no cache folder")
+                .because(error)
+                .hint("name one with --cache or KCL_HELPER_CACHE")
+        })?;
+        Ok(Cache { folder: strategy.cache_dir().join("kcl-helper") })
+    }
+}
+
+/// Where missing jars come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Nowhere: what is missing is an error.
+    Offline,
+    /// The user's Maven with its mirrors, proxies and credentials.
+    Maven,
+    /// The root of a repository, over HTTP.
+    Repository(String),
+}
+
+/// The jars of one daemon: those it needs, and the folder they belong in.
+#[derive(Debug, Clone)]
+pub(crate) struct Jars {
+    daemon: Daemon,
+    cache: Cache,
+    folder: PathBuf,
+    lock: Option<Lock>,
+}
+
+impl Jars {
+    pub(crate) fn of(daemon: Daemon, cache: &Cache) -> Result<Jars> {
+        let folder = cache.folder.join("jars").join(daemon.version().to_string());
+        let lock = match Lock::built_in(daemon.version()) {
+            Some(lock) => Some(lock),
+            None => read_lock(&own_lock(&folder))?,
+        };
+        Ok(Jars { daemon, cache: cache.clone(), folder, lock })
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.daemon.version()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The lock in the crate, or the one that `--lock` has made.
+    pub(crate) fn lock(&self) -> Result<&Lock> {
+        self.lock.as_ref().ok_or_else(|| {
+            let version = self.daemon.version();
+            Error::new(Exit::Usage, format!("there is no lock for the jars of {version}")).hint(
+                format!(
+                    "kcl-helper jars fetch --kcl-version {version} --lock resolves and locks them"
+                ),
+            )
+        })
+    }
+
+    /// The jars that are here, in class-path order, and how many are not.
+    pub(crate) fn present(&self) -> (Vec<PathBuf>, usize) {
+        let jars = self.lock.as_ref().map_or(&[][..], Lock::jars);
+        let here: Vec<PathBuf> = jars
+            .iter()
+            .map(|jar| self.folder.join(&jar.file))
+            .filter(|path| path.is_file())
+            .collect();
+        let missing = jars.len() - here.len();
+        (here, missing)
+    }
+
+    /// The jars that are not as locked. Sizes are cheap to compare, checksums read every byte.
+    pub(crate) fn faults(&self, depth: Depth) -> Result<Vec<Faulty>> {
+        let faulty = |jar: &Jar| {
+            let fault = examine(&self.folder.join(&jar.file), jar, depth).err()?;
+            Some(Faulty { jar: jar.clone(), fault })
+        };
+        Ok(self.lock()?.jars().iter().filter_map(faulty).collect())
+    }
+
+    /// Files ending in `.jar` that no lock names: they are not on the class path.
+    pub(crate) fn strangers(&self) -> Result<Vec<String>> {
+        let lock = self.lock()?;
+        let mut strangers: Vec<String> = fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".jar") && !name.starts_with('.'))
+            .filter(|name| !lock.jars().iter().any(|jar| jar.file == *name))
+            .collect();
+        strangers.sort();
+        Ok(strangers)
+    }
+
+    /// Makes all jars be here and as locked. Returns how many it fetched.
+    pub(crate) fn fetch(&self, source: &Source, words: Words) -> Result<usize> {
+        let lock = self.lock()?;
+        let count = jars_of(&lock.jars().iter().collect::<Vec<_>>());
+        let mut faults = self.faults(Depth::Checksum)?;
+        let start = Instant::now();
+        if !faults.is_empty() && !matches!(source, Source::Offline) {
+            let _held = self.cache.lock(words)?;
+            // Another process may have fetched them while this one waited.
+            faults = self.faults(Depth::Checksum)?;
+            self.repair(&faults, source, words)?;
+        }
+        match (faults.len(), source) {
+            (0, _) => words.result(&format!("{count}: all here already")),
+            (_, Source::Offline) => return Err(self.missing_offline(&faults)),
+            (fetched, _) => words.result(&format!(
+                "{count}: {} here already, {fetched} fetched in {:.1}s",
+                lock.jars().len() - fetched,
+                start.elapsed().as_secs_f64()
+            )),
+        }
+        Ok(faults.len())
+    }
+
+    /// Fetches what is not as locked; the cache must be.
+    fn repair(&self, faults: &[Faulty], source: &Source, words: Words) -> Result<()> {
+        self.prepare_folder()?;
+        for broken in faults.iter().filter(|faulty| faulty.fault != Fault::Missing) {
+            words.warn(&format!("{broken}: fetching it again"));
+        }
+        let wanted: Vec<&Jar> = faults.iter().map(|faulty| &faulty.jar).collect();
+        match source {
+            _ if wanted.is_empty() => Ok(()),
+            Source::Offline => Ok(()),
+            Source::Maven => {
+                words.say(&format!("fetching {} with Maven", jars_of(&wanted)));
+                let found = maven::Resolution::exactly(&wanted, &self.folder, words)?;
+                wanted.iter().try_for_each(|jar| found.take(jar, &self.folder))
+            }
+            Source::Repository(url) => {
+                words.say(&format!("fetching {} from {url}", jars_of(&wanted)));
+                download::all(&wanted, &self.folder, url, words)
+            }
+        }
+    }
+
+    /// Lets Maven say which jars the daemon needs, keeps them, and writes them down. Returns the
+    /// lock's path.
+    pub(crate) fn resolve_and_lock(&self, words: Words) -> Result<PathBuf> {
+        let version = self.daemon.version();
+        if Lock::built_in(version).is_some() {
+            let message = format!("the lock of {version} comes with kcl-helper");
+            return Err(Error::new(Exit::Usage, message).hint("leave --lock out"));
+        }
+        let start = Instant::now();
+        let _held = self.cache.lock(words)?;
+        self.prepare_folder()?;
+        words.say(&format!("resolving {version} with Maven"));
+        let found = maven::Resolution::of(self.daemon, &self.folder, words)?;
+        let lock = Lock::new(found.jars()?);
+        for jar in lock.jars() {
+            found.take(jar, &self.folder)?;
+        }
+        let path = own_lock(&self.folder);
+        write_whole(&path, lock.to_text(self.daemon).as_bytes())?;
+        words.result(&format!(
+            "{}: fetched and locked in {:.1}s",
+            jars_of(&lock.jars().iter().collect::<Vec<_>>()),
+            start.elapsed().as_secs_f64()
+        ));
+        Ok(path)
+    }
+
+    /// Does something that ends with a file beside the jars, in a folder that is removed after it,
+    /// while no other process changes the cache.
+    pub(crate) fn while_locked<T>(&self, words: Words, work: impl FnOnce(&Path) -> T) -> Result<T> {
+        let _held = self.cache.lock(words)?;
+        self.prepare_folder()?;
+        let folder = unfinished_folder(&self.folder)?;
+        Ok(work(folder.path()))
+    }
+
+    fn missing_offline(&self, faults: &[Faulty]) -> Error {
+        let names: Vec<String> = faults.iter().map(Faulty::to_string).collect();
+        let total = self.lock.as_ref().map_or(0, |lock| lock.jars().len());
+        let message = format!(
+            "{} of {total} jars cannot be used, and --offline forbids to fetch",
+            faults.len()
+        );
+        Error::new(Exit::Surroundings, message).because(names.join("; "))
+    }
+
+    /// Makes the folder and removes what a killed fetch has left there; the cache must be locked.
+    fn prepare_folder(&self) -> Result<()> {
+        let prepare = || {
+            fs::create_dir_all(&self.folder)?;
+            for entry in fs::read_dir(&self.folder)? {
+                let entry = entry?;
+                if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                    continue;
+                }
+                match entry.file_type()?.is_dir() {
+                    true => fs::remove_dir_all(entry.path())?,
+                    false => fs::remove_file(entry.path())?,
+                }
+            }
+            Ok(())
+        };
+        prepare().map_err(|error: io::Error| unwritable(&self.folder, error))
+    }
+}
+
+impl Cache {
+    /// Keeps other processes from changing the cache until the file is dropped.
+    fn lock(&self, words: Words) -> Result<File> {
+        let path = self.folder.join("lock");
+        let lock = || {
+            fs::create_dir_all(&self.folder)?;
+            let file = File::create(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    words.say("waiting for another kcl-helper that is fetching jars");
+                    file.lock()?;
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            Ok(file)
+        };
+        lock().map_err(|error| unwritable(&path, error))
+    }
+}
+
+/// How closely jars are compared with the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    Size,
+    Checksum,
+}
+
+/// A jar that is not as locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Faulty {
+    pub(crate) jar: Jar,
+    pub(crate) fault: Fault,
+}
+
+/// What is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Missing,
+    Size(u64),
+    Checksum(String),
+    Unreadable(String),
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Jar { file, size, sha256, .. } = &self.jar;
+        match &self.fault {
+            Fault::Missing => write!(f, "{file} is missing"),
+            Fault::Size(0) => write!(f, "{file} is empty (wanted {size} bytes)"),
+            Fault::Size(found) => write!(f, "{file} has {found} bytes (wanted {size})"),
+            Fault::Checksum(found) => {
+                write!(f, "{file} has the SHA-256 {found} (wanted {sha256})")
+            }
+            Fault::Unreadable(why) => write!(f, "{file} cannot be read: {why}"),
+        }
+    }
+}
+
+fn examine(path: &Path, jar: &Jar, depth: Depth) -> Result<(), Fault> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Fault::Missing,
+        _ => Fault::Unreadable(error.to_string()),
+    };
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size != jar.size {
+        return Err(Fault::Size(size));
+    }
+    if depth == Depth::Checksum {
+        let found = checksum(path).map_err(unreadable)?;
+        if found != jar.sha256 {
+            return Err(Fault::Checksum(found));
+        }
+    }
+    Ok(())
+}
+
+fn checksum(path: &Path) -> io::Result<String> {
+    Ok(hexadecimal(&Sha256::digest(fs::read(path)?)))
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn own_lock(folder: &Path) -> PathBuf {
+    folder.join("jars.lock")
+}
+
+fn read_lock(path: &Path) -> Result<Option<Lock>> {
+    let failed = |why: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(Exit::Surroundings, format!("{} cannot be used", path.display()))
+            .because(why)
+            .hint("delete it and make it again with `kcl-helper jars fetch --lock`")
+    };
+    match fs::read_to_string(path) {
+        Ok(text) => text.parse().map(Some).map_err(|error: lock::LockError| failed(error.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Writes a file so that its name never stands for half of it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = unfinished(folder)?;
+        io::Write::write_all(&mut file, bytes)?;
+        finish(file, path)
+    };
+    write().map_err(|error| unwritable(path, error))
+}
+
+fn unfinished(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
+}
+
+/// On the same disk as the jars, so that what is in it can be moved by renaming.
+fn unfinished_folder(near: &Path) -> Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(near)
+        .map_err(|error| unwritable(near, error))
+}
+
+/// Gives a whole file its name; its bytes reach the disk first.
+fn finish(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    // The cache is shared by more than the user who filled it, as in a container's image.
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Error {
+    Error::new(Exit::Surroundings, format!("{} cannot be written", path.display()))
+        .because(error)
+        .hint("choose another folder with --cache or KCL_HELPER_CACHE")
+}
+
+fn jars_of(jars: &[&Jar]) -> String {
+    let bytes = jars.iter().map(|jar| jar.size).sum();
+    match jars.len() {
+        1 => format!("1 jar, {}", megabytes(bytes)),
+        count => format!("{count} jars, {}", megabytes(bytes)),
+    }
+}
+
+/// Precision enough for people: `74 MB`, `0.3 MB`, `712 bytes`.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.0} MB", bytes as f64 / 1e6),
+    }
+}

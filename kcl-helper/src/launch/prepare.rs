@@ -1,0 +1,306 @@
+//! What `run` changes for the daemon without touching the user's file: a copy for the run, a log
+//! configuration, a link to the program.
+//!
+//! `Changes` says what differs and why, as data; `RunFolder` is where it is written.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::daemon::Daemon;
+use super::logging::{self, Level};
+use crate::error::{Error, Exit, Result};
+use crate::properties::{File, Program, Surroundings, line};
+
+/// What is set for a run when the file leaves it at 0: children that are given no time to stop get
+/// no shutdownRequested.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(20_000);
+/// For the JVM itself, after the daemon's own grace is over.
+const JVM_GRACE: Duration = Duration::from_secs(5);
+
+/// What is asked for on the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    /// `--set`
+    pub(crate) set: Vec<(String, String)>,
+    /// `--expand-env`
+    pub(crate) expand: bool,
+    /// `--endpoint-url`
+    pub(crate) endpoint: Option<String>,
+}
+
+/// How the run differs from the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// These win over the file; the last one of a key counts.
+    pub(crate) overrides: Vec<(String, String)>,
+    pub(crate) jvm_flags: Vec<String>,
+    /// A sentence for each change that the user did not spell out.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Changes {
+    pub(crate) fn of(
+        file: &File,
+        wishes: &Wishes,
+        daemon: Daemon,
+        surroundings: &Surroundings,
+    ) -> Result<Changes> {
+        let mut changes = Changes::default();
+        if wishes.expand {
+            changes.expand(file, surroundings)?;
+        }
+        changes.overrides.extend(wishes.set.iter().cloned());
+        if let Some(url) = &wishes.endpoint {
+            changes.send_to(url, file, daemon);
+        }
+        changes.give_time_to_stop(file, daemon);
+        Ok(changes)
+    }
+
+    /// The value that the daemon will see.
+    pub(crate) fn get<'a>(&'a self, file: &'a File, key: &str) -> Option<&'a str> {
+        let set = self.overrides.iter().rev().find(|(set, _)| set == key);
+        set.map(|(_, value)| value.as_str()).or_else(|| file.get(key))
+    }
+
+    /// How long the daemon may take to stop: its own grace and a little more.
+    pub(crate) fn grace(&self, file: &File, daemon: Daemon) -> Duration {
+        shutdown_grace(self.get(file, "shutdownGraceMillis"), daemon) + JVM_GRACE
+    }
+
+    fn set(&mut self, key: &str, value: &str, note: String) {
+        self.overrides.push((key.to_owned(), value.to_owned()));
+        self.notes.push(note);
+    }
+
+    /// The daemon itself expands nothing.
+    fn expand(&mut self, file: &File, surroundings: &Surroundings) -> Result<()> {
+        for entry in file.entries() {
+            let (key, value) = (entry.key.as_str(), entry.value.as_str());
+            let lookup = |name: &str| surroundings.variable(name).map(str::to_owned);
+            let expanded = expand(value, lookup).map_err(|name| {
+                Error::new(Exit::Usage, format!("{key} = {value}: {name} is not set"))
+                    .hint("set it, or write $$ for a dollar sign")
+            })?;
+            if expanded != value {
+                self.overrides.push((key.to_owned(), expanded));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the JVM, and not its children, to a stand-in for AWS.
+    fn send_to(&mut self, url: &str, file: &File, daemon: Daemon) {
+        // The keys go before the flag and work in every version; the flag moves the rest.
+        for key in ["kinesisEndpoint", "dynamoDBEndpoint"] {
+            self.set(key, url, format!("{key} is set to {url} for this run"));
+        }
+        let endpoint = format!("-Daws.endpointUrl={url}");
+        // The SDK of 1.x does not know the flag.
+        let endpoint = (daemon.version().major() > 1).then_some(endpoint);
+        for flag in endpoint.into_iter().chain([daemon.cbor_off().to_owned()]) {
+            self.notes.push(format!("{flag} is given to the JVM"));
+            self.jvm_flags.push(flag);
+        }
+        if self.get(file, "metricsLevel").is_none() {
+            let note = "metricsLevel is set to NONE for this run: stand-ins take no metrics";
+            self.set("metricsLevel", "NONE", note.to_owned());
+        }
+    }
+
+    fn give_time_to_stop(&mut self, file: &File, daemon: Daemon) {
+        if shutdown_grace(self.get(file, "shutdownGraceMillis"), daemon).is_zero() {
+            let millis = SHUTDOWN_GRACE.as_millis().to_string();
+            let note = format!("shutdownGraceMillis is 0: set to {millis} for this run");
+            self.set("shutdownGraceMillis", &millis, note);
+        }
+    }
+}
+
+/// As the daemon reads it: what is no number is 0, and then the default stays.
+fn shutdown_grace(value: Option<&str>, daemon: Daemon) -> Duration {
+    let given = value.and_then(|value| value.trim().parse().ok()).unwrap_or(0);
+    let default = if daemon.version().major() == 1 { 5_000 } else { 0 };
+    Duration::from_millis(if given == 0 { default } else { given })
+}
+
+/// Replaces `$NAME` and `${NAME}`; `$$` is a dollar sign, and so is one before anything else. The
+/// error is the name of a variable that is not set.
+fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut expanded = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        let length = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        let (name, remaining) = match braced {
+            Some(braced) => braced,
+            None => after.split_at(length.unwrap_or(after.len())),
+        };
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            expanded.push('$');
+            rest = after.strip_prefix('$').unwrap_or(after);
+            continue;
+        }
+        expanded.push_str(&lookup(name).ok_or_else(|| name.to_owned())?);
+        rest = remaining;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+/// A folder for one run, gone with it.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    folder: TempDir,
+}
+
+impl RunFolder {
+    pub(crate) fn new() -> Result<RunFolder> {
+        // Only its owner may look inside: the file may hold secrets.
+        let folder = tempfile::Builder::new().prefix("kcl-helper-run-").tempdir();
+        folder.map(|folder| RunFolder { folder }).map_err(unwritable)
+    }
+
+    /// The file as the daemon shall see it: the user's own where nothing differs, else a copy in
+    /// which every key stands once.
+    pub(crate) fn properties(
+        &self,
+        original: &Path,
+        file: &File,
+        overrides: &[(String, String)],
+    ) -> Result<PathBuf> {
+        if overrides.is_empty() {
+            return Ok(super::command::absolute(original));
+        }
+        let mut text = format!("# {} and what kcl-helper run sets\n", original.display());
+        for entry in file.entries() {
+            let key = entry.key.as_str();
+            let counts = file.entry(key).is_some_and(|counts| counts.position == entry.position);
+            if counts && !overrides.iter().any(|(set, _)| set == key) {
+                text.push_str(&line(key, entry.value.as_str()));
+            }
+        }
+        for (index, (key, value)) in overrides.iter().enumerate() {
+            if !overrides[index + 1..].iter().any(|(later, _)| later == key) {
+                text.push_str(&line(key, value));
+            }
+        }
+        self.write("daemon.properties", &text)
+    }
+
+    pub(crate) fn log_configuration(&self, daemon: Daemon, level: Level) -> Result<PathBuf> {
+        let (name, text) = logging::configuration(daemon.log_system(), level);
+        self.write(name, &text)
+    }
+
+    /// A command line that the daemon can split at blanks, where it could not find the program
+    /// itself: the absolute path, or a link to it without blanks.
+    pub(crate) fn executable(&self, program: &Program) -> Result<Option<String>> {
+        let Program::OnlyUnderRun { path, arguments, .. } = program else {
+            return Ok(None);
+        };
+        let mut words = vec![self.without_blanks(path)?];
+        words.extend(arguments.iter().cloned());
+        Ok(Some(words.join(" ")))
+    }
+
+    fn without_blanks(&self, path: &Path) -> Result<String> {
+        let plain =
+            |path: &Path| path.to_str().filter(|path| !path.contains(' ')).map(str::to_owned);
+        let path = super::command::absolute(path);
+        if let Some(plain) = plain(&path) {
+            return Ok(plain);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().replace(' ', "_");
+        let link = self.folder.path().join(name);
+        std::os::unix::fs::symlink(&path, &link).map_err(unwritable)?;
+        plain(&link).ok_or_else(|| {
+            let message = format!("{} has a blank in it, as has the program's", link.display());
+            Error::new(Exit::Surroundings, message).hint("set TMPDIR to a folder without blanks")
+        })
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).map_err(unwritable)?;
+        Ok(path)
+    }
+}
+
+fn unwritable(error: io::Error) -> Error {
+    Error::new(Exit::Surroundings, "there is no place for the run's own files")
+        .because(error)
+        .hint("set TMPDIR to a folder that can be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::properties::Version;
+
+    fn expanded(value: &str) -> Result<String, String> {
+        expand(value, |name| (name == "A").then(|| "x y".to_owned()))
+    }
+
+    #[test]
+    fn variables_are_expanded_or_missed() {
+        assert_eq!(expanded("$A/${A}b $$A $ $1 $").unwrap(), "x y/x yb $A $ $1 $");
+        assert_eq!(expanded("a$B"), Err("B".to_owned()));
+        assert_eq!(expanded("a${B c}"), Err("B c".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn without_a_dollar_nothing_changes(value in "[^$]{0,40}") {
+            prop_assert_eq!(expanded(&value).unwrap(), value);
+        }
+
+        #[test]
+        fn any_value_expands_without_panic(value in "[$A{} \u{e9}]{0,20}") {
+            let _ = expanded(&value);
+        }
+
+        /// The copy reads back as the file with the overrides on top.
+        #[test]
+        fn the_copy_says_the_same(
+            entries in proptest::collection::vec(("[a-c]{1,2}", "[ -~\u{e9}\n\t]{0,12}"), 0..6),
+            overrides in proptest::collection::vec(("[a-d]{1,2}", "[ -~]{0,12}"), 1..4),
+        ) {
+            let text: String = entries.iter().map(|(key, value)| line(key, value)).collect();
+            let file = File::parse(text.as_bytes()).unwrap();
+            let folder = RunFolder::new().unwrap();
+            let path = folder.properties(Path::new("f"), &file, &overrides).unwrap();
+            let copy = File::parse(&fs::read(path).unwrap()).unwrap();
+            let changes = Changes { overrides, ..Changes::default() };
+            for entry in file.entries().iter().chain(copy.entries()) {
+                let key = entry.key.as_str();
+                prop_assert_eq!(copy.get(key), changes.get(&file, key));
+                prop_assert_eq!(copy.entries().iter().filter(|e| e.key.as_str() == key).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_grace_follows_the_daemons_reading() {
+        #[track_caller]
+        fn check(text: &str, version: Version, expected: u64) {
+            let daemon = Daemon::of(version).unwrap();
+            let file = File::parse(text.as_bytes()).unwrap();
+            let wishes = Wishes::default();
+            let surroundings = Surroundings::of_this_process();
+            let changes = Changes::of(&file, &wishes, daemon, &surroundings).unwrap();
+            assert_eq!(changes.grace(&file, daemon), Duration::from_millis(expected));
+        }
+        check("shutdownGraceMillis = 1000", Version::DEFAULT, 6_000);
+        check("", Version::DEFAULT, 25_000);
+        check("shutdownGraceMillis = soon", Version::DEFAULT, 25_000);
+        check("", Version::new(1, 15, 3), 10_000);
+    }
+}

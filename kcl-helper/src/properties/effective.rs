@@ -1,0 +1,226 @@
+//! `--effective`: every property as the daemon sees it once it has read and defaulted everything.
+
+use serde::Serialize;
+
+use super::keys::{KEYS, Key, Kind};
+use super::settings::{Origin, Setting, Settings};
+use super::value::{self, Reading, StreamArn};
+use super::{Report, Request};
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Property {
+    pub(crate) key: String,
+    /// `None` where there is none: nothing is set, or the daemon stops.
+    pub(crate) value: Option<String>,
+    /// `file:line`, `--set`, what of the environment, or `default`.
+    pub(crate) origin: String,
+    /// Why the value is not the text that was given.
+    pub(crate) note: String,
+}
+
+/// All properties that this daemon has, then whatever else the file says.
+pub(crate) fn effective(report: &Report, request: &Request<'_>) -> Vec<Property> {
+    let view = View { file: &report.source().name, settings: report.settings(), request };
+    let rows = KEYS.iter().filter(|row| {
+        !row.is_dropped() && !row.name.ends_with('*') && row.since <= Some(request.version)
+    });
+    let known = rows.map(|row| view.property(row));
+    let others = view.settings.iter().filter_map(|setting| view.other(setting));
+    known.chain(others).collect()
+}
+
+struct View<'a> {
+    file: &'a str,
+    settings: &'a Settings,
+    request: &'a Request<'a>,
+}
+
+impl View<'_> {
+    fn property(&self, row: &'static Key) -> Property {
+        if let Some(property) = self.special(row) {
+            return property;
+        }
+        let all: Vec<&Setting> = self.settings.of(row.name).collect();
+        let Some(setting) = all.first() else { return self.absent(row, String::new()) };
+        let mut property = self.given(row, setting);
+        for other in &all[1..] {
+            let note = format!("or {}, of {}", other.value, self.origin(other.origin));
+            property.note = join(&property.note, &note);
+        }
+        property
+    }
+
+    /// A row that is set.
+    fn given(&self, row: &'static Key, setting: &Setting) -> Property {
+        let text = setting.value.as_str();
+        let origin = self.origin(setting.origin);
+        let key = row.name.to_owned();
+        let property = |value: &str, note: &str| Property {
+            key: key.clone(),
+            value: Some(value.to_owned()),
+            origin: origin.clone(),
+            note: note.to_owned(),
+        };
+        // What 1.x and 2.x make of a text is not known for certain.
+        if self.request.version.major() < 3 {
+            return property(text, "as it stands");
+        }
+        if row.name == "tableName" && text.is_empty() {
+            return self.absent(row, format!("{origin}: it is empty"));
+        }
+        match value::read(row.kind, text, self.request.version) {
+            Reading::Taken(taken) => property(&taken, ""),
+            Reading::UnreadableTaken("false") if row.kind == Kind::Flag => {
+                self.absent(row, format!("{origin}: \"{text}\" means false, as does no line"))
+            }
+            Reading::UnreadableTaken(taken) => {
+                property(taken, &format!("\"{text}\" is unreadable"))
+            }
+            Reading::Unset => self.absent(row, format!("{origin}: {text} counts as not given")),
+            Reading::Unreadable => self.absent(row, format!("{origin}: \"{text}\" is unreadable")),
+            Reading::Stops => Property { value: None, ..property("", "the daemon stops") },
+        }
+    }
+
+    /// A row that nothing sets: from the environment, from another key, or the default.
+    fn absent(&self, row: &'static Key, note: String) -> Property {
+        let key = row.name.to_owned();
+        let around = &self.request.surroundings;
+        let found = match row.name {
+            "regionName" => around.region(self.request.jvm_args),
+            "kinesisEndpoint" => around.endpoint("KINESIS", self.request.jvm_args),
+            "dynamoDBEndpoint" => around.endpoint("DYNAMODB", self.request.jvm_args),
+            "cloudWatchClient.endpointOverride" => {
+                around.endpoint("CLOUDWATCH", self.request.jvm_args)
+            }
+            _ => None,
+        };
+        if let Some(found) = found.filter(|_| self.request.version.major() >= 3) {
+            return Property { key, value: Some(found.value), origin: found.origin, note };
+        }
+        // A default that is the name of a key stands for that key's value.
+        if let Some(other) = KEYS.iter().find(|other| other.name == row.default) {
+            let Property { value, origin, .. } = self.property(other);
+            return Property {
+                key,
+                value,
+                origin,
+                note: join(&note, &format!("as {}", other.name)),
+            };
+        }
+        let value = self.default(row);
+        Property { key, value, origin: "default".to_owned(), note }
+    }
+
+    /// The default with what it is made of put in.
+    fn default(&self, row: &'static Key) -> Option<String> {
+        if self.request.version.major() == 1 && row.name == "shutdownGraceMillis" {
+            return Some("5000".to_owned());
+        }
+        let text = match row.name {
+            "leaseAssignmentIntervalMillis" => {
+                let failover = self.settings.number("failoverTimeMillis").unwrap_or(10_000);
+                failover.checked_mul(2).map_or_else(String::new, |twice| twice.to_string())
+            }
+            _ => match row.default.strip_prefix("<applicationName>") {
+                Some(suffix) => {
+                    let application = self.settings.get("applicationName");
+                    format!("{}{suffix}", application.map_or("", |name| name.value.as_str()))
+                }
+                None => row.default.to_owned(),
+            },
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Rows of which the daemon makes more than their own value.
+    fn special(&self, row: &'static Key) -> Option<Property> {
+        if self.request.version.major() < 3 {
+            return None;
+        }
+        let setting = || self.settings.get(row.name);
+        let own =
+            || setting().map_or_else(|| self.absent(row, String::new()), |s| self.given(row, s));
+        match row.name {
+            "streamName" => {
+                let arn = self.settings.get("streamArn")?;
+                let value = StreamArn::parse(arn.value.as_str())?.stream.to_owned();
+                let origin = self.origin(arn.origin);
+                let note = "from streamArn".to_owned();
+                Some(Property { key: row.name.to_owned(), value: Some(value), origin, note })
+            }
+            "initialPositionInStream" => {
+                let moment = self.settings.get("initialPositionInStreamExtended")?;
+                let note = match setting() {
+                    Some(given) => {
+                        format!("or {}, of {}", given.value, self.origin(given.origin))
+                    }
+                    None => "by initialPositionInStreamExtended".to_owned(),
+                };
+                let origin = self.origin(moment.origin);
+                let value = Some("AT_TIMESTAMP".to_owned());
+                Some(Property { key: row.name.to_owned(), value, origin, note })
+            }
+            "retrievalMode" => {
+                let own = own();
+                let polls = KEYS
+                    .iter()
+                    .filter(|key| key.bean == "pollingConfig")
+                    .filter_map(|key| self.settings.get(key.name))
+                    .find(|setting| {
+                        let kind = setting.row.map_or(Kind::Nothing, |row| row.kind);
+                        let reading =
+                            value::read(kind, setting.value.as_str(), self.request.version);
+                        matches!(reading, Reading::Taken(_) | Reading::UnreadableTaken(_))
+                    });
+                let (value, note) = match (own.value.as_deref()?, polls) {
+                    ("DEFAULT", Some(key)) => ("POLLING", format!("DEFAULT, with {}", key.key)),
+                    ("DEFAULT", None) => ("FANOUT", "DEFAULT, with no polling key".to_owned()),
+                    _ => return None,
+                };
+                Some(Property { value: Some(value.to_owned()), note, ..own })
+            }
+            "idleTimeBetweenReadsInMillis" => self.clamped(own(), 200, i64::MAX),
+            "tableMigrationCompleteBakeTimeSeconds" => self.clamped(own(), 3600, 604_800),
+            _ => None,
+        }
+    }
+
+    fn clamped(&self, own: Property, least: i64, most: i64) -> Option<Property> {
+        let given: i64 = own.value.as_deref()?.parse().ok()?;
+        let taken = given.clamp(least, most);
+        (taken != given).then(|| {
+            let note = format!("{given} is brought into range");
+            Property { value: Some(taken.to_string()), note, ..own }
+        })
+    }
+
+    /// A setting that is no row of its own.
+    fn other(&self, setting: &Setting) -> Option<Property> {
+        let known = setting.row.filter(|row| !row.is_dropped());
+        let note = match known {
+            Some(row) if row.since > Some(self.request.version) => "ignored: newer than the daemon",
+            Some(row) if row.name.ends_with('*') => "",
+            Some(_) => return None,
+            None => "ignored",
+        };
+        let value = note.is_empty().then(|| setting.value.to_string());
+        let origin = self.origin(setting.origin);
+        Some(Property { key: setting.key.to_string(), value, origin, note: note.to_owned() })
+    }
+
+    fn origin(&self, origin: Origin) -> String {
+        match origin {
+            Origin::File(position) => format!("{}:{}", self.file, position.line),
+            Origin::Set(_) => "--set".to_owned(),
+        }
+    }
+}
+
+fn join(first: &str, second: &str) -> String {
+    match (first, second) {
+        ("", one) | (one, "") => one.to_owned(),
+        (first, second) => format!("{first}; {second}"),
+    }
+}

@@ -1,0 +1,204 @@
+//! The daemon's `.properties` file: its format, the table of known keys, the rules that judge it.
+//!
+//! `check` is the one entrance: a `Source` and a `Request` in, a `Report` out. It prints nothing.
+
+mod effective;
+mod file;
+mod keys;
+mod report;
+mod rules;
+mod settings;
+mod surroundings;
+mod value;
+mod version;
+
+use std::path::Path;
+
+use settings::Settings;
+
+pub(crate) use effective::{Property, effective};
+pub(crate) use file::{File, Text, line};
+pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
+pub(crate) use report::{Report, Severity};
+pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
+pub(crate) use surroundings::{Program, Surroundings};
+pub(crate) use version::Version;
+
+use crate::error::{Error, Exit, Result};
+
+/// A file to judge.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// As the user typed it; the daemon and all findings name it so.
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Source {
+    pub(crate) fn read(path: &Path) -> Result<Source> {
+        let name = path.display().to_string();
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Source { name, bytes }),
+            Err(error) => {
+                Err(Error::new(Exit::Usage, format!("{name} cannot be read")).because(error))
+            }
+        }
+    }
+
+    /// The folder that the file is in, as far as its name says.
+    pub(crate) fn folder(&self) -> &Path {
+        Path::new(&self.name).parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// What a file is judged for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request<'a> {
+    pub(crate) version: Version,
+    pub(crate) launcher: Launcher,
+    /// `--set KEY=VALUE`: these win over the file.
+    pub(crate) overrides: &'a [(String, String)],
+    /// Arguments of the JVM; `-Daws.region=…` says which region there is.
+    pub(crate) jvm_args: &'a [String],
+    /// Names of warnings not to report.
+    pub(crate) allow: &'a [String],
+    pub(crate) surroundings: &'a Surroundings,
+}
+
+/// Who will start the daemon. `kcl-helper run` helps with some things that stop a bare one, such as
+/// a program that is found only from the file's folder; for a bare one those are findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Launcher {
+    Daemon,
+    Run,
+}
+
+/// What to say of older daemons, of which less is known for certain.
+pub(crate) fn limits(version: Version) -> String {
+    format!(
+        "note: for {version} only the format, the names of keys and of credentials providers, \
+        required keys and the program are judged"
+    )
+}
+
+/// A version as a key's history gives it: `1.x` is as far back as anybody knows.
+pub(crate) fn show_since(since: Version) -> String {
+    if since == Version::new(1, 0, 0) { "1.x".to_owned() } else { since.to_string() }
+}
+
+/// Judges a file as the daemon will read it. A file that breaks the format has that one finding.
+pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
+    let sets = request.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let file = match File::parse(&source.bytes) {
+        Ok(file) => file,
+        Err(error) => {
+            let finding = rules::bad_escape(&error);
+            return Report::new(source, sets, Settings::default(), vec![finding]);
+        }
+    };
+    let settings = Settings::new(&file, request);
+    let facts =
+        rules::Facts { source: &source, settings: &settings, request, folder: source.folder() };
+    let mut findings = rules::judge(&facts);
+    // What stops the daemon cannot be allowed.
+    findings.retain(|finding| {
+        finding.severity == Severity::Error
+            || !request.allow.iter().any(|name| name == finding.name)
+    });
+    Report::new(source, sets, settings, findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// Lines that have something of a real file: known keys, and values that come near to theirs.
+    fn lines() -> impl Strategy<Value = Vec<u8>> {
+        let key = prop_oneof![
+            8 => select(keys::KEYS).prop_map(|key| key.name.replace('*', "class")),
+            1 => "[A-Za-z.]{0,12}",
+        ];
+        let piece = select(&[
+            "LATEST",
+            "POLLING",
+            "true",
+            "0",
+            "-1",
+            "99999999999",
+            "PT1H",
+            "http://",
+            "localhost:1",
+            "arn:aws:kinesis:us-east-1:123456789012:stream/s",
+            "DefaultCredentialsProvider",
+            "StsAssumeRoleCredentialsProvider",
+            "|",
+            ",",
+            "=",
+            "a=b",
+            " ",
+            "\t",
+            "$",
+            "${",
+            "\"",
+            "\u{e4}",
+            "\u{feff}",
+            "\\u00e4",
+            "\\\n  ",
+            "\\",
+            "AKIA",
+            "\r",
+            "x",
+        ]);
+        let value = proptest::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat());
+        let line = (key, value).prop_map(|(key, value)| format!("{key} = {value}\n"));
+        let any_byte = any::<(bool, u8, usize)>();
+        (proptest::collection::vec(line, 0..12), any_byte).prop_map(|(lines, (some, byte, at))| {
+            let mut bytes = lines.concat().into_bytes();
+            if some {
+                bytes.insert(at % (bytes.len() + 1), byte);
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_can_be_judged_and_shown(
+            bytes in lines(),
+            set in lines(),
+            version in select(&["3.1.3", "3.x", "2.5.4", "1.15"]),
+        ) {
+            let surroundings = Surroundings::of_this_process();
+            let set = String::from_utf8_lossy(&set);
+            let overrides: Vec<(String, String)> = set
+                .lines()
+                .filter_map(|line| line.split_once(" = "))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            let request = Request {
+                version: version.parse().unwrap(),
+                launcher: Launcher::Daemon,
+                overrides: &overrides,
+                jvm_args: &[],
+                allow: &[],
+                surroundings: &surroundings,
+            };
+            let length = bytes.len();
+            let report = check(Source { name: "app.properties".to_owned(), bytes }, &request);
+            let text = report.text();
+            prop_assert_eq!(text.is_empty(), report.findings().is_empty());
+            for finding in report.findings() {
+                prop_assert!(finding.place.span.start <= finding.place.span.end);
+                if finding.place.within == rules::Within::File {
+                    prop_assert!(finding.place.span.end <= length);
+                }
+                prop_assert!(!finding.hint.is_empty() && !finding.message.is_empty());
+            }
+            prop_assert_eq!(report.records().count(), report.findings().len());
+            effective(&report, &request);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What was found in a file, and the three forms it is shown in.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin as PathLine, Renderer, Snippet};
+use serde::Serialize;
+
+use super::Source;
+use super::file::Places;
+use super::rules::{self, Place, Remark, Rule, Within};
+use super::settings::Settings;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    Error,
+    Warning,
+}
+
+/// One thing to say about a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    /// The name of its rule.
+    pub(crate) name: &'static str,
+    /// What the daemon does.
+    pub(crate) message: String,
+    /// Why, as words under the place; may be empty.
+    pub(crate) label: String,
+    /// What to do.
+    pub(crate) hint: String,
+    pub(crate) place: Place,
+}
+
+impl Finding {
+    pub(crate) fn new(rule: &Rule, remark: Remark) -> Finding {
+        let Remark { place, message, label, hint } = remark;
+        Finding { severity: rule.severity, name: rule.name, message, label, hint, place }
+    }
+}
+
+/// All findings of one file, and what the daemon makes of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    source: Source,
+    /// The arguments of `--set`, which findings may stand in.
+    sets: Vec<String>,
+    settings: Settings,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    pub(super) fn new(
+        source: Source,
+        sets: Vec<String>,
+        settings: Settings,
+        findings: Vec<Finding>,
+    ) -> Report {
+        Report { source, sets, settings, findings }
+    }
+
+    /// In the order of the file.
+    pub(crate) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether Java takes the file at all.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.findings.iter().any(|finding| finding.name == rules::BAD_ESCAPE.name)
+    }
+
+    /// File and `--set` together; empty if the file cannot be read.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+
+    pub(crate) fn warnings(&self) -> usize {
+        self.count(Severity::Warning)
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors() > 0
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// `app.properties: 1 error, 2 warnings`.
+    pub(crate) fn summary(&self) -> String {
+        let count = |number: usize, word: &str| match number {
+            1 => format!("1 {word}"),
+            number => format!("{number} {word}s"),
+        };
+        let counts = match (self.errors(), self.warnings()) {
+            (0, 0) => "no errors, no warnings".to_owned(),
+            (0, warnings) => format!("no errors, {}", count(warnings, "warning")),
+            (errors, 0) => count(errors, "error"),
+            (errors, warnings) => {
+                format!("{}, {}", count(errors, "error"), count(warnings, "warning"))
+            }
+        };
+        format!("{}: {counts}", self.source.name)
+    }
+
+    /// All findings for people. It is coloured: a stream of `anstream` takes that away if need be.
+    pub(crate) fn text(&self) -> String {
+        let renderer = Renderer::styled().term_width(100);
+        let texts = self.findings.iter().map(|finding| {
+            let (path, bytes) = self.within(finding);
+            let shown = Shown::new(bytes);
+            let group = finding.group(path, &shown);
+            format!("{}\n", renderer.render(&[group]))
+        });
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Where a finding stands: the name of the text, and the text.
+    fn within(&self, finding: &Finding) -> (&str, &[u8]) {
+        match finding.place.within {
+            Within::Nowhere | Within::File => (&self.source.name, &self.source.bytes),
+            Within::Set(index) => {
+                ("--set", self.sets.get(index).map_or(&[], |argument| argument.as_bytes()))
+            }
+        }
+    }
+
+    /// All findings for programs.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.findings.iter().map(|finding| {
+            let (file, bytes) = self.within(finding);
+            let mut places = Places::new(bytes);
+            let start = places.position(finding.place.span.start);
+            let end = places.position(finding.place.span.end);
+            Record {
+                file,
+                line: start.line,
+                column: start.column,
+                end_line: end.line,
+                end_column: end.column,
+                severity: finding.severity,
+                name: finding.name,
+                message: &finding.message,
+                label: &finding.label,
+                hint: &finding.hint,
+            }
+        })
+    }
+}
+
+impl Finding {
+    /// The shape of a compiler's message.
+    fn group<'a>(&'a self, path: &'a str, shown: &'a Shown) -> Group<'a> {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(&self.message).id(self.name);
+        let group = match self.place.within {
+            Within::Nowhere => title.element(PathLine::path(path).line(1).char_column(1)),
+            Within::File | Within::Set(_) => {
+                let span = shown.offset(self.place.span.start)..shown.offset(self.place.span.end);
+                let annotation = AnnotationKind::Primary.span(span);
+                let annotation = match self.label.as_str() {
+                    "" => annotation,
+                    label => annotation.label(label),
+                };
+                title.element(Snippet::source(&shown.text).path(path).annotation(annotation))
+            }
+        };
+        group.element(Level::HELP.with_name("hint").message(&self.hint))
+    }
+}
+
+/// A finding as JSON and as a GitHub annotation have it; lines and columns count from 1.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+    end_line: usize,
+    end_column: usize,
+    severity: Severity,
+    name: &'a str,
+    message: &'a str,
+    label: &'a str,
+    hint: &'a str,
+}
+
+impl Record<'_> {
+    /// A workflow command of GitHub Actions, which becomes a note at the line.
+    pub(crate) fn github(&self) -> String {
+        let command = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+        let why = if self.label.is_empty() { String::new() } else { format!(" ({})", self.label) };
+        let words = format!("{}{why}\nhint: {}", self.message, self.hint);
+        format!(
+            "::{command} file={},line={},col={},endLine={},endColumn={},title={}::{}",
+            property(self.file),
+            self.line,
+            self.column,
+            self.end_line,
+            self.end_column,
+            self.name,
+            data(&words)
+        )
+    }
+}
+
+/// A file's bytes as an editor shows them: UTF-8 if they are, else ISO-8859-1; all ends of lines
+/// are one; blanks at the end of a line can be seen.
+struct Shown {
+    text: String,
+    /// For each byte of the file, and its end, the offset in `text`.
+    offsets: Vec<usize>,
+}
+
+impl Shown {
+    fn new(bytes: &[u8]) -> Shown {
+        let chars: Vec<char> = match std::str::from_utf8(bytes) {
+            Ok(text) => text.chars().collect(),
+            Err(_) => bytes.iter().copied().map(char::from).collect(),
+        };
+        let is_utf8 = chars.len() != bytes.len() || bytes.is_ascii();
+        let mut shown = Shown { text: String::new(), offsets: Vec::with_capacity(bytes.len() + 1) };
+        // Up to where blanks are at the end of their line.
+        let mut rest = chars.as_slice();
+        while let Some((&char, after)) = rest.split_first() {
+            let width = if is_utf8 { char.len_utf8() } else { 1 };
+            shown.offsets.extend(std::iter::repeat_n(shown.text.len(), width));
+            let ends_line = || {
+                let next = after.iter().find(|c| !matches!(c, ' ' | '\t'));
+                next.is_none_or(|c| matches!(c, '\r' | '\n'))
+            };
+            match char {
+                '\r' if after.first() == Some(&'\n') => {}
+                '\r' => shown.text.push('\n'),
+                ' ' if ends_line() => shown.text.push('␠'),
+                '\t' if ends_line() => shown.text.push('␉'),
+                '\u{feff}' => shown.text.push(char::REPLACEMENT_CHARACTER),
+                char => shown.text.push(char),
+            }
+            rest = after;
+        }
+        shown.offsets.push(shown.text.len());
+        shown
+    }
+
+    fn offset(&self, byte: usize) -> usize {
+        self.offsets.get(byte).copied().unwrap_or(self.text.len())
+    }
+}

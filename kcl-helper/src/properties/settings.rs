@@ -1,0 +1,100 @@
+//! The file and `--set` together: one value for each key, and where it came from.
+
+use super::file::{File, Position, Text};
+use super::keys::{self, Key};
+use super::{Request, Version, value};
+
+/// A key that somebody set.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) key: Text,
+    pub(crate) value: Text,
+    pub(crate) origin: Origin,
+    /// The row of the table, if the daemon knows this spelling.
+    pub(crate) row: Option<&'static Key>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File(Position),
+    /// Which `--set` it was.
+    Set(usize),
+}
+
+/// All that is set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    settings: Vec<Setting>,
+    /// What a later line or a `--set` replaced, each with the index of what counts.
+    replaced: Vec<(Setting, usize)>,
+}
+
+impl Settings {
+    pub(crate) fn new(file: &File, request: &Request<'_>) -> Settings {
+        let from_file = file.entries().iter().map(|entry| Setting {
+            key: entry.key.clone(),
+            value: entry.value.clone(),
+            origin: Origin::File(entry.position),
+            row: row(entry.key.as_str(), request.version),
+        });
+        let from_set = request.overrides.iter().enumerate().map(|(index, (key, value))| Setting {
+            key: Text::from(key.as_str()),
+            value: Text::from(value.as_str()),
+            origin: Origin::Set(index),
+            row: row(key, request.version),
+        });
+        let mut all = Settings::default();
+        for setting in from_file.chain(from_set) {
+            // Compared as Java holds them, so that two keys that only look alike stay two.
+            let same = |other: &Setting| other.key.units() == setting.key.units();
+            match all.settings.iter().position(same) {
+                Some(index) => {
+                    let old = std::mem::replace(&mut all.settings[index], setting);
+                    all.replaced.push((old, index));
+                }
+                None => all.settings.push(setting),
+            }
+        }
+        all
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Setting> {
+        self.settings.iter()
+    }
+
+    /// A setting of this row of the table, under any of its spellings.
+    pub(crate) fn get(&self, name: &'static str) -> Option<&Setting> {
+        self.of(name).next()
+    }
+
+    /// All settings of this row: the daemon takes one of them, and nobody knows which.
+    pub(crate) fn of(&self, name: &'static str) -> impl Iterator<Item = &Setting> {
+        self.iter().filter(move |setting| setting.row.is_some_and(|row| row.name == name))
+    }
+
+    /// Lines that have no effect, with the setting that replaced them.
+    pub(crate) fn replaced(&self) -> impl Iterator<Item = (&Setting, &Setting)> {
+        self.replaced.iter().map(|(old, index)| (old, &self.settings[*index]))
+    }
+
+    /// What the daemon takes a number for; `None` where it is not set or cannot be read.
+    pub(crate) fn number(&self, name: &'static str) -> Option<i64> {
+        let setting = self.get(name)?;
+        match value::read(setting.row?.kind, setting.value.as_str(), Version::DEFAULT) {
+            value::Reading::Taken(text) => text.parse().ok(),
+            value::Reading::UnreadableTaken("0") => Some(0),
+            _ => None,
+        }
+    }
+}
+
+/// The row for a spelling. Before 3.0 the credentials keys had one spelling, another one.
+fn row(written: &str, version: Version) -> Option<&'static Key> {
+    if version.major() >= 3 {
+        return keys::lookup(written);
+    }
+    match written.strip_prefix("AWSCredentialsProvider") {
+        Some(rest) => keys::lookup(&format!("AwsCredentialsProvider{rest}")),
+        None => keys::lookup(written).filter(|row| row.kind != keys::Kind::Providers),
+    }
+}

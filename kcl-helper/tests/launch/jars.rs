@@ -1,0 +1,547 @@
+//! `jars fetch`, `list`, `verify` and `path`, with a repository and a Maven made for the test.
+//!
+//! The jars are a version's own small ones: a lock of three jars stands in the cache, as `--lock`
+//! leaves one there.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use insta::assert_snapshot;
+
+use crate::support::Stage;
+
+const V: [&str; 2] = ["--kcl-version", "3.0.9"];
+const LOCK: &str = "\
+# a lock
+g.one:alpha:1.0 alpha-1.0.jar 6 b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060
+g.two:beta:2.0 beta-2.0-linux.jar 5 f2c82decdd7181cf98945929a62598db7e6b477e11f6e0eb0ae97020eff151ad
+g.two:gamma:3.0 gamma-3.0.jar 6 ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2
+";
+const PATHS: [(&str, &str); 3] = [
+    ("/m2/g/one/alpha/1.0/alpha-1.0.jar", "alpha\n"),
+    ("/m2/g/two/beta/2.0/beta-2.0-linux.jar", "beta\n"),
+    ("/m2/g/two/gamma/3.0/gamma-3.0.jar", "gamma\n"),
+];
+
+/// A stage whose cache holds the lock and no jar.
+fn locked_stage() -> Stage {
+    let stage = Stage::new();
+    stage.write("cache/jars/3.0.9/jars.lock", LOCK);
+    stage
+}
+
+/// What the repository does with one request, in order; after the last one it serves the file.
+#[derive(Debug, Clone, Copy)]
+enum Trick {
+    Status(&'static str),
+    /// Says the whole length and closes after half of it.
+    Half,
+    /// As a proxy does that has cached half a file: both lengths agree.
+    ShortWhole,
+    Wrong,
+}
+
+/// A repository over HTTP on 127.0.0.1.
+struct Repository {
+    port: u16,
+    requests: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Repository {
+    fn new(tricks: &[(&str, &[Trick])]) -> Repository {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let tricks: HashMap<String, Vec<Trick>> =
+            tricks.iter().map(|(name, tricks)| (name.to_string(), tricks.to_vec())).collect();
+        let tricks = Arc::new(Mutex::new(tricks));
+        let thread = thread::spawn({
+            let (requests, stop) = (Arc::clone(&requests), Arc::clone(&stop));
+            move || {
+                for stream in listener.incoming() {
+                    if stop.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let (requests, tricks) = (Arc::clone(&requests), Arc::clone(&tricks));
+                    thread::spawn(move || serve(stream.unwrap(), &requests, &tricks));
+                }
+            }
+        });
+        Repository { port, requests, stop, thread: Some(thread) }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/m2", self.port)
+    }
+
+    /// The paths asked for, in order of the alphabet.
+    fn requests(&self) -> Vec<String> {
+        let mut requests = self.requests.lock().unwrap().clone();
+        requests.sort();
+        requests
+    }
+
+    fn clean(&self, text: &str) -> String {
+        text.replace(&format!("127.0.0.1:{}", self.port), "REPOSITORY")
+    }
+}
+
+impl Drop for Repository {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the thread.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    requests: &Mutex<Vec<String>>,
+    tricks: &Mutex<HashMap<String, Vec<Trick>>>,
+) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    let mut path = request_path(&mut reader);
+    if !path.starts_with('/') {
+        // Asked as a proxy, for a tunnel to a host: be that host.
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        path = request_path(&mut reader);
+    }
+    requests.lock().unwrap().push(path.clone());
+    let name = path.rsplit('/').next().unwrap();
+    let trick = tricks.lock().unwrap().get_mut(name).filter(|t| !t.is_empty()).map(|t| t.remove(0));
+    let body = PATHS.iter().find(|(known, _)| *known == path).map(|(_, body)| *body);
+    let (status, length, body) = match (trick, body) {
+        (Some(Trick::Status(status)), _) => (status, 0, ""),
+        (_, None) => ("404 Not Found", 0, ""),
+        (Some(Trick::Half), Some(body)) => ("200 OK", body.len(), &body[..2]),
+        (Some(Trick::ShortWhole), Some(body)) => ("200 OK", 2, &body[..2]),
+        (Some(Trick::Wrong), Some(body)) => ("200 OK", body.len(), &"XXXXXXXX"[..body.len()]),
+        (None, Some(body)) => ("200 OK", body.len(), body),
+    };
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+}
+
+fn request_path(reader: &mut impl BufRead) -> String {
+    let mut request = String::new();
+    reader.read_line(&mut request).unwrap();
+    loop {
+        let mut header = String::new();
+        if reader.read_line(&mut header).unwrap() == 0 || header == "\r\n" {
+            break;
+        }
+    }
+    request.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+fn files(stage: &Stage) -> Vec<String> {
+    let mut files: Vec<String> = fs::read_dir(stage.path("cache/jars/3.0.9"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    files
+}
+
+fn fetch(stage: &Stage, repository: &Repository, more: &[&str]) -> String {
+    let url = repository.url();
+    let arguments = [&["jars", "fetch", "--repository", &url][..], &V, more].concat();
+    repository.clean(&stage.run(&arguments))
+}
+
+#[test]
+fn a_repository_serves_what_is_missing_and_then_nothing_more() {
+    let stage = locked_stage();
+    let repository = Repository::new(&[]);
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    fetching 3 jars, 17 bytes from http://REPOSITORY/m2
+    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    ");
+    assert_eq!(repository.requests(), PATHS.map(|(path, _)| path));
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    3 jars, 17 bytes: all here already
+    ");
+    assert_eq!(repository.requests().len(), 3);
+    assert_eq!(
+        files(&stage),
+        ["alpha-1.0.jar", "beta-2.0-linux.jar", "gamma-3.0.jar", "jars.lock"]
+    );
+    assert_snapshot!(stage.run(&[&["jars", "verify"][..], &V].concat()), @r"
+    status 0
+    --- stderr
+    3 jars, 17 bytes: all as locked
+    ");
+    assert_snapshot!(stage.run(&[&["jars", "fetch", "--offline"][..], &V].concat()), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    3 jars, 17 bytes: all here already
+    ");
+    assert_snapshot!(stage.run(&[&["print-classpath"][..], &V].concat()), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9/alpha-1.0.jar:STAGE/cache/jars/3.0.9/beta-2.0-linux.jar:STAGE/cache/jars/3.0.9/gamma-3.0.jar
+    ");
+}
+
+#[test]
+fn the_variable_names_a_repository_with_and_without_a_trailing_slash() {
+    for ending in ["", "/"] {
+        let stage = locked_stage();
+        let repository = Repository::new(&[]);
+        let output = stage
+            .helper(&[&["-q", "jars", "fetch"][..], &V].concat())
+            .env("KCL_MVN_REPO_SEARCH_URL", repository.url() + ending)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        assert_eq!(repository.requests(), PATHS.map(|(path, _)| path));
+    }
+}
+
+#[test]
+fn trouble_that_passes_is_waited_for() {
+    let stage = locked_stage();
+    let repository = Repository::new(&[
+        ("alpha-1.0.jar", &[Trick::Status("429 Too Many Requests\r\nRetry-After: 0")]),
+        ("beta-2.0-linux.jar", &[Trick::Half, Trick::Status("503 Service Unavailable")]),
+        ("gamma-3.0.jar", &[Trick::ShortWhole]),
+    ]);
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    fetching 3 jars, 17 bytes from http://REPOSITORY/m2
+    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    ");
+    assert_eq!(repository.requests().len(), 7);
+    assert!(stage.run(&[&["jars", "verify"][..], &V].concat()).starts_with("status 0"));
+}
+
+#[test]
+fn trouble_that_stays_is_named_for_each_jar() {
+    let stage = locked_stage();
+    let busy = Trick::Status("503 Service Unavailable\r\nRetry-After: 0");
+    let repository = Repository::new(&[
+        ("alpha-1.0.jar", &[busy; 9]),
+        ("beta-2.0-linux.jar", &[Trick::Status("404 Not Found")]),
+        ("gamma-3.0.jar", &[Trick::Wrong]),
+    ]);
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes from http://REPOSITORY/m2
+    error: 3 of 3 jars could not be fetched from http://REPOSITORY/m2: beta-2.0-linux.jar: 404 Not Found; alpha-1.0.jar: 503 Service Unavailable (6 tries); gamma-3.0.jar: has the SHA-256 5ad4c4b88687bdef514bf98c2ba3fdf59fd158be5c2d33aa009d9aaf605e37d8 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
+    ");
+    assert_eq!(files(&stage), ["jars.lock"]);
+}
+
+#[test]
+fn a_repository_that_asks_for_too_much_patience_is_not_waited_for() {
+    let stage = locked_stage();
+    let busy = Trick::Status("503 Service Unavailable\r\nRetry-After: 3600");
+    let repository = Repository::new(&[("alpha-1.0.jar", &[busy])]);
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes from http://REPOSITORY/m2
+    error: 1 of 3 jars could not be fetched from http://REPOSITORY/m2: alpha-1.0.jar: 503 Service Unavailable
+    ");
+}
+
+#[test]
+fn what_is_broken_is_named_and_fetched_again() {
+    let stage = locked_stage();
+    stage.write("cache/jars/3.0.9/alpha-1.0.jar", "");
+    stage.write("cache/jars/3.0.9/beta-2.0-linux.jar", "be");
+    stage.write("cache/jars/3.0.9/gamma-3.0.jar", "gamm_\n");
+    stage.write("cache/jars/3.0.9/stranger.jar", "");
+    stage.write("cache/jars/3.0.9/.unfinished-x/lib/half.jar", "");
+    stage.write("cache/jars/3.0.9/.unfinished-y", "");
+    let verify = [&["jars", "verify"][..], &V].concat();
+    assert_snapshot!(stage.run(&verify), @r"
+    status 1
+    --- stdout
+    alpha-1.0.jar is empty (wanted 6 bytes)
+    beta-2.0-linux.jar has 2 bytes (wanted 5)
+    gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
+    --- stderr
+    warning: stranger.jar is in no lock, so it is not on the class path
+    error: 3 of 3 jars are not as locked
+    hint: kcl-helper jars fetch --kcl-version 3.0.9
+    ");
+    let repository = Repository::new(&[]);
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    warning: alpha-1.0.jar is empty (wanted 6 bytes): fetching it again
+    warning: beta-2.0-linux.jar has 2 bytes (wanted 5): fetching it again
+    warning: gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2): fetching it again
+    fetching 3 jars, 17 bytes from http://REPOSITORY/m2
+    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    ");
+    assert_snapshot!(stage.run(&verify), @r"
+    status 0
+    --- stderr
+    warning: stranger.jar is in no lock, so it is not on the class path
+    3 jars, 17 bytes: all as locked
+    ");
+    assert!(!files(&stage).iter().any(|name| name.starts_with('.')));
+}
+
+#[test]
+fn offline_lists_what_is_missing() {
+    let stage = locked_stage();
+    stage.write("cache/jars/3.0.9/alpha-1.0.jar", "alpha\n");
+    assert_snapshot!(stage.run(&[&["jars", "fetch", "--offline"][..], &V].concat()), @r"
+    status 3
+    --- stderr
+    error: 2 of 3 jars cannot be used, and --offline forbids to fetch: beta-2.0-linux.jar is missing; gamma-3.0.jar is missing
+    ");
+}
+
+#[test]
+fn a_proxy_from_the_environment_is_used_and_named() {
+    let stage = locked_stage();
+    let proxy = Repository::new(&[("alpha-1.0.jar", &[Trick::Status("404 Not Found")])]);
+    let arguments = [&["jars", "fetch", "--repository", "http://repository.invalid/m2"][..], &V];
+    let output = stage
+        .helper(&arguments.concat())
+        .env("HTTP_PROXY", format!("http://127.0.0.1:{}", proxy.port))
+        .output()
+        .unwrap();
+    assert_snapshot!(proxy.clean(&stage.outcome(&output)), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes from http://repository.invalid/m2
+    error: 1 of 3 jars could not be fetched from http://repository.invalid/m2 (through the proxy REPOSITORY): alpha-1.0.jar: 404 Not Found
+    ");
+    assert_eq!(proxy.requests(), PATHS.map(|(path, _)| path));
+}
+
+/// A stand-in that records how it is called and copies what the test has laid out for it.
+const MAVEN: &str = r#"
+for word; do
+  case $word in
+    -DoutputDirectory=*) lib=${word#*=} ;;
+    *pom.xml) cp "$word" "$HOME/pom.xml" ;;
+  esac
+done
+echo "$*" > "$HOME/words"
+[ -f "$HOME/maven-fails" ] && { cat "$HOME/maven-fails"; exit 1; }
+mkdir -p "$lib"
+cp -r "$HOME/repository/." "$lib"
+"#;
+
+fn stage_with_maven(stage: Stage) -> Stage {
+    stage.script("bin/mvn", MAVEN);
+    for (path, text) in PATHS {
+        stage.write(&path.replace("/m2/", "home/repository/"), text);
+    }
+    stage.write("home/repository/g/one/alpha/maven-metadata-local.xml", "<x/>");
+    stage
+}
+
+#[test]
+fn maven_fetches_exactly_what_is_missing() {
+    let stage = stage_with_maven(locked_stage());
+    stage.write("cache/jars/3.0.9/alpha-1.0.jar", "alpha\n");
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    fetching 2 jars, 11 bytes with Maven
+    3 jars, 17 bytes: 1 here already, 2 fetched in TIME
+    ");
+    let pom = fs::read_to_string(stage.path("home/pom.xml")).unwrap();
+    assert!(!pom.contains("alpha"));
+    assert!(pom.contains("<artifactId>beta</artifactId>\n      <version>2.0</version>\n      <classifier>linux</classifier>"));
+    assert!(stage.run(&[&["jars", "verify"][..], &V].concat()).starts_with("status 0"));
+    assert_eq!(
+        files(&stage),
+        ["alpha-1.0.jar", "beta-2.0-linux.jar", "gamma-3.0.jar", "jars.lock"]
+    );
+}
+
+#[test]
+fn what_maven_gives_is_compared_with_the_lock() {
+    let stage = stage_with_maven(locked_stage());
+    stage.write("home/repository/g/two/gamma/3.0/gamma-3.0.jar", "gamm_\n");
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes with Maven
+    error: what Maven gave is not what is locked: gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
+    hint: is it spoilt in Maven's own repository (~/.m2)? Delete it there and try again
+    ");
+}
+
+#[test]
+fn maven_that_fails_or_is_not_there_is_said() {
+    let stage = locked_stage();
+    stage.script("bin/mvn", "exit 9");
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes with Maven
+    error: Maven could not fetch the jars (exit status: 9): it said nothing
+    hint: -v shows all that Maven says
+    ");
+    let stage = stage_with_maven(stage);
+    stage.write(
+        "home/maven-fails",
+        "[INFO] x\n[ERROR] Could not resolve g.two:beta\n[ERROR] more\n",
+    );
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes with Maven
+    error: Maven could not fetch the jars (exit status: 1): Could not resolve g.two:beta
+    hint: -v shows all that Maven says
+    ");
+    let output = stage
+        .helper(&[&["jars", "fetch"][..], &V].concat())
+        .env("PATH", stage.path("home"))
+        .output()
+        .unwrap();
+    assert_snapshot!(stage.outcome(&output), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes with Maven
+    error: Maven (mvn) cannot be started: No such file or directory (os error 2)
+    hint: install it, or name a repository with --repository or KCL_MVN_REPO_SEARCH_URL
+    ");
+}
+
+#[test]
+fn a_version_without_a_lock_gets_one() {
+    let stage = stage_with_maven(Stage::new());
+    for command in ["fetch", "list", "verify"] {
+        let text = stage.run(&[&["jars", command][..], &V].concat());
+        assert_eq!(
+            text,
+            "status 2\n--- stderr\nerror: there is no lock for the jars of 3.0.9\n\
+             hint: kcl-helper jars fetch --kcl-version 3.0.9 --lock resolves and locks them\n"
+        );
+    }
+    assert_snapshot!(stage.run(&[&["jars", "fetch", "--lock"][..], &V].concat()), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    resolving 3.0.9 with Maven
+    3 jars, 17 bytes: fetched and locked in TIME
+    lock: STAGE/cache/jars/3.0.9/jars.lock
+    ");
+    let pom = fs::read_to_string(stage.path("home/pom.xml")).unwrap();
+    assert!(pom.contains("<artifactId>amazon-kinesis-client-multilang</artifactId>"));
+    assert!(!pom.contains("exclusion"));
+    assert_snapshot!(
+        fs::read_to_string(stage.path("cache/jars/3.0.9/jars.lock")).unwrap(),
+        @r"
+    # software.amazon.kinesis:amazon-kinesis-client-multilang:3.0.9 and all it needs to run
+    g.one:alpha:1.0 alpha-1.0.jar 6 b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060
+    g.two:beta:2.0 beta-2.0-linux.jar 5 f2c82decdd7181cf98945929a62598db7e6b477e11f6e0eb0ae97020eff151ad
+    g.two:gamma:3.0 gamma-3.0.jar 6 ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2
+    "
+    );
+    assert!(stage.run(&[&["jars", "verify"][..], &V].concat()).starts_with("status 0"));
+    assert_snapshot!(stage.run(&["jars", "fetch", "--lock"]), @r"
+    status 2
+    --- stderr
+    error: the lock of 3.1.3 comes with kcl-helper
+    hint: leave --lock out
+    ");
+}
+
+#[test]
+fn list_and_path_print_data() {
+    let stage = locked_stage();
+    assert_snapshot!(stage.run(&[&["jars", "list"][..], &V].concat()), @r"
+    status 0
+    --- stdout
+    g.one:alpha:1.0 alpha-1.0.jar 6 b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060
+    g.two:beta:2.0 beta-2.0-linux.jar 5 f2c82decdd7181cf98945929a62598db7e6b477e11f6e0eb0ae97020eff151ad
+    g.two:gamma:3.0 gamma-3.0.jar 6 ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2
+    ");
+    let json = stage.run(&[&["jars", "list", "--format", "json"][..], &V].concat());
+    assert_snapshot!(json.split_inclusive("},").next().unwrap(), @r#"
+    status 0
+    --- stdout
+    [
+      {
+        "file": "alpha-1.0.jar",
+        "group": "g.one",
+        "artifact": "alpha",
+        "version": "1.0",
+        "size": 6,
+        "sha256": "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060"
+      },
+    "#);
+    assert_snapshot!(stage.run(&["jars", "path"]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.1.3
+    ");
+    assert_snapshot!(stage.run(&["jars", "path", "--kcl-version", "1.x", "--cache", "other"]), @r"
+    status 0
+    --- stdout
+    STAGE/other/jars/1.15.3
+    ");
+}
+
+#[test]
+fn a_spoilt_lock_is_said() {
+    let stage = Stage::new();
+    stage.write("cache/jars/3.0.9/jars.lock", "g:a:1 a-1.jar 12\n");
+    assert_snapshot!(stage.run(&[&["jars", "list"][..], &V].concat()), @r"
+    status 3
+    --- stderr
+    error: STAGE/cache/jars/3.0.9/jars.lock cannot be used: line 1 is not `group:artifact:version file size sha256`
+    hint: delete it and make it again with `kcl-helper jars fetch --lock`
+    ");
+}
+
+#[test]
+fn two_fetches_at_once_do_the_work_once() {
+    let stage = locked_stage();
+    let repository = Repository::new(&[]);
+    let url = repository.url();
+    let arguments = [&["jars", "fetch", "--repository", &url][..], &V].concat();
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            let mut command = stage.helper(&arguments);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", stage.outcome(&output));
+    }
+    assert_eq!(repository.requests().len(), 3);
+}

@@ -1,0 +1,8 @@
+//! The launcher's commands from outside: exact stdout, stderr and status of every path, with
+//! stand-ins for java, Maven and a repository. The real ones are in `e2e/`.
+
+mod jars;
+mod print;
+mod run;
+mod support;
+mod words;

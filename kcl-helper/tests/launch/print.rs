@@ -1,0 +1,290 @@
+//! `print-command` and `print-classpath`.
+
+use std::fs;
+use std::process::Command;
+
+use insta::assert_snapshot;
+
+use crate::support::{Stage, fill_with_hollow_jars};
+
+/// 1.15.3 has the shortest list of jars.
+const V1: [&str; 2] = ["--kcl-version", "1.15.3"];
+
+#[test]
+fn no_jars_are_a_warning() {
+    let stage = Stage::new();
+    assert_snapshot!(
+        stage.run(&["print-command", "--plain-jvm", "--java", "java", "--properties", "app.properties"]),
+        @r"
+    status 0
+    --- stdout
+    java -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file app.properties
+    --- stderr
+    warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
+    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    "
+    );
+    assert_snapshot!(stage.run(&["print-classpath", "-c", "extra.jar"]), @r"
+    status 0
+    --- stdout
+    STAGE/extra.jar
+    --- stderr
+    warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
+    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    ");
+}
+
+#[test]
+fn the_class_path_is_the_users_then_the_jars_sorted_then_the_files_folder() {
+    let stage = Stage::new();
+    fill_with_hollow_jars(&stage, "1.15.3");
+    let arguments = ["print-classpath", "-c", "b.jar", "-c", "/a.jar", "-p", "conf/app.properties"];
+    let text = stage.run(&[&arguments[..], &V1].concat());
+    let jars: Vec<&str> = text.lines().nth(2).unwrap().split(':').collect();
+    assert_eq!(jars[..2], ["STAGE/b.jar", "/a.jar"]);
+    assert_eq!(jars[jars.len() - 1], "STAGE/conf");
+    let fetched = &jars[2..jars.len() - 1];
+    assert_eq!(fetched.len(), 26);
+    assert!(fetched.is_sorted());
+    assert_eq!(text.lines().count(), 3, "nothing on stderr: {text}");
+}
+
+#[test]
+fn a_missing_jar_is_a_warning_and_not_on_the_line() {
+    let stage = Stage::new();
+    fill_with_hollow_jars(&stage, "1.15.3");
+    fs::remove_file(stage.path("cache/jars/1.15.3/joda-time-2.8.1.jar")).unwrap();
+    let text = stage.run(&[&["print-classpath"][..], &V1].concat());
+    assert!(!text.contains("joda-time"));
+    let words: Vec<&str> = text.lines().skip_while(|line| *line != "--- stderr").collect();
+    assert_snapshot!(words.join("\n"), @r"
+    --- stderr
+    warning: 1 jars of 1.15.3 are missing in STAGE/cache/jars/1.15.3
+    hint: kcl-helper jars fetch --kcl-version 1.15.3
+    ");
+}
+
+/// The words that the line stands for, as a script sees them.
+fn recorded(stage: &Stage, script: &str) -> String {
+    let output = Command::new("sh").args(["-c", script]).output().unwrap();
+    stage.outcome(&output)
+}
+
+/// Only the user's path and the file's folder, as an empty cache gives.
+#[test]
+fn with_plain_paths_the_line_runs_unchanged_in_back_ticks() {
+    let stage = Stage::new();
+    let java = stage.script("java", "for word; do echo \"[$word]\"; done\n");
+    let output = stage
+        .helper(&["print-command", "-j", java.to_str().unwrap(), "-p", "app.properties", "-c", "x"])
+        .output()
+        .unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert_snapshot!(recorded(&stage, &format!("`echo '{}'`", line.trim_end())), @r"
+    status 0
+    --- stdout
+    [-XX:+UseSerialGC]
+    [-Xms16m]
+    [-XX:MaxHeapFreeRatio=40]
+    [-XX:MinHeapFreeRatio=20]
+    [-Dfile.encoding=UTF-8]
+    [-cp]
+    [STAGE/x:STAGE]
+    [software.amazon.kinesis.multilang.MultiLangDaemon]
+    [--properties-file]
+    [app.properties]
+    ");
+}
+
+#[test]
+fn a_path_with_a_blank_is_quoted_and_said() {
+    let stage = Stage::new();
+    let java = stage.script("my java", "for word; do echo \"[$word]\"; done\n");
+    let arguments =
+        ["print-command", "--plain-jvm", "-j", java.to_str().unwrap(), "-p", "my app.properties"];
+    let output = stage.helper(&arguments).output().unwrap();
+    assert_snapshot!(stage.outcome(&output), @r#"
+    status 0
+    --- stdout
+    'STAGE/my java' -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file 'my app.properties'
+    --- stderr
+    warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
+    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    warning: a word had to be quoted: $(…) and back-ticks cannot run this line
+    hint: eval "$(kcl-helper print-command …)", or kcl-helper run
+    "#);
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert_snapshot!(recorded(&stage, &line), @r"
+    status 0
+    --- stdout
+    [-Dfile.encoding=UTF-8]
+    [-cp]
+    [STAGE]
+    [software.amazon.kinesis.multilang.MultiLangDaemon]
+    [--properties-file]
+    [my app.properties]
+    ");
+    assert_snapshot!(stage.run(&[&arguments[..], &["--raw"]].concat()), @r#"
+    status 0
+    --- stdout
+    STAGE/my java -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file my app.properties
+    --- stderr
+    warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
+    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    warning: a word would break apart: $(…) and back-ticks cannot run this line
+    hint: eval "$(kcl-helper print-command …)", or kcl-helper run
+    "#);
+    assert_snapshot!(stage.run(&[&arguments[..], &["--format", "json"]].concat()), @r#"
+    status 0
+    --- stdout
+    [
+      "STAGE/my java",
+      "-Dfile.encoding=UTF-8",
+      "-cp",
+      "STAGE",
+      "software.amazon.kinesis.multilang.MultiLangDaemon",
+      "--properties-file",
+      "my app.properties"
+    ]
+    --- stderr
+    warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
+    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    "#);
+}
+
+#[test]
+fn each_version_has_its_main_class_and_argument_form() {
+    let stage = Stage::new();
+    let mut lines = String::new();
+    for version in ["1.15", "2.2.0", "2.x", "3.1.3"] {
+        let text = stage.run(&[
+            "-qq",
+            "print-command",
+            "--plain-jvm",
+            "-j",
+            "j",
+            "-p",
+            "f",
+            "-l",
+            "log",
+            "--kcl-version",
+            version,
+        ]);
+        lines.push_str(&text);
+    }
+    assert_snapshot!(lines, @r"
+    status 0
+    --- stdout
+    j -Dfile.encoding=UTF-8 -Djava.util.logging.config.file=log -cp STAGE com.amazonaws.services.kinesis.multilang.MultiLangDaemon f
+    status 0
+    --- stdout
+    j -Dfile.encoding=UTF-8 -Dlogback.configurationFile=log -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon f
+    status 0
+    --- stdout
+    j -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file f --log-configuration log
+    status 0
+    --- stdout
+    j -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file f --log-configuration log
+    ");
+    assert_snapshot!(stage.run(&["print-classpath", "--kcl-version", "3.9.x"]), @r"
+    status 2
+    --- stderr
+    error: which 3.9.x is not said
+    hint: give all three parts; kcl-helper knows the jars of 1.15.3, 2.2.0, 2.5.4, 3.1.3
+    ");
+    assert_snapshot!(stage.run(&["print-classpath", "--kcl-version", "4"]), @r"
+    status 2
+    --- stderr
+    error: invalid value '4' for '--kcl-version <V>': `4` is not a version such as 3.1.3, 2.x or 1.15
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn kclpys_spellings_work() {
+    let stage = Stage::new();
+    let ours = stage.run(&["print-command", "-j", "J", "-p", "P", "-c", "C", "-c", "D", "-l", "L"]);
+    for theirs in [
+        "--print_command --java J --properties P --classpath C --path D --log-configuration L",
+        "--java J --props P --path C -c D -l L --print_command",
+        "-j J --prop P -c C -c D --log L --print_comm",
+    ] {
+        let arguments: Vec<&str> = theirs.split(' ').collect();
+        assert_eq!(stage.run(&arguments), ours, "{theirs}");
+    }
+    let class_path = stage.run(&["print-classpath", "-c", "C", "-p", "P"]);
+    for theirs in
+        ["--print_classpath -c C -p P", "--print_command --print_classpath -c C -p P -j J -l L"]
+    {
+        let arguments: Vec<&str> = theirs.split(' ').collect();
+        assert_eq!(stage.run(&arguments), class_path, "{theirs}");
+    }
+}
+
+#[test]
+fn missing_arguments_are_wrong_usage() {
+    let stage = Stage::new();
+    assert_snapshot!(stage.run(&["--print_command", "--java", "J"]), @r"
+    status 2
+    --- stderr
+    error: the following required arguments were not provided:
+      <--properties <PATH>|--sample>
+
+    Usage: kcl-helper print-command --java <PATH> --cache <DIR> <--properties <PATH>|--sample>
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(stage.run(&["print-command", "-p", "P"]), @r"
+    status 2
+    --- stderr
+    error: the following required arguments were not provided:
+      --java <PATH>
+
+    Usage: kcl-helper print-command --java <PATH> --cache <DIR> <--properties <PATH>|--sample>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn lean_flags_yield_to_the_users() {
+    let stage = Stage::new();
+    let flags = |jvm_args: &[&str], variable: &str| {
+        let mut arguments = vec!["-qq", "print-command", "-j", "j", "-p", "/p"];
+        arguments.extend(jvm_args.iter().flat_map(|arg| ["--jvm-arg", *arg]));
+        let output = stage.helper(&arguments).env("JAVA_TOOL_OPTIONS", variable).output().unwrap();
+        let line = String::from_utf8(output.stdout).unwrap();
+        line.split(" -cp ").next().unwrap().to_owned()
+    };
+    assert_snapshot!(flags(&[], ""), @r"j -XX:+UseSerialGC -Xms16m -XX:MaxHeapFreeRatio=40 -XX:MinHeapFreeRatio=20 -Dfile.encoding=UTF-8");
+    assert_snapshot!(flags(&["-XX:+UseG1GC", "-Xms1g"], ""), @r"j -XX:MaxHeapFreeRatio=40 -XX:MinHeapFreeRatio=20 -Dfile.encoding=UTF-8 -XX:+UseG1GC -Xms1g");
+    assert_snapshot!(flags(&[], "-Da=b -XX:+UseZGC"), @r"j -Xms16m -XX:MaxHeapFreeRatio=40 -XX:MinHeapFreeRatio=20 -Dfile.encoding=UTF-8");
+}
+
+#[test]
+fn the_sample_has_a_file_of_its_own() {
+    let stage = Stage::new();
+    let arguments = ["print-command", "--plain-jvm", "-j", "j", "-p", "mine", "--sample"];
+    assert_snapshot!(stage.run(&arguments), @r"
+    status 0
+    --- stdout
+    j -Dfile.encoding=UTF-8 -cp STAGE/home/.local/share/kcl-helper software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/home/.local/share/kcl-helper/sample.properties
+    --- stderr
+    warning: --sample: mine is not used
+    warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
+    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    ");
+    let file = stage.path("home/.local/share/kcl-helper/sample.properties");
+    assert_snapshot!(stage.without_folder(&fs::read_to_string(file).unwrap()), @r"
+    # Written by kcl-helper each time; copy it to change it.
+    executableName=KCL_HELPER sample-child
+    streamName=words
+    applicationName=RustKCLSample
+    AwsCredentialsProvider=DefaultCredentialsProvider
+    processingLanguage=rust
+    initialPositionInStream=TRIM_HORIZON
+    regionName=us-east-1
+    shutdownGraceMillis=20000
+    ");
+}

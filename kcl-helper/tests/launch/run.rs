@@ -1,0 +1,671 @@
+//! `run` with a stand-in for java that records how it was called and behaves as the test asks.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use insta::{allow_duplicates, assert_snapshot};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::support::{Stage, fill_with_hollow_jars};
+
+/// Answers `-version`, records its arguments and its file, then does what `$HOME/play` says.
+const JAVA: &str = r#"
+if [ "$1" = -version ]; then echo 'openjdk version "17.0.9" 2023-10-17' >&2; exit 0; fi
+if [ "$1" = -Xshare:dump ]; then
+  [ -f "$HOME/no-dump" ] && { echo 'cannot dump' >&2; exit 1; }
+  for word; do case $word in
+    -XX:SharedArchiveFile=*) echo archive > "${word#*=}" ;;
+    -XX:SharedClassListFile=*) grep -c MultiLangDaemon$ "${word#*=}" >> "$HOME/dumps" ;;
+  esac; done
+  exit 0
+fi
+for word; do echo "$word"; done | grep -v '^-X[Xms]' > "$HOME/words"
+for word; do case $word in *.properties) cat "$word" > "$HOME/file" ;; esac; done
+env > "$HOME/env"
+readlink /proc/self/fd/0 > "$HOME/stdin"
+echo $$ > "$HOME/pid"
+. "$HOME/play"
+"#;
+
+/// Delivers the one jar that the stage's lock names.
+const MAVEN: &str = r#"
+for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done
+mkdir -p "$lib/g/alpha/1.0"
+echo alpha > "$lib/g/alpha/1.0/alpha-1.0.jar"
+"#;
+
+const GOOD: &str = "\
+executableName = cat
+streamName = words
+applicationName = A
+AwsCredentialsProvider = DefaultCredentialsProvider
+regionName = us-east-1
+initialPositionInStream = TRIM_HORIZON
+shutdownGraceMillis = 3000
+timeoutInSeconds = 600
+retrievalMode = POLLING
+maxRecords = 100
+";
+
+/// A child in the group that outlives a SIGTERM to its parent alone, and says when it goes.
+const PLAY_UNTIL_SIGTERM: &str = r#"
+sleep 60 & child=$!
+trap 'echo "daemon: asked to stop"; kill -0 $child && echo "its child still lives"; kill $child; exit 143' TERM
+echo "daemon: ready"
+wait
+"#;
+
+/// A java, jars that are all there, and a good file.
+fn stage(play: &str) -> Stage {
+    let stage = Stage::new();
+    stage.script("bin/java", JAVA);
+    stage.write("home/play", play);
+    stage.write("app.properties", GOOD);
+    // Sizes are compared, so a lock of one small jar takes the place of a real one.
+    let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
+    stage.write("cache/jars/3.0.9/jars.lock", &format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n"));
+    stage.write("cache/jars/3.0.9/alpha-1.0.jar", "alpha\n");
+    stage
+}
+
+fn helper(stage: &Stage, arguments: &[&str]) -> Command {
+    let mut command = stage.helper(&["run"]);
+    command.args(arguments).env("KCL_HELPER_KCL_VERSION", "3.0.9");
+    command
+}
+
+fn run(stage: &Stage, arguments: &[&str]) -> String {
+    stage.outcome(&helper(stage, arguments).output().unwrap())
+}
+
+fn recorded(stage: &Stage, name: &str) -> String {
+    let text = fs::read_to_string(stage.path(&format!("home/{name}"))).unwrap();
+    without_run_folder(&stage.without_folder(&text))
+}
+
+/// `/kcl-helper-run-Ab12Cd/` is a new name each time.
+fn without_run_folder(text: &str) -> String {
+    let mut parts = text.split("/kcl-helper-run-");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |text, part| text + "/RUN" + &part[6..])
+}
+
+/// A helper that is running, and what it has said so far.
+struct Running {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Running { child, stderr, said: String::new() }
+    }
+
+    /// Reads until a line has this in it.
+    fn hears(&mut self, text: &str) -> &mut Running {
+        loop {
+            let before = self.said.len();
+            let read = self.stderr.read_line(&mut self.said).unwrap();
+            assert_ne!(read, 0, "it ended without `{text}`: {}", self.said);
+            if self.said[before..].contains(text) {
+                return self;
+            }
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) -> &mut Running {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self
+    }
+
+    fn end(mut self, stage: &Stage) -> String {
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        let mut stdout = Vec::new();
+        self.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        let status = self.child.wait().unwrap();
+        stage.outcome(&Output { status, stdout, stderr: self.said.into_bytes() })
+    }
+}
+
+fn pid_of_java(stage: &Stage) -> Pid {
+    let text = fs::read_to_string(stage.path("home/pid")).unwrap();
+    Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+}
+
+/// Waits until nothing has this number any more.
+#[track_caller]
+fn assert_gone(pid: Pid) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while is_alive(pid) {
+        assert!(Instant::now() < until, "process {} lives", pid.as_raw_nonzero());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What has ended and was not waited for is not alive.
+fn is_alive(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    test_kill_process(pid).is_ok() && !stat.is_ok_and(|stat| stat.contains(") Z "))
+}
+
+#[test]
+fn a_daemon_that_ends_well() {
+    let stage = stage("echo 'a log line'\n");
+    assert_snapshot!(run(&stage, &["app.properties", "--jvm-arg", "-Da=b"]), @r"
+    status 0
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    a log line
+    ");
+    assert_snapshot!(recorded(&stage, "words"), @r"
+    -Dfile.encoding=UTF-8
+    -Da=b
+    -cp
+    STAGE/cache/jars/3.0.9/alpha-1.0.jar:STAGE
+    software.amazon.kinesis.multilang.MultiLangDaemon
+    --properties-file
+    STAGE/app.properties
+    ");
+    assert_snapshot!(recorded(&stage, "stdin"), @r"/dev/null");
+    assert_eq!(recorded(&stage, "file"), GOOD);
+    let names = recorded(&stage, "env");
+    assert!(!names.contains("AWS_"), "credentials are never invented: {names}");
+}
+
+#[test]
+fn the_daemons_status_becomes_ours() {
+    let stage = stage("exit 7\n");
+    assert!(run(&stage, &["app.properties"]).starts_with("status 7\n"));
+    stage.write("home/play", "exit 143\n");
+    assert!(run(&stage, &["app.properties"]).starts_with("status 143\n"), "not our signal");
+    stage.write("home/play", "kill -9 $$\n");
+    assert!(run(&stage, &["app.properties"]).starts_with("status 137\n"));
+}
+
+#[test]
+fn the_first_signal_goes_to_the_jvm_alone_and_its_143_is_a_clean_stop() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let stage = stage(PLAY_UNTIL_SIGTERM);
+        let mut running = Running::start(helper(&stage, &["app.properties"]));
+        running.hears("daemon: ready").signal(signal);
+        let text = running.end(&stage);
+        let name = format!(
+            "SIG{}",
+            match signal {
+                Signal::TERM => "TERM",
+                Signal::INT => "INT",
+                _ => "HUP",
+            }
+        );
+        assert!(text.contains(&format!("\n{name}: ")), "{text}");
+        allow_duplicates! {
+            assert_snapshot!(text.replace(&name, "SIGNAL"), @r"
+            status 0
+            --- stderr
+            java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+            daemon: ready
+            SIGNAL: the daemon is asked to stop, for up to 8s; once more kills it
+            daemon: asked to stop
+            its child still lives
+            stopped in TIME
+            ");
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_whole_group() {
+    let stage = stage(
+        "trap 'echo asked' TERM\n\
+         sh -c 'trap \"\" TERM; echo $$ > $HOME/grandchild; echo ready; while :; do sleep 0.1; done' &\n\
+         while :; do sleep 0.1; done\n",
+    );
+    let mut running = Running::start(helper(&stage, &["app.properties"]));
+    running.hears("ready").signal(Signal::TERM).hears("asked").signal(Signal::INT);
+    assert_snapshot!(running.end(&stage), @r"
+    status 137
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    ready
+    SIGTERM: the daemon is asked to stop, for up to 8s; once more kills it
+    warning: a second signal: the daemon and its processors are killed
+    ");
+    assert_gone(pid_of_java(&stage));
+    let grandchild = recorded(&stage, "grandchild").trim().parse().unwrap();
+    assert_gone(Pid::from_raw(grandchild).unwrap());
+}
+
+#[test]
+fn patience_ends_with_the_grace() {
+    let stage = stage("trap '' TERM\necho ready\nwhile :; do sleep 0.1; done\n");
+    let mut running = Running::start(helper(&stage, &["app.properties", "--grace", "300ms"]));
+    running.hears("ready").signal(Signal::TERM);
+    assert_snapshot!(running.end(&stage), @r"
+    status 137
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    ready
+    SIGTERM: the daemon is asked to stop, for up to 300ms; once more kills it
+    warning: not stopped within 300ms: the daemon is killed
+    ");
+    assert_gone(pid_of_java(&stage));
+}
+
+#[test]
+fn what_outlives_the_daemon_is_ended() {
+    let stage = stage("sh -c 'echo $$ > $HOME/grandchild; exec sleep 60' &\nsleep 0.2\nexit 1\n");
+    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    status 1
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    warning: processors outlive the daemon: they are told to stop
+    ");
+    let grandchild = recorded(&stage, "grandchild").trim().parse().unwrap();
+    assert_gone(Pid::from_raw(grandchild).unwrap());
+}
+
+#[test]
+fn sigkill_of_the_helper_stops_the_jvm_gracefully() {
+    let stage = stage(
+        "trap 'echo asked > $HOME/asked; exit 143' TERM\necho ready\nwhile :; do sleep 0.1; done\n",
+    );
+    let mut running = Running::start(helper(&stage, &["app.properties"]));
+    running.hears("ready").signal(Signal::KILL);
+    assert_eq!(running.child.wait().unwrap().signal(), Some(9));
+    assert_gone(pid_of_java(&stage));
+    assert_eq!(recorded(&stage, "asked"), "asked\n");
+}
+
+#[test]
+fn a_helper_that_is_already_gone_starts_no_daemon() {
+    let stage = stage("");
+    // This test is the parent, and not process 1.
+    assert_snapshot!(stage.run(&["exec-daemon", "1", "java", "-Xmx1g"]), @r"
+    status 3
+    --- stderr
+    error: kcl-helper ended before the daemon began
+    ");
+    assert!(!stage.path("home/words").exists());
+}
+
+#[test]
+fn a_failing_daemon_is_started_again_up_to_a_limit() {
+    let stage = stage("echo run >> $HOME/runs\nexit 1\n");
+    let arguments = ["app.properties", "--restart", "on-failure", "--restart-limit", "2"];
+    let text = run(&stage, &[&arguments[..], &["--restart-delay", "10ms"]].concat());
+    assert_snapshot!(text, @r"
+    status 1
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    warning: the daemon ended with 1: it is started again in TIME
+    warning: the daemon ended with 1: it is started again in TIME
+    warning: the daemon ended with 1: 2 restarts are enough
+    ");
+    assert_eq!(recorded(&stage, "runs"), "run\nrun\nrun\n");
+}
+
+#[test]
+fn a_daemon_that_recovers_or_is_stopped_is_not_started_again() {
+    let stage = stage("[ -f $HOME/failed ] && exit 0\ntouch $HOME/failed\nexit 1\n");
+    let arguments = ["app.properties", "--restart", "on-failure", "--restart-delay", "10ms"];
+    assert!(run(&stage, &arguments).starts_with("status 0\n"));
+    stage.write("home/play", PLAY_UNTIL_SIGTERM);
+    let mut running = Running::start(helper(&stage, &arguments));
+    running.hears("daemon: ready").signal(Signal::TERM);
+    assert!(running.end(&stage).starts_with("status 0\n"));
+    // A signal while waiting ends the wait.
+    stage.write("home/play", "exit 4\n");
+    let arguments = ["app.properties", "--restart", "on-failure", "--restart-delay", "1h"];
+    let mut running = Running::start(helper(&stage, &arguments));
+    running.hears("started again in 1h").signal(Signal::TERM);
+    assert!(running.end(&stage).starts_with("status 4\n"));
+}
+
+#[test]
+fn set_and_endpoint_change_a_copy_and_not_the_file() {
+    let stage = stage("");
+    let text = run(
+        &stage,
+        &[
+            "app.properties",
+            "--set",
+            "streamName=other stream",
+            "--set",
+            "initialPositionInStream=LATEST",
+            "--endpoint-url",
+            "http://127.0.0.1:4566",
+        ],
+    );
+    assert_snapshot!(without_run_folder(&text), @r"
+    status 0
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    kinesisEndpoint is set to http://127.0.0.1:4566 for this run
+    dynamoDBEndpoint is set to http://127.0.0.1:4566 for this run
+    -Daws.endpointUrl=http://127.0.0.1:4566 is given to the JVM
+    -Daws.cborEnabled=false is given to the JVM
+    metricsLevel is set to NONE for this run: stand-ins take no metrics
+    ");
+    assert_snapshot!(recorded(&stage, "words"), @r"
+    -Dfile.encoding=UTF-8
+    -Daws.endpointUrl=http://127.0.0.1:4566
+    -Daws.cborEnabled=false
+    -cp
+    STAGE/cache/jars/3.0.9/alpha-1.0.jar:STAGE
+    software.amazon.kinesis.multilang.MultiLangDaemon
+    --properties-file
+    STAGE/tmp/RUN/daemon.properties
+    ");
+    assert_snapshot!(recorded(&stage, "file"), @r"
+    # app.properties and what kcl-helper run sets
+    executableName=cat
+    applicationName=A
+    AwsCredentialsProvider=DefaultCredentialsProvider
+    regionName=us-east-1
+    shutdownGraceMillis=3000
+    timeoutInSeconds=600
+    retrievalMode=POLLING
+    maxRecords=100
+    streamName=other stream
+    initialPositionInStream=LATEST
+    kinesisEndpoint=http://127.0.0.1:4566
+    dynamoDBEndpoint=http://127.0.0.1:4566
+    metricsLevel=NONE
+    ");
+    assert_eq!(fs::read_to_string(stage.path("app.properties")).unwrap(), GOOD);
+    assert_eq!(fs::read_dir(stage.path("tmp")).unwrap().count(), 0, "the copy is gone");
+}
+
+#[test]
+fn an_old_daemon_has_its_own_main_class_arguments_and_flags() {
+    let stage = stage("cat \"$(sed -n 's/.*config.file=//p' $HOME/words)\"\n");
+    fill_with_hollow_jars(&stage, "1.15.3");
+    let old = GOOD.replace("Aws", "AWS").replace("DefaultCred", "DefaultAWSCred");
+    stage.write("app.properties", &old.replace("Provider\n", "ProviderChain\n"));
+    let arguments = ["--kcl-version", "1.x", "app.properties", "--offline", "--quiet-daemon"];
+    let text = run(&stage, &[&arguments[..], &["--endpoint-url", "http://127.0.0.1:1"]].concat());
+    assert_snapshot!(text, @r"
+    status 0
+    --- stderr
+    java 17.0.9 (PATH) · daemon 1.15.3 · app.properties: no errors, 1 warning (kcl-helper check shows them)
+    kinesisEndpoint is set to http://127.0.0.1:1 for this run
+    dynamoDBEndpoint is set to http://127.0.0.1:1 for this run
+    -Dcom.amazonaws.sdk.disableCbor=true is given to the JVM
+    metricsLevel is set to NONE for this run: stand-ins take no metrics
+    cat: invalid option -- 'D'
+    Try 'cat --help' for more information.
+    handlers=java.util.logging.ConsoleHandler
+    .level=WARNING
+    java.util.logging.ConsoleHandler.level=WARNING
+    ");
+    let words = recorded(&stage, "words");
+    let words: Vec<&str> = words.lines().filter(|word| !word.contains(".jar:")).collect();
+    assert_snapshot!(words.join("\n"), @r"
+    -Dfile.encoding=UTF-8
+    -Djava.util.logging.config.file=STAGE/tmp/RUN/logging.properties
+    -Dcom.amazonaws.sdk.disableCbor=true
+    -cp
+    com.amazonaws.services.kinesis.multilang.MultiLangDaemon
+    STAGE/tmp/RUN/daemon.properties
+    ");
+}
+
+#[test]
+fn a_grace_of_nothing_is_made_enough_and_said() {
+    let stage = stage("");
+    stage.write("app.properties", &GOOD.replace("shutdownGraceMillis = 3000\n", ""));
+    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    status 0
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    shutdownGraceMillis is 0: set to 20000 for this run
+    ");
+    assert!(recorded(&stage, "file").ends_with("shutdownGraceMillis=20000\n"));
+}
+
+#[test]
+fn a_program_beside_the_file_and_one_with_a_blank_are_found() {
+    let stage = stage("");
+    stage.script("conf/child.sh", "");
+    stage.write("conf/app.properties", &GOOD.replace("= cat", "= child.sh --fast x"));
+    assert_snapshot!(without_run_folder(&run(&stage, &["conf/app.properties"])), @r"
+    status 0
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · conf/app.properties: no errors, no warnings
+    executableName is set to STAGE/conf/child.sh --fast x for this run
+    ");
+    assert!(recorded(&stage, "file").ends_with("executableName=STAGE/conf/child.sh --fast x\n"));
+    stage.script("my apps/the child.sh", "");
+    let with_blank = GOOD.replace("= cat", "= my apps/the child.sh --fast");
+    stage.write("app.properties", &with_blank);
+    stage.write("home/play", "ls -l $(sed -n 's/^executableName=\\([^ ]*\\).*/\\1/p' $HOME/file)");
+    let text = without_run_folder(&run(&stage, &["app.properties"]));
+    assert!(text.contains("the_child.sh -> STAGE/my apps/the child.sh\n"), "{text}");
+    assert!(
+        recorded(&stage, "file").ends_with("executableName=STAGE/tmp/RUN/the_child.sh --fast\n"),
+        "{}",
+        recorded(&stage, "file")
+    );
+}
+
+#[test]
+fn variables_in_the_file_are_expanded_when_asked() {
+    let stage = stage("");
+    stage.write("app.properties", &GOOD.replace("words", "${HOME_STREAM}-$SUFFIX"));
+    let mut command = helper(&stage, &["-q", "app.properties", "--expand-env"]);
+    command.env("HOME_STREAM", "a").env("SUFFIX", "b");
+    assert_eq!(stage.outcome(&command.output().unwrap()), "status 0\n");
+    assert!(recorded(&stage, "file").ends_with("streamName=a-b\n"));
+    assert_snapshot!(run(&stage, &["app.properties", "--expand-env"]), @r"
+    status 2
+    --- stderr
+    error: streamName = ${HOME_STREAM}-$SUFFIX: HOME_STREAM is not set
+    hint: set it, or write $$ for a dollar sign
+    ");
+}
+
+#[test]
+fn errors_in_the_file_start_nothing() {
+    let stage = stage("");
+    stage.write("app.properties", "streamName = words\n");
+    let text = run(&stage, &["app.properties"]);
+    assert!(text.starts_with("status 2\n"), "{text}");
+    assert_snapshot!(text.lines().last().unwrap(), @r"error: nothing is started: app.properties: 3 errors, 3 warnings");
+    assert!(!stage.path("home/words").exists());
+    assert_snapshot!(run(&stage, &["nothing.properties"]), @r"
+    status 2
+    --- stderr
+    error: nothing.properties cannot be read: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn java_is_found_by_option_then_java_home_then_path() {
+    let stage = stage("");
+    let first_line = |command: &mut Command| {
+        let text = stage.outcome(&command.output().unwrap());
+        text.lines().take(4).collect::<Vec<_>>().join("\n")
+    };
+    let java = stage.path("bin/java");
+    stage.script("jdk/bin/java", &JAVA.replace("17.0.9", "21.0.1"));
+    let home = stage.path("jdk");
+    let mut command = helper(&stage, &["app.properties"]);
+    assert_snapshot!(first_line(command.env("JAVA_HOME", &home)), @r"
+    status 0
+    --- stderr
+    java 21.0.1 (JAVA_HOME) · daemon 3.0.9 · app.properties: no errors, no warnings
+    ");
+    let mut command = helper(&stage, &["app.properties", "--java", java.to_str().unwrap()]);
+    assert_snapshot!(first_line(command.env("JAVA_HOME", &home)), @r"
+    status 0
+    --- stderr
+    java 17.0.9 (--java) · daemon 3.0.9 · app.properties: no errors, no warnings
+    ");
+    let mut command = helper(&stage, &["app.properties"]);
+    assert_snapshot!(first_line(command.env("JAVA_HOME", stage.path("no"))), @r"
+    status 3
+    --- stderr
+    error: no Java: STAGE/no/bin/java (JAVA_HOME): No such file or directory (os error 2)
+    hint: install a Java runtime, 17 or newer, or name one with --java or JAVA_HOME
+    ");
+    stage.script("bin/java", "echo 'java version \"1.7.0_80\"' >&2\n");
+    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    status 3
+    --- stderr
+    error: java is Java 1.7.0_80, and the daemon needs 8
+    hint: install a Java runtime, 17 or newer, or name one with --java or JAVA_HOME
+    ");
+    stage.script("bin/java", "echo broken >&2; exit 1\n");
+    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    status 3
+    --- stderr
+    error: no Java: java (PATH): `java -version` ended with exit status: 1 and said: broken
+    hint: install a Java runtime, 17 or newer, or name one with --java or JAVA_HOME
+    ");
+}
+
+#[test]
+fn missing_jars_are_fetched_or_named() {
+    let stage = stage("");
+    fs::remove_file(stage.path("cache/jars/3.0.9/alpha-1.0.jar")).unwrap();
+    assert_snapshot!(run(&stage, &["app.properties", "--offline"]), @r"
+    status 3
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    error: 1 of 1 jars cannot be used, and --offline forbids to fetch: alpha-1.0.jar is missing
+    ");
+    stage.script("bin/mvn", MAVEN);
+    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    status 0
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    fetching 1 jar, 6 bytes with Maven
+    1 jar, 6 bytes: 0 here already, 1 fetched in TIME
+    making a class-data archive for Java 17.0.9, once
+    8 bytes made in TIME
+    ");
+}
+
+#[test]
+fn a_class_data_archive_is_made_once_and_used() {
+    let stage = stage("");
+    let fetch = |arguments: &[&str]| {
+        let mut command = stage.helper(&["jars", "fetch", "--kcl-version", "3.0.9"]);
+        command.args(arguments).env_remove("JAVA_HOME");
+        stage.outcome(&command.output().unwrap())
+    };
+    let dumps = || fs::read_to_string(stage.path("home/dumps")).unwrap_or_default();
+    assert_snapshot!(fetch(&["--no-archive"]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    ");
+    assert_eq!(dumps(), "");
+    assert!(run(&stage, &["-v", "app.properties"]).contains("no class-data archive for this Java"));
+    assert_snapshot!(fetch(&[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    making a class-data archive for Java 17.0.9, once
+    8 bytes made in TIME
+    ");
+    assert_eq!(dumps(), "1\n", "the list names the daemon's main class");
+    fetch(&[]);
+    assert_eq!(dumps(), "1\n");
+    let archive = "-XX:SharedArchiveFile=STAGE/cache/jars/3.0.9/java-17.0.9-";
+    assert!(run(&stage, &["-v", "app.properties"]).contains(archive));
+    let java = stage.path("bin/java");
+    let arguments = ["print-command", "-p", "app.properties", "-j", java.to_str().unwrap()];
+    let mut command = stage.helper(&arguments);
+    command.env("KCL_HELPER_KCL_VERSION", "3.0.9");
+    assert!(stage.outcome(&command.output().unwrap()).contains(archive));
+    // Other jars, another archive.
+    stage.write("cache/jars/3.0.9/alpha-1.0.jar", "");
+    stage.script("bin/mvn", MAVEN);
+    fetch(&[]);
+    assert_eq!(dumps(), "1\n1\n");
+    // Another Java, too.
+    stage.script("bin/java", &JAVA.replace("17.0.9", "21.0.1"));
+    fetch(&[]);
+    assert_eq!(dumps(), "1\n1\n1\n");
+    stage.script("bin/java", &JAVA.replace("17.0.9", "11.0.1"));
+    assert_snapshot!(fetch(&["-v"]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    no class-data archive: it needs Java 17 and a daemon from 2.0
+    ");
+    stage.script("bin/java", &JAVA.replace("17.0.9", "22"));
+    stage.write("home/no-dump", "");
+    assert_snapshot!(fetch(&[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    1 jar, 6 bytes: all here already
+    making a class-data archive for Java 22, once
+    warning: no class-data archive, so the daemon starts slower: java ended with exit status: 1 and said: cannot dump
+    ");
+}
+
+#[test]
+fn the_log_has_a_level_without_xml() {
+    let stage = stage(
+        "for word; do [ \"$log\" = next ] && cat $word && break; \
+         [ $word = --log-configuration ] && log=next; done; true\n",
+    );
+    assert_snapshot!(run(&stage, &["-q", "app.properties", "--quiet-daemon"]), @r#"
+    status 0
+    --- stderr
+    <configuration>
+      <appender name="CONSOLE" class="ch.qos.logback.core.ConsoleAppender">
+        <encoder>
+          <pattern>%d [%thread] %-5level %logger{36} [%mdc{ShardId:-NONE}] - %msg %n</pattern>
+        </encoder>
+      </appender>
+      <root level="WARN">
+        <appender-ref ref="CONSOLE"/>
+      </root>
+    </configuration>
+    "#);
+    let debug = run(&stage, &["-q", "app.properties", "--log-level", "debug"]);
+    assert!(debug.contains("<root level=\"DEBUG\">"), "{debug}");
+    stage.write("my.xml", "<mine/>\n");
+    let mine = run(&stage, &["-q", "app.properties", "-l", "my.xml"]);
+    assert_eq!(mine, "status 0\n--- stderr\n<mine/>\n");
+}
+
+#[test]
+fn verbose_shows_the_whole_command() {
+    let stage = stage("");
+    let text = run(&stage, &["-v", "app.properties", "--jvm-arg", "-Xmx1g"]);
+    let line = text.lines().find(|line| line.starts_with("java -")).unwrap();
+    assert_snapshot!(line, @r"java -XX:+UseSerialGC -Xms16m -XX:MaxHeapFreeRatio=40 -XX:MinHeapFreeRatio=20 -Dfile.encoding=UTF-8 -Xmx1g -cp STAGE/cache/jars/3.0.9/alpha-1.0.jar:STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/app.properties");
+}
+
+#[test]
+fn a_wrong_word_is_wrong_usage() {
+    let stage = stage("");
+    for arguments in [
+        ["app.properties", "--set", "novalue"],
+        ["app.properties", "--grace", "soon"],
+        ["app.properties", "--restart", "always"],
+        ["app.properties", "--log-level", "loud"],
+    ] {
+        let text = run(&stage, &arguments);
+        assert!(text.starts_with("status 2\n--- stderr\nerror: invalid value"), "{text}");
+    }
+}
