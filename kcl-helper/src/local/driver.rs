@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kcl_protocol::{
-    Action, DaemonMessage, DaemonSession, ExtendedSequenceNumber, InitializeInput, Line,
-    ProcessRecordsInput, Received, Record, SequenceNumber,
+    Action, DaemonCheckpointer, DaemonMessage, DaemonSession, ExtendedSequenceNumber,
+    InitializeInput, Line, ProcessRecordsInput, Received, Record, SequenceNumber,
 };
 
 use super::AtEnd;
-use super::checkpoints::{Checkpoints, Place};
 use super::console::{Console, with_commas};
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
-use super::shards::{covered, push_sequence_number, shard_id};
+use super::shards::{Place, covered, push_sequence_number, shard_id};
 use super::state::Store;
 use crate::child::{Bell, Child, STDOUT_LINE_LIMIT, StdoutEnd, describe, harmless};
 use crate::error::{Error, Exit};
@@ -106,7 +105,7 @@ pub(crate) struct Driver {
     pub(crate) control: Arc<Control>,
     pub(crate) console: Console,
     pub(crate) stats: Arc<ShardStats>,
-    pub(crate) checkpoints: Checkpoints,
+    pub(crate) checkpoints: DaemonCheckpointer,
     pub(crate) store: Store,
     pub(crate) at_end: AtEnd,
     /// How long a child may be silent before that is said.
@@ -238,7 +237,7 @@ impl Life {
             records.push(record);
         }
         if let Some(last) = records.last() {
-            self.driver.checkpoints.deliver(last.place().to_owned());
+            self.driver.checkpoints.deliver(&last.place());
         }
         let mut input = ProcessRecordsInput::new(records);
         input.millis_behind_latest = Some(oldest_wait.as_millis() as u64);
@@ -254,7 +253,7 @@ impl Life {
     fn end_shard(&mut self) -> Result<(), Cut> {
         self.driver.checkpoints.end_shard();
         self.ask(&DaemonMessage::ShardEnded, "shardEnded")?;
-        if self.driver.checkpoints.is_at_shard_end() {
+        if self.driver.checkpoints.is_shard_end_stored() {
             return Ok(());
         }
         Err(Cut::Failed(

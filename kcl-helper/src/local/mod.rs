@@ -4,7 +4,6 @@
 //! One thread reads the input and fills a bounded queue per shard; one thread per shard leads that
 //! shard's conversation; the calling thread watches signals, progress and the first failure.
 
-mod checkpoints;
 mod console;
 mod driver;
 mod progress;
@@ -22,12 +21,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use kcl_protocol::DaemonCheckpointer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::child::{Bell, Child, Program};
 use crate::error::{Error, Exit, Result};
-use checkpoints::Checkpoints;
 use console::{Console, with_commas};
 use driver::{Control, Driver, Outcome, Report};
 use progress::{Progress, ShardStats};
@@ -267,7 +266,7 @@ impl Run {
                 control: run.control.clone(),
                 console: run.console.clone(),
                 stats: run.stats[index].clone(),
-                checkpoints: Checkpoints::starting_at(start),
+                checkpoints: DaemonCheckpointer::new(start),
                 store: state.as_ref().map_or_else(Store::nowhere, |state| state.store(shard)),
                 at_end: options.at_end,
                 patience: options.patience,

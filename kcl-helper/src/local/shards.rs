@@ -3,6 +3,9 @@
 use kcl_protocol::ExtendedSequenceNumber;
 use md5::{Digest, Md5};
 
+/// A checkpoint.
+pub(crate) type Place = ExtendedSequenceNumber<'static>;
+
 /// The most characters that Kinesis takes in a partition key.
 const MAX_KEY_CHARS: usize = 256;
 /// What every sequence number begins with: digits as Kinesis' own begin, up to the 20 at the end

@@ -16,8 +16,7 @@ use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoints::Place;
-use super::shards::shard_id;
+use super::shards::{Place, shard_id};
 use super::source::{Identity, Source};
 use crate::child::harmless;
 use crate::error::{Error, Exit, Result};
@@ -198,21 +197,19 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// What a file's name begins with before it takes its place. Who holds the lock is alone with it.
+/// What a file's name begins with before it takes its place.
 const TEMPORARY: &str = ".new-";
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let replace = || {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder.join(format!("{TEMPORARY}{name}"));
         let mut text = serde_json::to_vec(value)?;
         text.push(b'\n');
-        let mut file = File::create(&temporary)?;
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
         file.write_all(&text)?;
         // The content must be on the disk before the name is, and the name before this returns.
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
         File::open(folder)?.sync_all()
     };
     replace().map_err(|error: io::Error| {

@@ -4,11 +4,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checkpoints::Place;
 use super::console::with_commas;
 use super::driver::{Outcome, Report};
 use super::progress::ShardStats;
-use super::shards::covered;
+use super::shards::{Place, covered};
 use crate::error::{Error, Exit, Result};
 
 /// A shard's line.
