@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -51,8 +51,8 @@ pub(crate) struct Args {
     /// The name that stdin has in findings
     #[arg(long, value_name = "FILE")]
     stdin_filepath: Option<PathBuf>,
-    /// How to print [default: text; github under GITHUB_ACTIONS=true]
-    #[arg(long, value_name = "FORM", env = "KCL_HELPER_FORMAT")]
+    /// How to print: text, json or github [default: text, or github under GITHUB_ACTIONS=true]
+    #[arg(long, value_name = "FORM", env = "KCL_HELPER_FORMAT", hide_possible_values = true)]
     format: Option<Format>,
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
 fn print_findings(reports: &[Report], format: Format) -> Result<()> {
     let mut records = reports.iter().flat_map(Report::records);
     match format {
-        Format::Json => print(&json_lines(records)),
+        Format::Json => print(json_lines(records)),
         Format::Github => records.try_for_each(|record| print(format!("{}\n", record.github()))),
         Format::Text => {
             let mut wanting = reports.iter().filter(|report| !report.findings().is_empty());
@@ -124,16 +124,16 @@ fn print_effective(reports: &[Report], request: &Request<'_>, format: Format) ->
     if format != Format::Json {
         let mut readable = readable.iter();
         return readable
-            .try_for_each(|report| print(&table(&properties::effective(report, request))));
+            .try_for_each(|report| print(table(&properties::effective(report, request))));
     }
-    print(&json_lines(readable.iter().flat_map(|report| {
+    print(json_lines(readable.iter().flat_map(|report| {
         let file = report.source().name.as_str();
         let properties = properties::effective(report, request).into_iter();
         properties.map(move |property| FileProperty { file, property })
     })))
 }
 
-fn read(file: &PathBuf, args: &Args) -> Result<Source> {
+fn read(file: &Path, args: &Args) -> Result<Source> {
     if file.as_os_str() != "-" {
         return Source::read(file);
     }

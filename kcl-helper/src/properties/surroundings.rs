@@ -77,11 +77,11 @@ impl Surroundings {
         let options = of_variable("JAVA_TOOL_OPTIONS")
             .chain(of_variable("JDK_JAVA_OPTIONS"))
             .chain(jvm_args.iter().map(String::as_str));
-        let given = options.filter_map(|option| {
+        let mut given = options.filter_map(|option| {
             let (name, value) = option.strip_prefix("-D")?.split_once('=')?;
             (name == property && !value.is_empty()).then(|| value.to_owned())
         });
-        if let Some(value) = given.last() {
+        if let Some(value) = given.next_back() {
             return Some(Found { value, origin: format!("-D{property}") });
         }
         let value = self.variable(variable)?.to_owned();
