@@ -1,14 +1,15 @@
 //! `kcl-helper check`.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
+use crate::output::{Words, print};
 use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
     Surroundings, Text, Version,
@@ -41,17 +42,17 @@ pub(crate) struct Args {
     /// Say what a finding or a key means
     #[arg(long, value_name = "NAME|KEY", conflicts_with_all = ["files", "effective"])]
     explain: Option<String>,
-    /// The daemon to judge for: 1.15, 2.5.4, 3.x …
+    /// The daemon's version, such as 1.15, 2.5.4 or 3.x
     #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
     kcl_version: Version,
-    /// An argument that the JVM will get, such as -Daws.region=us-east-1 (repeatable)
+    /// An argument of the JVM, as it may say where AWS is (repeatable)
     #[arg(long = "jvm-arg", value_name = "ARG", allow_hyphen_values = true)]
     jvm_args: Vec<String>,
     /// The name that stdin has in findings
     #[arg(long, value_name = "FILE")]
     stdin_filepath: Option<PathBuf>,
-    /// The form of what is printed [default: text, under GITHUB_ACTIONS=true github]
-    #[arg(long, value_name = "FORM", env = "KCL_HELPER_FORMAT")]
+    /// How to print: text, json or github [default: text, or github under GITHUB_ACTIONS=true]
+    #[arg(long, value_name = "FORM", env = "KCL_HELPER_FORMAT", hide_possible_values = true)]
     format: Option<Format>,
 }
 
@@ -83,36 +84,17 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
         args.files.iter().map(|file| read(file, &args)).collect::<Result<_>>()?;
     let reports: Vec<Report> =
         sources.into_iter().map(|source| properties::check(source, &request)).collect();
-    match (args.effective, format) {
-        (true, Format::Json) => print(&json_lines(reports.iter().flat_map(|report| {
-            let file = report.source().name.as_str();
-            let properties = properties::effective(report, &request).into_iter();
-            properties.map(move |property| FileProperty { file, property })
-        })))?,
-        (true, _) => {
-            for report in &reports {
-                print(&table(&properties::effective(report, &request)))?;
-            }
-        }
-        (false, Format::Json) => print(&json_lines(reports.iter().flat_map(Report::records)))?,
-        (false, Format::Github) => {
-            for record in reports.iter().flat_map(Report::records) {
-                print(&format!("{}\n", record.github()))?;
-            }
-        }
-        (false, Format::Text) => {
-            for report in reports.iter().filter(|report| !report.findings().is_empty()) {
-                print(&format!("{}\n", report.text()))?;
-            }
-        }
+    if args.effective {
+        print_effective(&reports, &request, format)?;
+    } else {
+        print_findings(&reports, format)?;
     }
-    if globals.quiet < 2 {
-        if args.kcl_version.major() < 3 {
-            anstream::eprintln!("{}", properties::limits(args.kcl_version));
-        }
-        for report in &reports {
-            anstream::eprintln!("{}", report.summary());
-        }
+    let words = Words::new(globals);
+    if args.kcl_version.major() < 3 {
+        words.result(&properties::limits(args.kcl_version));
+    }
+    for report in &reports {
+        words.result(&report.summary());
     }
     let wanting = reports
         .iter()
@@ -120,7 +102,38 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     Ok(if wanting { Exit::Wanting } else { Exit::Done })
 }
 
-fn read(file: &PathBuf, args: &Args) -> Result<Source> {
+fn print_findings(reports: &[Report], format: Format) -> Result<()> {
+    let mut records = reports.iter().flat_map(Report::records);
+    match format {
+        Format::Json => print(json_lines(records)),
+        Format::Github => records.try_for_each(|record| print(format!("{}\n", record.github()))),
+        Format::Text => {
+            let mut wanting = reports.iter().filter(|report| !report.findings().is_empty());
+            wanting.try_for_each(|report| print(format!("{}\n", report.text())))
+        }
+    }
+}
+
+/// Of a file that Java refuses there is nothing to see but why, which is no data.
+fn print_effective(reports: &[Report], request: &Request<'_>, format: Format) -> Result<()> {
+    let (readable, refused): (Vec<&Report>, Vec<&Report>) =
+        reports.iter().partition(|report| report.is_readable());
+    for report in refused {
+        anstream::eprintln!("{}", report.text());
+    }
+    if format != Format::Json {
+        let mut readable = readable.iter();
+        return readable
+            .try_for_each(|report| print(table(&properties::effective(report, request))));
+    }
+    print(json_lines(readable.iter().flat_map(|report| {
+        let file = report.source().name.as_str();
+        let properties = properties::effective(report, request).into_iter();
+        properties.map(move |property| FileProperty { file, property })
+    })))
+}
+
+fn read(file: &Path, args: &Args) -> Result<Source> {
     if file.as_os_str() != "-" {
         return Source::read(file);
     }
@@ -211,7 +224,7 @@ fn explain(name: &str, format: Format) -> Result<Exit> {
             return Err(Error::new(Exit::Usage, message).hint(hint));
         }
     };
-    print(&text)?;
+    print(text)?;
     Ok(Exit::Done)
 }
 
@@ -261,18 +274,6 @@ fn explain_rule(rule: &Rule, format: Format) -> String {
     format!("{severity}[{}]: {}\n", rule.name, rule.why)
 }
 
-/// Data goes to stdout; a reader that has gone away, such as `head`, is no failure.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => {
-            Err(Error::new(Exit::Surroundings, "stdout cannot be written").because(error))
-        }
-        Ok(()) => Ok(()),
-    }
-}
-
 /// For `e2e/properties.sh`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpArgs {
@@ -305,7 +306,7 @@ pub(crate) fn dump(args: &DumpArgs) -> Result<Exit> {
                 pairs.join(";")
             },
         );
-        print(&format!("{name} {map}\n"))?;
+        print(format!("{name} {map}\n"))?;
     }
     Ok(Exit::Done)
 }

@@ -66,6 +66,9 @@ impl View<'_> {
         if self.request.version.major() < 3 {
             return property(text, "as it stands");
         }
+        if row.name == "tableName" && text.is_empty() {
+            return self.absent(row, format!("{origin}: it is empty"));
+        }
         match value::read(row.kind, text, self.request.version) {
             Reading::Taken(taken) => property(&taken, ""),
             Reading::UnreadableTaken("false") if row.kind == Kind::Flag => {
@@ -216,5 +219,8 @@ impl View<'_> {
 }
 
 fn join(first: &str, second: &str) -> String {
-    if first.is_empty() { second.to_owned() } else { format!("{first}; {second}") }
+    match (first, second) {
+        ("", one) | (one, "") => one.to_owned(),
+        (first, second) => format!("{first}; {second}"),
+    }
 }

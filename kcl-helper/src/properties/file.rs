@@ -399,6 +399,9 @@ impl<'a> Places<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(bytes: &[u8]) -> Vec<(String, String)> {
@@ -442,5 +445,63 @@ mod tests {
         assert_eq!(value.span_of(1..3), 5..17);
         assert_eq!(value.span_of(3..4), 17..19);
         assert_eq!(value.span_of(5..5), 20..20);
+    }
+
+    /// Bytes that mean something to the format, far more often than others.
+    fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
+        let special = proptest::sample::select(b"\\\\\\u0041afF=: \t\x0c\r\n\r\n#!kv".to_vec());
+        vec(prop_oneof![9 => special, 1 => any::<u8>()], 0..200)
+    }
+
+    /// UTF-16 that need not be text, with much that has to be escaped.
+    fn units() -> impl Strategy<Value = Vec<u16>> {
+        let special: Vec<u16> = "\\ u:=#!\t\n\r\u{c}a\u{e4}".encode_utf16().collect();
+        let unit = prop_oneof![proptest::sample::select(special), any::<u16>()];
+        vec(unit, 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_and_spans_are_within(bytes in hostile_bytes()) {
+            let file = match File::parse(&bytes) {
+                Ok(file) => file,
+                Err(error) => {
+                    prop_assert!(!error.span.is_empty() && error.span.end <= bytes.len());
+                    prop_assert_eq!(bytes[error.span.start], b'\\');
+                    return Ok(());
+                }
+            };
+            let mut at = 0;
+            for entry in file.entries() {
+                let (key, value) = (entry.key.span(), entry.value.span());
+                prop_assert!(at <= key.start && key.start <= key.end);
+                prop_assert!(key.end <= value.start && value.start <= value.end);
+                prop_assert!(value.end <= bytes.len());
+                at = value.end;
+                for text in [&entry.key, &entry.value] {
+                    let mut from = text.span().start;
+                    for (index, char) in text.as_str().char_indices() {
+                        let part = text.span_of(index..index + char.len_utf8());
+                        prop_assert!(from <= part.start && part.start < part.end);
+                        from = part.end;
+                    }
+                    prop_assert!(from <= text.span().end);
+                }
+                prop_assert!(entry.position.line >= 1 && entry.position.column >= 1);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(pairs in vec((units(), units()), 0..8)) {
+            let text: String = pairs.iter().map(|(k, v)| line_of_units(k, v)).collect();
+            prop_assert!(text.is_ascii());
+            let file = File::parse(text.as_bytes()).unwrap();
+            let read: Vec<_> = file
+                .entries()
+                .iter()
+                .map(|entry| (entry.key.units().to_vec(), entry.value.units().to_vec()))
+                .collect();
+            prop_assert_eq!(read, pairs);
+        }
     }
 }

@@ -11,8 +11,8 @@ pub(crate) struct Key {
     /// As the documentation spells it. A last part of `*` stands for any name.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// What holds where the file is silent; empty for nothing. The name of another key stands for its
-    /// value.
+    /// What holds where the file is silent; empty for nothing. The name of another key stands for
+    /// its value.
     pub(crate) default: &'static str,
     /// The first version that has it; `None` where no version ever had.
     pub(crate) since: Option<Version>,
@@ -126,7 +126,7 @@ impl Kind {
             Kind::Tags => "key=value,key=value",
             Kind::List => "names with commas between",
             Kind::Uri => "a URL with its scheme",
-            Kind::Region => "any text; not compared with a list of regions",
+            Kind::Region => "letters, digits and -; not compared with a list of regions",
             Kind::StreamArn => "arn:aws:kinesis:<region>:<12 digits>:stream/<name>",
             Kind::Providers => "Name|argument|argument,Name: tried in this order",
             Kind::Builder => "a class, or what one of its builder's methods takes",
@@ -261,42 +261,51 @@ const POLLING: &str = "pollingConfig";
 pub(crate) const KEYS: &[Key] = &[
     // The child
     key("executableName", Kind::Command, "", V1,
-        "The command that the daemon starts once for each shard, from its own working folder and through its own PATH. Required."),
+        "The command that the daemon starts once for each shard, from its own working folder and \
+            through its own PATH. Required."),
     key("processingLanguage", Kind::Text, "", V1,
         "Free text for a line of the log at start-up; nothing else looks at it."),
     key("maxActiveThreads", Kind::StrictInt, "0", V1,
-        "How many threads run the scheduler and all pipes to the children. 0 or less sets no limit; a small number can make every shard wait for ever."),
+        "How many threads run the scheduler and all pipes to the children. 0 or less sets no \
+            limit; a small number can make every shard wait for ever."),
     // Stream and application
     key("applicationName", Kind::Text, "", V1,
-        "Names the application, and where nothing else is said its lease table, its metrics and its fan-out consumer. Required."),
+        "Names the application, and where nothing else is said its lease table, its metrics and \
+            its fan-out consumer. Required."),
     key("streamName", Kind::Text, "", V1,
         "The stream to read. Required unless streamArn is there, whose name part wins."),
     key("streamArn", Kind::StreamArn, "", Version::new(2, 5, 1),
-        "Another way to name the stream. Only the name in it counts: region and account are not looked at."),
+        "Another way to name the stream. Only the name in it counts: region and account are not \
+            looked at."),
     key("tableName", Kind::Text, "applicationName", V1,
         "The DynamoDB table of leases."),
     key("workerIdentifier", Kind::Text, "a random UUID", V1,
         "What this worker is called among the workers of the application.").aliases(&["workerId"]),
     // Credentials
     key("AwsCredentialsProvider", Kind::Providers, "", V1,
-        "Who gives credentials for Kinesis, and for DynamoDB and CloudWatch where these have nobody of their own. Required.")
+        "Who gives credentials for Kinesis, and for DynamoDB and CloudWatch where these have \
+            nobody of their own. Required.")
         .sets_also(&["kinesisCredentialsProvider"]),
     key("AwsCredentialsProviderDynamoDB", Kind::Providers, "AwsCredentialsProvider", V1,
         "Who gives credentials for DynamoDB.").sets_also(&["dynamoDBCredentialsProvider"]),
     key("AwsCredentialsProviderCloudWatch", Kind::Providers, "AwsCredentialsProvider", V1,
         "Who gives credentials for CloudWatch.").sets_also(&["cloudWatchCredentialsProvider"]),
     key("kinesisCredentialsProvider.*", Kind::Builder, "", V2_1,
-        "Builds the provider for Kinesis by class and builder methods. As keys have no order, more than one of this family cannot be relied on.")
+        "Builds the provider for Kinesis by class and builder methods. As keys have no order, \
+            more than one of this family cannot be relied on.")
         .sets_also(&["kinesisCredentialsProvider"]),
     key("dynamoDBCredentialsProvider.*", Kind::Builder, "", V2_1,
-        "Builds the provider for DynamoDB by class and builder methods. As keys have no order, more than one of this family cannot be relied on.")
+        "Builds the provider for DynamoDB by class and builder methods. As keys have no order, \
+            more than one of this family cannot be relied on.")
         .sets_also(&["dynamoDBCredentialsProvider"]),
     key("cloudWatchCredentialsProvider.*", Kind::Builder, "", V2_1,
-        "Builds the provider for CloudWatch by class and builder methods. As keys have no order, more than one of this family cannot be relied on.")
+        "Builds the provider for CloudWatch by class and builder methods. As keys have no order, \
+            more than one of this family cannot be relied on.")
         .sets_also(&["cloudWatchCredentialsProvider"]),
     // Clients
     key("regionName", Kind::Region, "", V1,
-        "The region of all three clients. Without it the SDK looks around; where it finds none the daemon stops.")
+        "The region of all three clients. Without it the SDK looks around; where it finds none \
+            the daemon stops.")
         .sets_also(&["kinesisClient.region", "dynamoDbClient.region", "cloudWatchClient.region"]),
     key("kinesisEndpoint", Kind::Uri, "", V1,
         "Where Kinesis is.").sets_also(&["kinesisClient.endpointOverride"]),
@@ -311,7 +320,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("kinesisClient.fipsEnabled", Kind::Switch, "", V2_1,
         "Whether the Kinesis client asks for FIPS endpoints."),
     key("kinesisClient.overrideConfiguration.*", Kind::Builder, "", V2_1,
-        "One method of the SDK's client override configuration, such as apiCallTimeout, for Kinesis."),
+        "One method of the SDK's client override configuration, such as apiCallTimeout, for \
+            Kinesis."),
     key("dynamoDbClient.endpointOverride", Kind::Uri, "dynamoDBEndpoint", V2_1,
         "Where DynamoDB is."),
     key("dynamoDbClient.region", Kind::Region, "regionName", V2_1,
@@ -321,7 +331,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("dynamoDbClient.fipsEnabled", Kind::Switch, "", V2_1,
         "Whether the DynamoDB client asks for FIPS endpoints."),
     key("dynamoDbClient.overrideConfiguration.*", Kind::Builder, "", V2_1,
-        "One method of the SDK's client override configuration, such as apiCallTimeout, for DynamoDB."),
+        "One method of the SDK's client override configuration, such as apiCallTimeout, for \
+            DynamoDB."),
     key("cloudWatchClient.endpointOverride", Kind::Uri, "", V2_1,
         "Where CloudWatch is; there is no shorter key for it."),
     key("cloudWatchClient.region", Kind::Region, "regionName", V2_1,
@@ -331,14 +342,18 @@ pub(crate) const KEYS: &[Key] = &[
     key("cloudWatchClient.fipsEnabled", Kind::Switch, "", V2_1,
         "Whether the CloudWatch client asks for FIPS endpoints."),
     key("cloudWatchClient.overrideConfiguration.*", Kind::Builder, "", V2_1,
-        "One method of the SDK's client override configuration, such as apiCallTimeout, for CloudWatch."),
+        "One method of the SDK's client override configuration, such as apiCallTimeout, for \
+            CloudWatch."),
     // Leases
     key("failoverTimeMillis", Kind::Long, "10000", V1,
-        "After this long without renewal a lease is anybody's. A negative number is taken as it is."),
-    key("leaseAssignmentIntervalMillis", Kind::Long, "2 x failoverTimeMillis", Version::new(3, 1, 1),
+        "After this long without renewal a lease is anybody's. A negative number is taken as it \
+            is."),
+    key("leaseAssignmentIntervalMillis", Kind::Long, "2 x failoverTimeMillis",
+        Version::new(3, 1, 1),
         "How often the leader deals out leases."),
     key("enablePriorityLeaseAssignment", Kind::Switch, "true", Version::new(2, 6, 0),
-        "Whether leases that expired long ago go first. Acts only in 2.x compatible mode.").deprecated(),
+        "Whether leases that expired long ago go first. Acts only in 2.x compatible mode.")
+        .deprecated(),
     key("leaseTableDeletionProtectionEnabled", Kind::Switch, "false", Version::new(2, 6, 1),
         "Whether a lease table that the daemon creates is protected from deletion."),
     key("leaseTablePitrEnabled", Kind::Switch, "false", Version::new(2, 6, 1),
@@ -346,19 +361,24 @@ pub(crate) const KEYS: &[Key] = &[
     key("shardSyncIntervalMillis", Kind::Long, "60000", V1,
         "How long to wait between two comparisons of leases with shards."),
     key("cleanupLeasesUponShardCompletion", Kind::Flag, "true", V1,
-        "Whether the lease of a finished shard goes as soon as it can. The file cannot turn it off."),
+        "Whether the lease of a finished shard goes as soon as it can. The file cannot turn it \
+            off."),
     key("ignoreUnexpectedChildShards", Kind::Flag, "false", V1,
         "Whether to pass over child shards whose parent is still open."),
     key("maxLeasesForWorker", Kind::Int, "2147483647", V1,
-        "The most leases that this worker takes. With too few in sum some shards are read by nobody."),
+        "The most leases that this worker takes. With too few in sum some shards are read by \
+            nobody."),
     key("maxLeasesToStealAtOneTime", Kind::Int, "1", V1,
         "How many leases to take over in one go. Acts only in 2.x compatible mode.").deprecated(),
     key("initialLeaseTableReadCapacity", Kind::Int, "10", V1,
-        "Read capacity of a provisioned lease table, which no key can ask for: the table is on demand."),
+        "Read capacity of a provisioned lease table, which no key can ask for: the table is on \
+            demand."),
     key("initialLeaseTableWriteCapacity", Kind::Int, "10", V1,
-        "Write capacity of a provisioned lease table, which no key can ask for: the table is on demand."),
+        "Write capacity of a provisioned lease table, which no key can ask for: the table is on \
+            demand."),
     key("leaseTableScanTotalSegments", Kind::Int, "0", V3_5,
-        "Into how many parts a scan of the lease table is split; 0 lets the table decide, less stops the daemon."),
+        "Into how many parts a scan of the lease table is split; 0 lets the table decide, less \
+            stops the daemon."),
     key("maxLeaseRenewalThreads", Kind::Int, "20", V1,
         "Threads that renew leases."),
     key("listShardsBackoffTimeInMillis", Kind::Long, "1500", V1,
@@ -368,14 +388,17 @@ pub(crate) const KEYS: &[Key] = &[
     key("initialPositionInStream", POSITIONS, "LATEST", V1,
         "Where to begin in a shard that has no checkpoint yet.").sets_also(&["initial position"]),
     key("initialPositionInStreamExtended", Kind::EpochSeconds, "", Version::new(2, 3, 5),
-        "Begin at this moment instead, in a shard that has no checkpoint yet.").sets_also(&["initial position"]),
+        "Begin at this moment instead, in a shard that has no checkpoint yet.")
+        .sets_also(&["initial position"]),
     key("gracefulLeaseHandoffTimeoutMillis", Kind::NullableLong, "30000", V3,
         "How long a worker may take to let go of a lease that moves.").bean(HANDOFF),
     key("isGracefulLeaseHandoffEnabled", Kind::Switch, "true", V3,
         "Whether the child hears shutdownRequested before its lease moves.").bean(HANDOFF),
     // Balancing
     key("inMemoryWorkerMetricsCaptureFrequencyMillis", Kind::Long, "1000", V3,
-        "How often the worker measures its own load; must be less than workerMetricsReporterFreqInMillis.").bean(BALANCE),
+        "How often the worker measures its own load; must be less than \
+            workerMetricsReporterFreqInMillis.")
+        .bean(BALANCE),
     key("workerMetricsReporterFreqInMillis", Kind::Long, "30000", V3,
         "How often the worker tells the others its load.").bean(BALANCE),
     key("noOfPersistedMetricsPerWorkerMetrics", Kind::Int, "10", V3,
@@ -398,7 +421,8 @@ pub(crate) const KEYS: &[Key] = &[
         "After how long the row of a worker that went silent is removed.").bean(BALANCE),
     // Tables beside the lease table
     key("workerMetricsTableName", Kind::Text, "<applicationName>-WorkerMetricStats", V3,
-        "The table of the workers' load; 3.5 puts this into the lease table of a new application.").bean(METRIC_TABLE).deprecated(),
+        "The table of the workers' load; 3.5 puts this into the lease table of a new application.")
+        .bean(METRIC_TABLE).deprecated(),
     key("workerMetricsBillingMode", BILLING, "PAY_PER_REQUEST", V3,
         "How the table of the workers' load is paid for.").bean(METRIC_TABLE).deprecated(),
     key("workerMetricsReadCapacity", Kind::Long, "0", V3,
@@ -412,7 +436,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("workerMetricsTags", Kind::Tags, "", V3,
         "Tags of that table.").bean(METRIC_TABLE).deprecated(),
     key("coordinatorStateTableName", Kind::Text, "<applicationName>-CoordinatorState", V3,
-        "The table of the leader's state; 3.5 puts this into the lease table of a new application.").bean(STATE_TABLE).deprecated(),
+        "The table of the leader's state; 3.5 puts this into the lease table of a new application.")
+        .bean(STATE_TABLE).deprecated(),
     key("coordinatorStateBillingMode", BILLING, "PAY_PER_REQUEST", V3,
         "How the table of the leader's state is paid for.").bean(STATE_TABLE).deprecated(),
     key("coordinatorStateReadCapacity", Kind::Long, "0", V3,
@@ -449,9 +474,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("validateSequenceNumberBeforeCheckpointing", Kind::Flag, "false", V1,
         "Meant a check before each checkpoint in 1.x.").unused(),
     key("timeoutInSeconds", Kind::NullableInt, "", V1,
-        "How long the daemon waits for each line of the child; then it halts its JVM, with status 1 and no shutdown. Unset, it waits for ever."),
+        "How long the daemon waits for each line of the child; then it halts its JVM, with status \
+            1 and no shutdown. Unset, it waits for ever."),
     key("shutdownGraceMillis", Kind::Long, "0", V1,
-        "How long a stop of the daemon waits for the children. At 0 none of them hears of the stop. 1.x waited 5000."),
+        "How long a stop of the daemon waits for the children. At 0 none of them hears of the \
+            stop. 1.x waited 5000."),
     // Metrics
     key("metricsBufferTimeMillis", Kind::Long, "10000", V1,
         "The longest that metrics wait before they are sent."),
@@ -463,11 +490,15 @@ pub(crate) const KEYS: &[Key] = &[
         "Which dimensions the metrics keep: Operation, ShardId, WorkerIdentifier, ALL."),
     // Retrieval
     key("retrievalMode", RETRIEVAL, "DEFAULT", V2_1,
-        "How records are fetched. DEFAULT polls as soon as any polling key is set, and else registers a fan-out consumer, which costs extra."),
+        "How records are fetched. DEFAULT polls as soon as any polling key is set, and else \
+            registers a fan-out consumer, which costs extra."),
     key("maxRecords", Kind::Int, "10000", V1,
-        "The most records of one GetRecords call; above 10000 the daemon stops. Makes DEFAULT poll.").bean(POLLING),
+        "The most records of one GetRecords call; above 10000 the daemon stops. Makes DEFAULT \
+            poll.")
+        .bean(POLLING),
     key("idleTimeBetweenReadsInMillis", Kind::Long, "1500", V1,
-        "The pause between two GetRecords calls; less than 200 becomes 200. Makes DEFAULT poll.").bean(POLLING),
+        "The pause between two GetRecords calls; less than 200 becomes 200. Makes DEFAULT poll.")
+        .bean(POLLING),
     key("millisBehindLatestThresholdForReducedTps", Kind::Long, "0", Version::new(3, 1, 1),
         "Poll less often while not further behind than this. Makes DEFAULT poll.").bean(POLLING),
     key("retryGetRecordsInSeconds", Kind::NullableInt, "", V1,
@@ -488,17 +519,20 @@ pub(crate) const KEYS: &[Key] = &[
         "How long to wait before each of those is tried again."),
     // What people write and 3.x never reads
     dropped("appName", None, "use applicationName"),
-    dropped("userAgent", Some(V1), "remove it: 3.x makes its own"),
-    dropped("timestampAtInitialPositionInStream", Some(Version::new(1, 9, 2)), "use initialPositionInStreamExtended, in whole seconds"),
-    dropped("skipShardSyncAtStartupIfLeasesExist", Some(V1), "use skipShardSyncAtWorkerInitializationIfLeasesExist"),
+    dropped("userAgent", Some(V1), "remove it: nothing reads it"),
+    dropped("timestampAtInitialPositionInStream", Some(Version::new(1, 9, 2)),
+        "use initialPositionInStreamExtended, in whole seconds"),
+    dropped("skipShardSyncAtStartupIfLeasesExist", Some(V1),
+        "use skipShardSyncAtWorkerInitializationIfLeasesExist"),
     dropped("shardPrioritizationStrategy", Some(V1), "remove it: shard order needs Java code"),
-    dropped("dataFetchingStrategy", Some(V1), "remove it: 3.x has one strategy"),
+    dropped("dataFetchingStrategy", Some(V1), "remove it: nothing replaces it"),
     dropped("idleMillisBetweenCalls", Some(V1), "use idleTimeBetweenReadsInMillis"),
     dropped("maxPendingProcessRecordsInput", Some(V1), "remove it: only Java code can set it"),
     dropped("maxCacheByteSize", Some(V1), "remove it: nothing replaces it"),
     dropped("maxRecordsCount", Some(V1), "remove it: nothing replaces it"),
     dropped("cloudWatchEndpoint", None, "use cloudWatchClient.endpointOverride"),
-    dropped("RetrievalMode", None, "use retrievalMode, with a small r; the daemon's own warning misspells it"),
+    dropped("RetrievalMode", None,
+        "use retrievalMode, with a small r; the daemon's own warning misspells it"),
     dropped("consumerName", None, "use fanoutConfig.consumerName"),
     dropped("billingMode", None, "remove it: the lease table is on demand"),
     dropped("namespace", None, "remove it: metrics are named after applicationName"),
@@ -506,3 +540,41 @@ pub(crate) const KEYS: &[Key] = &[
     dropped("metricsBackend", None, "remove it: only Java code can set it"),
     dropped("maxInitializationAttempts", None, "remove it: only Java code can set it"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_spelling_is_of_one_row() {
+        for key in KEYS {
+            let spelled = KEYS.iter().filter(|other| other.is_spelled(key.name)).count();
+            // The pattern of a family does not spell itself.
+            assert_eq!(spelled, 1, "{}", key.name);
+        }
+        assert_eq!(KEYS.len(), 124);
+    }
+
+    #[test]
+    fn letter_case_counts_but_in_one_prefix() {
+        let name = |written: &str| lookup(written).map(|row| row.name);
+        assert_eq!(name("AWSCREDENTIALSPROVIDERDynamoDB"), Some("AwsCredentialsProviderDynamoDB"));
+        assert_eq!(name("awsCredentialsProviderDYNAMODB"), None);
+        assert_eq!(name("MaxRecords"), None);
+        assert_eq!(name("pollingConfig.maxRecords"), Some("maxRecords"));
+        assert_eq!(name("fanoutConfig.maxRecords"), None);
+        assert_eq!(
+            name("kinesisClient.overrideConfiguration.apiCallTimeout"),
+            Some("kinesisClient.overrideConfiguration.*")
+        );
+        assert_eq!(name("kinesisClient.overrideConfiguration."), None);
+        assert_eq!(name("RetrievalMode"), Some("RetrievalMode"));
+    }
+
+    #[test]
+    fn only_what_is_alike_is_suggested() {
+        assert_eq!(suggestion("failoverTimeMilis"), Some("failoverTimeMillis"));
+        assert_eq!(suggestion("WorkerIdentifer"), Some("workerIdentifier"));
+        assert_eq!(suggestion("colour"), None);
+    }
+}

@@ -14,12 +14,13 @@ mod version;
 
 use std::path::Path;
 
+use settings::Settings;
+
 pub(crate) use effective::{Property, effective};
-pub(crate) use file::{Entry, File, ParseError, Position, Text, line};
+pub(crate) use file::{File, Text, line};
 pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
-pub(crate) use report::{Finding, Record, Report, Severity};
+pub(crate) use report::{Report, Severity};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
-pub(crate) use settings::{Origin, Setting, Settings};
 pub(crate) use surroundings::{Program, Surroundings};
 pub(crate) use version::Version;
 
@@ -105,4 +106,99 @@ pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
             || !request.allow.iter().any(|name| name == finding.name)
     });
     Report::new(source, sets, settings, findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// Lines that have something of a real file: known keys, and values that come near to theirs.
+    fn lines() -> impl Strategy<Value = Vec<u8>> {
+        let key = prop_oneof![
+            8 => select(keys::KEYS).prop_map(|key| key.name.replace('*', "class")),
+            1 => "[A-Za-z.]{0,12}",
+        ];
+        let piece = select(&[
+            "LATEST",
+            "POLLING",
+            "true",
+            "0",
+            "-1",
+            "99999999999",
+            "PT1H",
+            "http://",
+            "localhost:1",
+            "arn:aws:kinesis:us-east-1:123456789012:stream/s",
+            "DefaultCredentialsProvider",
+            "StsAssumeRoleCredentialsProvider",
+            "|",
+            ",",
+            "=",
+            "a=b",
+            " ",
+            "\t",
+            "$",
+            "${",
+            "\"",
+            "\u{e4}",
+            "\u{feff}",
+            "\\u00e4",
+            "\\\n  ",
+            "\\",
+            "AKIA",
+            "\r",
+            "x",
+        ]);
+        let value = proptest::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat());
+        let line = (key, value).prop_map(|(key, value)| format!("{key} = {value}\n"));
+        let any_byte = any::<(bool, u8, usize)>();
+        (proptest::collection::vec(line, 0..12), any_byte).prop_map(|(lines, (some, byte, at))| {
+            let mut bytes = lines.concat().into_bytes();
+            if some {
+                bytes.insert(at % (bytes.len() + 1), byte);
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_can_be_judged_and_shown(
+            bytes in lines(),
+            set in lines(),
+            version in select(&["3.1.3", "3.x", "2.5.4", "1.15"]),
+        ) {
+            let surroundings = Surroundings::of_this_process();
+            let set = String::from_utf8_lossy(&set);
+            let overrides: Vec<(String, String)> = set
+                .lines()
+                .filter_map(|line| line.split_once(" = "))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            let request = Request {
+                version: version.parse().unwrap(),
+                launcher: Launcher::Daemon,
+                overrides: &overrides,
+                jvm_args: &[],
+                allow: &[],
+                surroundings: &surroundings,
+            };
+            let length = bytes.len();
+            let report = check(Source { name: "app.properties".to_owned(), bytes }, &request);
+            let text = report.text();
+            prop_assert_eq!(text.is_empty(), report.findings().is_empty());
+            for finding in report.findings() {
+                prop_assert!(finding.place.span.start <= finding.place.span.end);
+                if finding.place.within == rules::Within::File {
+                    prop_assert!(finding.place.span.end <= length);
+                }
+                prop_assert!(!finding.hint.is_empty() && !finding.message.is_empty());
+            }
+            prop_assert_eq!(report.records().count(), report.findings().len());
+            effective(&report, &request);
+        }
+    }
 }

@@ -3,10 +3,10 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as PathLine, Renderer, Snippet};
 use serde::Serialize;
 
+use super::Source;
 use super::file::Places;
-use super::rules::{Place, Remark, Rule, Within};
+use super::rules::{self, Place, Remark, Rule, Within};
 use super::settings::Settings;
-use super::{Position, Source};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,6 +64,11 @@ impl Report {
 
     pub(crate) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Whether Java takes the file at all.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.findings.iter().any(|finding| finding.name == rules::BAD_ESCAPE.name)
     }
 
     /// File and `--set` together; empty if the file cannot be read.
@@ -253,12 +258,5 @@ impl Shown {
 
     fn offset(&self, byte: usize) -> usize {
         self.offsets.get(byte).copied().unwrap_or(self.text.len())
-    }
-}
-
-impl Position {
-    /// `3:7`.
-    pub(crate) fn colons(self) -> String {
-        format!("{}:{}", self.line, self.column)
     }
 }

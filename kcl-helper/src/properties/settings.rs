@@ -1,6 +1,6 @@
 //! The file and `--set` together: one value for each key, and where it came from.
 
-use super::file::{self, File, Position, Text};
+use super::file::{File, Position, Text};
 use super::keys::{self, Key};
 use super::{Request, Version, value};
 
@@ -85,12 +85,6 @@ impl Settings {
             value::Reading::UnreadableTaken("0") => Some(0),
             _ => None,
         }
-    }
-
-    /// A file that says the same, without comments, for a daemon that is to see the `--set`s.
-    pub(crate) fn to_properties(&self) -> String {
-        let lines = self.iter().map(|s| file::line_of_units(s.key.units(), s.value.units()));
-        lines.collect()
     }
 }
 

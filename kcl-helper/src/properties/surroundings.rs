@@ -77,11 +77,11 @@ impl Surroundings {
         let options = of_variable("JAVA_TOOL_OPTIONS")
             .chain(of_variable("JDK_JAVA_OPTIONS"))
             .chain(jvm_args.iter().map(String::as_str));
-        let given = options.filter_map(|option| {
+        let mut given = options.filter_map(|option| {
             let (name, value) = option.strip_prefix("-D")?.split_once('=')?;
             (name == property && !value.is_empty()).then(|| value.to_owned())
         });
-        if let Some(value) = given.last() {
+        if let Some(value) = given.next_back() {
             return Some(Found { value, origin: format!("-D{property}") });
         }
         let value = self.variable(variable)?.to_owned();
@@ -115,7 +115,8 @@ impl Surroundings {
 
     /// Looks for the program of a command line as the daemon does: the first word, through PATH
     /// unless it has a slash in it, else relative to the working folder; words end at blanks and
-    /// there is no quoting. Then as `run` does: the same from `folder`, and with blanks in the path.
+    /// there is no quoting. Then as `run` does: the same from `folder`, and with blanks in the
+    /// path. Paths that are found are relative where they were written so.
     pub(crate) fn program(&self, command: &str, folder: &Path) -> Program {
         let words = split_command(command);
         let Some(first) = words.first().filter(|word| !word.is_empty()) else {
@@ -133,8 +134,8 @@ impl Surroundings {
             // Runs of blanks in a name are one blank here, which is enough for names in use.
             let name = words[..used].join(" ");
             let from_folder = || {
-                let place = self.working_folder.join(folder).join(&name);
-                can_execute(&place).is_ok().then_some(place)
+                let place = folder.join(&name);
+                self.can_execute(&place).is_ok().then_some(place)
             };
             let Some(path) = self.find(&name).ok().or_else(from_folder) else { continue };
             let arguments = words[used..].iter().map(|&word| word.to_owned()).collect();
@@ -144,9 +145,8 @@ impl Surroundings {
             };
             return Program::OnlyUnderRun { path, arguments, why: why.to_owned() };
         }
-        if let Some(unquoted) = first.strip_prefix(['"', '\'']) {
-            let hint = format!("write `{}` and what follows without quotes", unquoted);
-            return missing("the quote belongs to the name", &hint);
+        if first.starts_with(['"', '\'']) {
+            return missing("the quote belongs to the name", "write the command without quotes");
         }
         let hint = match first.contains('/') {
             _ if as_daemon == NOT_EXECUTABLE => format!("chmod +x {first}"),
@@ -159,27 +159,39 @@ impl Surroundings {
     /// A program by its name or path; the error says why there is none.
     fn find(&self, name: &str) -> Result<PathBuf, String> {
         if name.contains('/') {
-            let path = self.working_folder.join(name);
-            return can_execute(&path).map(|()| path);
+            let path = PathBuf::from(name);
+            return self.can_execute(&path).map(|()| path);
         }
         // What the JVM takes for PATH where there is none.
         let usual = OsString::from(":/bin:/usr/bin");
         let path = self.variables.get(OsStr::new("PATH")).unwrap_or(&usual);
         let mut why = "no folder of PATH has it".to_owned();
         for folder in std::env::split_paths(path) {
-            let candidate = self.working_folder.join(folder).join(name);
-            match can_execute(&candidate) {
+            let candidate = folder.join(name);
+            match self.can_execute(&candidate) {
                 Ok(()) => return Ok(candidate),
-                Err(not) if candidate.is_file() => why = not,
+                Err(not) if not == NOT_EXECUTABLE => why = not,
                 Err(_) => {}
             }
         }
         Err(why)
     }
 
+    fn can_execute(&self, path: &Path) -> Result<(), String> {
+        let path = self.working_folder.join(path);
+        match std::fs::metadata(&path) {
+            Err(_) => Err("there is no such file".to_owned()),
+            Ok(found) if !found.is_file() => Err("this is not a file".to_owned()),
+            Ok(_) => rustix::fs::access(&path, rustix::fs::Access::EXEC_OK)
+                .map_err(|_| NOT_EXECUTABLE.to_owned()),
+        }
+    }
+
     /// A script runs only if its interpreter does.
     fn interpreted(&self, path: PathBuf) -> Program {
-        let Some(line) = first_line(&path) else { return Program::Found(path) };
+        let Some(line) = first_line(&self.working_folder.join(&path)) else {
+            return Program::Found(path);
+        };
         let Some(line) = line.strip_prefix("#!") else { return Program::Found(path) };
         if line.ends_with('\r') {
             let hint = "save the script with the line ends of Unix";
@@ -218,15 +230,6 @@ pub(crate) fn split_command(command: &str) -> Vec<&str> {
 }
 
 const NOT_EXECUTABLE: &str = "the file is not executable";
-
-fn can_execute(path: &Path) -> Result<(), String> {
-    match std::fs::metadata(path) {
-        Err(_) => Err("there is no such file".to_owned()),
-        Ok(found) if !found.is_file() => Err("this is not a file".to_owned()),
-        Ok(_) => rustix::fs::access(path, rustix::fs::Access::EXEC_OK)
-            .map_err(|_| NOT_EXECUTABLE.to_owned()),
-    }
-}
 
 /// The first line of a text file, as far as the kernel looks at it.
 fn first_line(path: &Path) -> Option<String> {

@@ -58,18 +58,16 @@ pub(crate) fn read(kind: Kind, text: &str, version: Version) -> Reading {
             let text = java_trim(text);
             if is_duration(text) { taken(text) } else { Reading::Stops }
         }
-        Kind::Uri if scheme(text).is_none() || text.contains(|c: char| c.is_whitespace()) => {
-            Reading::Stops
-        }
-        Kind::Region if java_trim(text).is_empty() => Reading::Stops,
+        Kind::Uri if !is_uri(text) => Reading::Stops,
+        Kind::Region if !is_host_part(text) => Reading::Stops,
         Kind::StreamArn if java_trim(text).is_empty() => Reading::Unset,
         Kind::StreamArn if StreamArn::parse(text).is_none() => Reading::Stops,
+        Kind::List => Reading::Taken(words(text).join(",")),
         Kind::Unusable => Reading::Stops,
         Kind::Nothing => Reading::Unset,
         Kind::Text
         | Kind::Command
         | Kind::Tags
-        | Kind::List
         | Kind::Uri
         | Kind::Region
         | Kind::StreamArn
@@ -102,6 +100,15 @@ fn double(text: &str) -> Option<f64> {
     }
 }
 
+/// The elements that commons-beanutils finds in a list: its tokens are words of letters, digits,
+/// dots and hyphens, all else is between them, and a slash begins a comment.
+fn words(text: &str) -> Vec<&str> {
+    let commented = text.split('/').next().unwrap_or_default();
+    let is_between =
+        |c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-');
+    commented.split(is_between).filter(|word| !word.is_empty()).collect()
+}
+
 /// The words of commons-beanutils, in any letter case, with no blank around.
 fn boolean(text: &str) -> Option<bool> {
     match text.to_lowercase().as_str() {
@@ -111,7 +118,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// `Duration.parse` for what is not negative: `P2DT3H4M5.6S`, at least one part, in any letter case.
+/// `Duration.parse` for what is not negative: `P2DT3H4M5.6S`, at least one part, in any case.
 fn is_duration(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let Some(rest) = upper.strip_prefix('+').unwrap_or(&upper).strip_prefix('P') else {
@@ -150,6 +157,23 @@ fn is_duration(text: &str) -> bool {
     rest.is_empty()
 }
 
+/// What `java.net.URI` takes, with a scheme.
+fn is_uri(text: &str) -> bool {
+    let is_illegal = |c: char| c <= ' ' || c == '\x7f' || "\"<>\\^`{|}".contains(c);
+    let escapes = text.split('%').skip(1).all(|after| {
+        let digits = after.get(..2).unwrap_or_default();
+        digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    scheme(text).is_some() && !text.ends_with("://") && !text.contains(is_illegal) && escapes
+}
+
+/// A region becomes a part of a host's name, and must be one.
+fn is_host_part(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let ends = text.starts_with(['-', '.']) || text.ends_with(['-', '.']);
+    !text.is_empty() && text.chars().all(fits) && !ends
+}
+
 /// What stands before the first colon of a URI, if that can be a scheme.
 pub(crate) fn scheme(uri: &str) -> Option<&str> {
     let (scheme, rest) = uri.split_once(':')?;
@@ -184,5 +208,114 @@ impl StreamArn<'_> {
             && account.bytes().all(|byte| byte.is_ascii_digit())
             && !stream.is_empty();
         fits.then_some(StreamArn { region, stream })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: Kind, cases: &[(&str, Reading)]) {
+        for (text, expected) in cases {
+            assert_eq!(read(kind, text, Version::DEFAULT), *expected, "{text:?}");
+        }
+    }
+
+    fn taken(text: &str) -> Reading {
+        Reading::Taken(text.to_owned())
+    }
+
+    #[test]
+    fn numbers_fall_back_in_three_ways() {
+        use Reading::{Stops, Unreadable, UnreadableTaken, Unset};
+        check(
+            Kind::Int,
+            &[
+                (" 12 ", taken("12")),
+                ("+5", taken("5")),
+                ("-5", taken("-5")),
+                ("0", Unset),
+                ("", Unreadable),
+                ("1_000", Unreadable),
+                ("2147483648", Unreadable),
+                ("1.0", Unreadable),
+            ],
+        );
+        check(Kind::Long, &[("2147483648", taken("2147483648")), ("0x10", Unreadable)]);
+        check(Kind::NullableInt, &[("0", taken("0")), ("x", UnreadableTaken("0"))]);
+        check(Kind::StrictInt, &[("12", taken("12")), ("12 ", Stops), ("", Stops)]);
+        check(
+            Kind::Double,
+            &[
+                ("1e3", taken("1000")),
+                ("1.5d", taken("1.5")),
+                (".5", taken("0.5")),
+                ("-0.0", Unset),
+                ("inf", Unreadable),
+                ("NaN", taken("NaN")),
+            ],
+        );
+    }
+
+    #[test]
+    fn booleans_have_ten_words() {
+        use Reading::{UnreadableTaken, Unset};
+        check(
+            Kind::Switch,
+            &[("YES", taken("true")), ("off", taken("false")), ("true ", UnreadableTaken("false"))],
+        );
+        check(Kind::Flag, &[("y", taken("true")), ("0", Unset), ("", UnreadableTaken("false"))]);
+    }
+
+    #[test]
+    fn durations_are_iso_8601() {
+        for right in ["PT12H", "p2d", "P1DT1H1M1.5S", "PT0S", "+PT1S", " PT1M ", "PT.5S"] {
+            let expected = if right == "PT.5S" { Reading::Stops } else { taken(right.trim()) };
+            check(Kind::Duration, &[(right, expected)]);
+        }
+        for wrong in
+            ["", "P", "PT", "12H", "PT12", "-PT1S", "PT-1S", "P1H", "PT1D", "PT1S1M", "P1Y"]
+        {
+            check(Kind::Duration, &[(wrong, Reading::Stops)]);
+        }
+    }
+
+    #[test]
+    fn lists_are_words_with_anything_between() {
+        check(
+            Kind::List,
+            &[("Operation, ShardId ", taken("Operation,ShardId")), ("a_b=c/d", taken("a,b,c"))],
+        );
+    }
+
+    #[test]
+    fn a_region_can_be_part_of_a_host() {
+        check(
+            Kind::Region,
+            &[("us-east-1", taken("us-east-1")), ("Any.Thing7", taken("Any.Thing7"))],
+        );
+        for wrong in ["", " ", "us_east_1", "us-east-1 ", "-1", "a/b"] {
+            check(Kind::Region, &[(wrong, Reading::Stops)]);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_uri() {
+        for right in ["https://example.org", "http://127.0.0.1:4566/a%20b", "localhost:4566"] {
+            check(Kind::Uri, &[(right, taken(right))]);
+        }
+        for wrong in ["http://", "http://a b", "http://a|b", "http://a%2", "example.org"] {
+            check(Kind::Uri, &[(wrong, Reading::Stops)]);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_a_scheme() {
+        assert_eq!(scheme("https://example.org"), Some("https"));
+        assert_eq!(scheme("localhost:4566"), Some("localhost"));
+        for wrong in ["example.org", "127.0.0.1:4566", "//example.org", "", ":", "http:"] {
+            assert_eq!(scheme(wrong), None, "{wrong}");
+        }
     }
 }

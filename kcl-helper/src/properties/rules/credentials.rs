@@ -111,10 +111,19 @@ fn verdict(item: &str) -> Verdict {
         };
     }
     // A class of somebody else's is on a class path that nobody knows here.
-    let is_foreign = short.contains('.');
+    let is_foreign = is_class_name(short);
     let is_known =
         COMMON_NAMES.contains(&short) || V2_NAMES.iter().any(|(known, _)| *known == short);
     if is_foreign || is_known { Verdict::Works } else { Verdict::Unknown }
+}
+
+/// A name with its package.
+fn is_class_name(text: &str) -> bool {
+    let is_part = |part: &str| {
+        part.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))
+            && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
+    };
+    text.contains('.') && text.split('.').all(is_part)
 }
 
 /// Why the provider that assumes a role could not be made.
@@ -159,6 +168,11 @@ fn lists<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = (&'a Setting, Vec<Ite
 }
 
 impl Item<'_> {
+    /// Whether it assumes a role.
+    fn is_sts(&self) -> bool {
+        self.name.ends_with("StsAssumeRoleCredentialsProvider")
+    }
+
     fn place(&self) -> Place {
         Place::part(self.setting, self.span.clone())
     }
@@ -254,9 +268,7 @@ pub(super) fn provider_skipped(facts: &Facts<'_>) -> Vec<Remark> {
 pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for (setting, items, _) in lists(facts) {
-        for item in
-            items.iter().filter(|item| item.name.ends_with("StsAssumeRoleCredentialsProvider"))
-        {
+        for item in items.iter().filter(|item| item.is_sts()) {
             let text = &setting.value.as_str()[item.span.clone()];
             for (at, argument) in split(text, item.span.start, '|').into_iter().skip(3) {
                 let label = match argument.split('=').collect::<Vec<_>>()[..] {
@@ -276,6 +288,25 @@ pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Vec<Remark> {
         }
     }
     remarks
+}
+
+pub(super) fn sts_no_region(facts: &Facts<'_>) -> Vec<Remark> {
+    if facts.request.surroundings.region(facts.request.jvm_args).is_some() {
+        return Vec::new();
+    }
+    let items = lists(facts).flat_map(|list| list.1).filter(|item| {
+        let text = &item.setting.value.as_str()[item.span.clone()];
+        let own = ["|endpointRegion=", "|endpoint="].iter().any(|argument| text.contains(argument));
+        item.is_sts() && matches!(item.verdict, Verdict::Works) && !own
+    });
+    items
+        .map(|item| {
+            let message = "the daemon stops unless instance metadata gives this provider a region";
+            Remark::new(item.place(), message)
+                .label("regionName is not for it")
+                .hint("add `|endpointRegion=<region>` to it, or set AWS_REGION")
+        })
+        .collect()
 }
 
 /// Whether the second stops the daemon hangs on their order when only one is a list; that too is

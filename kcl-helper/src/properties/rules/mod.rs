@@ -11,10 +11,12 @@ mod values;
 use std::ops::Range;
 use std::path::Path;
 
+use super::file::ParseError;
 use super::keys::{Kind, most_alike};
+use super::report::Finding;
 use super::settings::{Origin, Setting, Settings};
 use super::value::{self, Reading};
-use super::{Finding, ParseError, Request, Severity, Source};
+use super::{Request, Severity, Source};
 
 /// One row: `check --explain NAME` prints it.
 #[derive(Debug)]
@@ -201,11 +203,12 @@ impl Origin {
 }
 
 /// Stands in the table for `--explain`; it is the reader that finds it, before any rule can look.
-const BAD_ESCAPE: Rule = error(
+pub(crate) const BAD_ESCAPE: Rule = error(
     "bad-escape",
     Judged::Always,
     |_| Vec::new(),
-    "Java refuses the whole file when \\u is not followed by four hexadecimal digits. Only comments are free of this.",
+    "Java refuses the whole file when \\u is not followed by four hexadecimal digits. Only \
+        comments are free of this.",
 );
 
 /// Errors first, then warnings.
@@ -215,11 +218,14 @@ pub(crate) const RULES: &[Rule] = &[
     error("missing-key", Judged::Always, names::missing_key,
         "The daemon needs executableName, applicationName, a stream and a credentials provider."),
     error("executable-not-found", Judged::Always, values::executable_not_found,
-        "The daemon splits executableName at blanks, without quoting, and looks for the first word through its PATH, or from its working folder if there is a slash in it. It starts a shard, fails, and tries again for ever."),
+        "The daemon splits executableName at blanks, without quoting, and looks for the first \
+            word through its PATH, or from its working folder if there is a slash in it. It \
+            starts a shard, fails, and tries again for ever."),
     error("trailing-blank", Judged::From3, values::trailing_blank,
         "A blank at the end of a line belongs to the value, and this value is compared with it."),
     error("at-timestamp", Judged::From3, values::at_timestamp,
-        "initialPositionInStream=AT_TIMESTAMP always stops the daemon; the moment goes into initialPositionInStreamExtended."),
+        "initialPositionInStream=AT_TIMESTAMP always stops the daemon; the moment goes into \
+            initialPositionInStreamExtended."),
     error("bad-choice", Judged::From3, values::bad_choice,
         "A value that is none of the known names, in any letter case, stops the daemon."),
     error("bad-number", Judged::From3, values::bad_number,
@@ -227,29 +233,38 @@ pub(crate) const RULES: &[Rule] = &[
     error("bad-duration", Judged::From3, values::bad_duration,
         "A duration that is negative or not ISO-8601 stops the daemon."),
     error("bad-endpoint", Judged::From3, values::bad_endpoint,
-        "An endpoint needs http:// or https://. Without a scheme the daemon stops; with `localhost:4566` it takes localhost for the scheme, starts, and fails at the first call."),
+        "An endpoint needs http:// or https://. Without a scheme the daemon stops; with \
+            `localhost:4566` it takes localhost for the scheme, starts, and fails at the first \
+            call."),
     error("bad-region", Judged::From3, values::bad_region,
-        "An empty region stops the daemon."),
+        "A region that is empty or cannot be a part of a host's name stops the daemon. Any other \
+            text is taken for a region."),
     error("bad-stream-arn", Judged::From3, values::bad_stream_arn,
         "A streamArn that does not fit the pattern of stream ARNs stops the daemon."),
     error("unusable-key", Judged::From3, values::unusable_key,
         "No text can be converted to what this key wants: any value stops the daemon."),
     error("unknown-client-key", Judged::From3, names::unknown_client_key,
-        "Under kinesisClient, dynamoDbClient and cloudWatchClient an unknown name stops the daemon, while elsewhere it is ignored."),
+        "Under kinesisClient, dynamoDbClient and cloudWatchClient an unknown name stops the \
+            daemon, while elsewhere it is ignored."),
     error("v1-credentials-provider", Judged::From3, credentials::v1_provider,
-        "Since 3.0 provider names are those of the AWS SDK 2.x; names of SDK 1.x find no class, and with no provider the daemon stops."),
+        "Since 3.0 provider names are those of the AWS SDK 2.x; names of SDK 1.x find no class, \
+            and with no provider the daemon stops."),
     error("v2-credentials-provider", Judged::Before3, credentials::v2_provider,
-        "Before 3.0 provider names are those of the AWS SDK 1.x; names of SDK 2.x find no class, and with no provider the daemon stops."),
+        "Before 3.0 provider names are those of the AWS SDK 1.x; names of SDK 2.x find no class, \
+            and with no provider the daemon stops."),
     error("no-credentials-provider", Judged::From3, credentials::no_provider,
-        "When no name of the list can be made into a provider, the daemon stops with `No credential providers were specified`."),
+        "When no name of the list can be made into a provider, the daemon stops with `No \
+            credential providers were specified`."),
     error("credentials-set-twice", Judged::From3, credentials::set_twice,
-        "Once a list of providers is read, one more key for the same credentials stops the daemon."),
+        "Once a list of providers is read, one more key for the same credentials stops the \
+            daemon."),
     error("too-many-records", Judged::From3, values::too_many_records,
         "maxRecords above 10000 stops a daemon that polls."),
     error("negative-segments", Judged::From3, values::negative_segments,
         "leaseTableScanTotalSegments below 0 stops the daemon."),
     error("timeout-zero", Judged::From3, values::timeout_zero,
-        "timeoutInSeconds of 0 or less, or text that is no number and so means 0, halts the daemon at the first wait for its child."),
+        "timeoutInSeconds of 0 or less, or text that is no number and so means 0, halts the \
+            daemon at the first wait for its child."),
     warning("byte-order-mark", Judged::Always, names::byte_order_mark,
         "Java takes a byte order mark for three letters of the first key."),
     warning("unknown-key", Judged::Always, names::unknown_key,
@@ -261,35 +276,43 @@ pub(crate) const RULES: &[Rule] = &[
     warning("newer-key", Judged::Always, names::newer_key,
         "The daemon drops a key that only later versions know."),
     warning("dropped-key", Judged::Always, names::dropped_key,
-        "A key of older versions, of Java's own configuration or of a mistaken text, which the daemon drops without a word."),
+        "A key of older versions, of Java's own configuration or of a mistaken text, which the \
+            daemon drops without a word."),
     warning("deprecated-key", Judged::From3, names::deprecated_key,
         "A key that is kept for old fleets only."),
     warning("unused-key", Judged::From3, names::unused_key,
         "The daemon reads this key into a field that nothing uses."),
     warning("two-keys-one-field", Judged::From3, names::two_keys_one_field,
-        "Keys are applied in no certain order, so of two keys that set the same thing either may win."),
+        "Keys are applied in no certain order, so of two keys that set the same thing either may \
+            win."),
     warning("unordered-keys", Judged::From3, names::unordered_keys,
-        "Keys are applied in no certain order, but a class must be known before its builder's methods are called."),
+        "Keys are applied in no certain order, but a class must be known before its builder's \
+            methods are called."),
     warning("variable-not-expanded", Judged::Always, values::variable_not_expanded,
         "Nothing in the file is expanded, neither $NAME nor ${NAME}."),
     warning("misread-letters", Judged::Always, values::misread_letters,
-        "Java reads the file as ISO-8859-1, so each letter of UTF-8 outside ASCII becomes two or more wrong ones."),
+        "Java reads the file as ISO-8859-1, so each letter of UTF-8 outside ASCII becomes two or \
+            more wrong ones."),
     warning("kept-blank", Judged::From3, values::kept_blank,
-        "A blank at the end of a line belongs to the value: a name with a blank at its end is another name."),
+        "A blank at the end of a line belongs to the value: a name with a blank at its end is \
+            another name."),
     warning("secret-in-file", Judged::Always, values::secret_in_file,
         "The daemon writes every key and value into its log as it reads them."),
     warning("number-falls-back", Judged::From3, values::number_falls_back,
-        "Where a number cannot be read the daemon goes on with the default, or with 0, and says nothing."),
+        "Where a number cannot be read the daemon goes on with the default, or with 0, and says \
+            nothing."),
     warning("zero-is-unset", Judged::From3, values::zero_is_unset,
         "The number 0 counts as not given for this key, so the default stays."),
     warning("negative-number", Judged::From3, values::negative_number,
         "The daemon does not refuse a negative number here, and behaves oddly with it."),
     warning("boolean-falls-back", Judged::From3, values::boolean_falls_back,
-        "true, yes, y, on and 1 mean true; any other text means false, even `true` with a blank at its end."),
+        "true, yes, y, on and 1 mean true; any other text means false, even `true` with a blank \
+            at its end."),
     warning("false-is-dropped", Judged::From3, values::false_is_dropped,
         "false counts as not given for this key, so it stays true."),
     warning("position-in-millis", Judged::From3, values::position_in_millis,
-        "initialPositionInStreamExtended is in seconds; milliseconds lie tens of thousands of years ahead."),
+        "initialPositionInStreamExtended is in seconds; milliseconds lie tens of thousands of \
+            years ahead."),
     warning("bad-tag", Judged::From3, values::bad_tag,
         "A tag that is not key=value is skipped."),
     warning("bake-time-clamped", Judged::From3, values::bake_time_clamped,
@@ -297,29 +320,42 @@ pub(crate) const RULES: &[Rule] = &[
     warning("stream-named-twice", Judged::From3, values::stream_named_twice,
         "streamArn wins over streamName, and of the ARN only the name counts."),
     warning("provider-skipped", Judged::From3, credentials::provider_skipped,
-        "A name of the list that cannot be made into a provider is skipped without a word as long as another one can."),
+        "A name of the list that cannot be made into a provider is skipped without a word as long \
+            as another one can."),
     warning("sts-argument-dropped", Judged::From3, credentials::sts_argument_dropped,
-        "The provider that assumes a role drops arguments that it does not know or that have a second `=`."),
+        "The provider that assumes a role drops arguments that it does not know or that have a \
+            second `=`."),
+    warning("sts-no-region", Judged::From3, credentials::sts_no_region,
+        "The provider that assumes a role calls STS in a region of its own, which regionName is \
+            not for. Where it finds none it cannot be made, of which nothing is said."),
     warning("only-under-run", Judged::Always, values::only_under_run,
-        "`kcl-helper run` also finds a program from the file's folder, and one with blanks in its path; a daemon started otherwise does not."),
+        "`kcl-helper run` also finds a program from the file's folder, and one with blanks in its \
+            path; a daemon started otherwise does not."),
     warning("other-retrieval-mode", Judged::From3, production::other_retrieval_mode,
         "Keys for polling mean nothing under FANOUT, nor those for fan-out under POLLING."),
     warning("polling-by-leftover", Judged::From3, production::polling_by_leftover,
         "Under DEFAULT any polling key chooses polling, even one that nothing reads any more."),
     warning("fan-out-by-default", Judged::From3, production::fan_out_by_default,
-        "Without retrievalMode and polling keys the daemon registers an enhanced fan-out consumer, which AWS bills for each hour of each shard and each gigabyte, on top of the stream."),
+        "Without retrievalMode and polling keys the daemon registers an enhanced fan-out \
+            consumer, which AWS bills for each hour of each shard and each gigabyte, on top of \
+            the stream."),
     warning("no-shutdown-grace", Judged::From3, production::no_shutdown_grace,
-        "With shutdownGraceMillis at 0 a stopping daemon does not wait for its children: none is asked to checkpoint."),
+        "With shutdownGraceMillis at 0 a stopping daemon does not wait for its children: none is \
+            asked to checkpoint."),
     warning("few-threads", Judged::From3, production::few_threads,
-        "The scheduler holds one thread and each shard up to three; with 1 to 3 not even one shard can be served."),
+        "The scheduler holds one thread and each shard up to three; with 1 to 3 not even one \
+            shard can be served."),
     warning("short-idle-time", Judged::From3, production::short_idle_time,
         "idleTimeBetweenReadsInMillis below 200 is raised to 200."),
     warning("latest-by-omission", Judged::From3, production::latest_by_omission,
-        "Without a position a new application begins at LATEST and misses what is in the stream already."),
+        "Without a position a new application begins at LATEST and misses what is in the stream \
+            already."),
     warning("short-timeout", Judged::From3, production::short_timeout,
-        "When a child is silent for timeoutInSeconds, the daemon halts its JVM: all shards of the worker, without shutdown."),
+        "When a child is silent for timeoutInSeconds, the daemon halts its JVM: all shards of the \
+            worker, without shutdown."),
     warning("no-region", Judged::From3, production::no_region,
-        "With no region in file, environment, JVM arguments or profile only instance metadata can give one; elsewhere the daemon stops."),
+        "With no region in file, environment, JVM arguments or profile only instance metadata can \
+            give one; elsewhere the daemon stops."),
     warning("metrics-to-aws", Judged::From3, production::metrics_to_aws,
         "With Kinesis on this machine, metrics still go to CloudWatch at AWS."),
 ];
@@ -332,4 +368,32 @@ const fn error(name: &'static str, judged: Judged, judge: Judge, why: &'static s
 
 const fn warning(name: &'static str, judged: Judged, judge: Judge, why: &'static str) -> Rule {
     Rule { name, severity: Severity::Warning, judged, why, judge }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_file_that_it_finds_something_in() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots");
+        let snapshots = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let of_files = snapshots.filter(|path| path.to_string_lossy().contains("__file@"));
+        let outputs: Vec<String> =
+            of_files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        for rule in RULES {
+            let severity = if rule.severity == Severity::Error { "error" } else { "warning" };
+            let title = format!("\n{severity}[{}]: ", rule.name);
+            assert!(outputs.iter().any(|output| output.contains(&title)), "{}", rule.name);
+        }
+    }
+
+    #[test]
+    fn names_are_stable_kebab_case_and_each_is_there_once() {
+        for (index, rule) in RULES.iter().enumerate() {
+            let is_kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(rule.name.chars().all(is_kebab), "{}", rule.name);
+            assert!(RULES[..index].iter().all(|other| other.name != rule.name), "{}", rule.name);
+        }
+    }
 }

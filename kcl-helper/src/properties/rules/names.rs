@@ -66,9 +66,7 @@ pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Vec<Remark> {
         }
         let message =
             format!("the daemon stops: {} has no `{method}`", client.trim_end_matches('.'));
-        let hint = keys::suggestion(setting.key.as_str())
-            .map_or_else(|| "delete the line".to_owned(), |key| format!("did you mean `{key}`?"));
-        Some(Remark::new(Place::key(setting), message).hint(hint))
+        Some(Remark::new(Place::key(setting), message).hint(hint_for(setting.key.as_str())))
     });
     unknown.collect()
 }
@@ -90,19 +88,22 @@ pub(super) fn unknown_key(facts: &Facts<'_>) -> Vec<Remark> {
         if client_key(key).is_some() || other_case(facts, key).is_some() || has_mark(key) {
             return None;
         }
-        let hint = match keys::suggestion(key) {
-            Some(known) => format!("did you mean `{known}`?"),
-            None if key.contains('.') => "delete the line".to_owned(),
-            None => "delete the line; --explain KEY shows a key".to_owned(),
-        };
+        let hint = hint_for(key);
         let message = format!("the daemon ignores `{key}`");
         Some(Remark::new(Place::key(setting), message).label("no such key").hint(hint))
     });
     remarks.collect()
 }
 
+fn hint_for(unknown: &str) -> String {
+    keys::suggestion(unknown)
+        .map_or_else(|| "delete the line".to_owned(), |known| format!("did you mean `{known}`?"))
+}
+
 pub(super) fn wrong_letter_case(facts: &Facts<'_>) -> Vec<Remark> {
-    let remarks = unknown(facts).filter_map(|setting| {
+    // Under a client these stop the daemon, of which another rule speaks.
+    let dropped = unknown(facts).filter(|setting| client_key(setting.key.as_str()).is_none());
+    let remarks = dropped.filter_map(|setting| {
         let right = other_case(facts, setting.key.as_str())?;
         let message = format!("the daemon ignores `{}`", setting.key);
         let remark = Remark::new(Place::key(setting), message).label("letter case counts");
@@ -198,14 +199,21 @@ pub(super) fn deprecated_key(facts: &Facts<'_>) -> Vec<Remark> {
 }
 
 pub(super) fn unused_key(facts: &Facts<'_>) -> Vec<Remark> {
-    with_status(facts, Status::Unused)
+    let unused = with_status(facts, Status::Unused)
         .filter(|setting| setting.row.is_some_and(|row| row.kind != Kind::Unusable))
-        .map(|setting| {
+        .map(|setting| (setting, ""));
+    // This one is built anew by core.
+    let http = facts.settings.iter().filter(|s| s.key.as_str().starts_with(KINESIS_HTTP));
+    unused
+        .chain(http.map(|setting| (setting, "the Kinesis client is always Netty's, with HTTP/2")))
+        .map(|(setting, label)| {
             let message = format!("nothing in the daemon uses `{}`", setting.key);
-            Remark::new(Place::key(setting), message).hint("delete the line")
+            Remark::new(Place::key(setting), message).label(label).hint("delete the line")
         })
         .collect()
 }
+
+const KINESIS_HTTP: &str = "kinesisClient.httpClientBuilder";
 
 fn with_status<'a>(facts: &'a Facts<'_>, status: Status) -> impl Iterator<Item = &'a Setting> {
     facts.settings.iter().filter(move |setting| {
@@ -215,25 +223,25 @@ fn with_status<'a>(facts: &'a Facts<'_>, status: Status) -> impl Iterator<Item =
     })
 }
 
-/// Pairs of settings that set one thing, the later one second.
+/// Each setting that sets what an earlier one does: the earlier, itself, and the thing.
 pub(super) fn rivals<'a>(facts: &'a Facts<'_>) -> Vec<(&'a Setting, &'a Setting, &'static str)> {
     let all: Vec<&Setting> = facts.settings.iter().collect();
-    let mut rivals = Vec::new();
-    for (index, second) in all.iter().enumerate() {
-        for first in &all[..index] {
-            let (Some(a), Some(b)) = (first.row, second.row) else { continue };
-            // Names under `*` are each a thing of their own, unless the row says what they set.
-            let own = |row: &keys::Key| row.name.ends_with('*') && row.sets() == [row.name];
-            if own(a) || own(b) {
-                continue;
-            }
-            let b = b.sets();
-            if let Some(common) = a.sets().into_iter().find(|field| b.contains(field)) {
-                rivals.push((*first, *second, common));
-            }
-        }
-    }
-    rivals
+    let rivals = all.iter().enumerate().filter_map(|(index, second)| {
+        let sets = things_set(facts, second);
+        let mut earlier = all[..index].iter();
+        earlier.find_map(|first| {
+            let thing = things_set(facts, first).into_iter().find(|thing| sets.contains(thing))?;
+            Some((*first, *second, thing))
+        })
+    });
+    rivals.collect()
+}
+
+fn things_set(facts: &Facts<'_>, setting: &Setting) -> Vec<&'static str> {
+    let known = setting.row.filter(|row| row.since <= Some(facts.request.version));
+    let things = known.map(keys::Key::sets).unwrap_or_default();
+    // What `*` stands for is another thing each time, unless the row says what it sets.
+    things.into_iter().filter(|thing| !thing.ends_with('*')).collect()
 }
 
 fn is_credentials(field: &str) -> bool {

@@ -48,6 +48,7 @@ pub(super) fn trailing_blank(facts: &Facts<'_>) -> Vec<Remark> {
             Kind::Choice(_) => "a known name",
             Kind::StrictInt | Kind::EpochSeconds => "a whole number",
             Kind::Uri => "a URL",
+            Kind::Region => "a region",
             _ => "a value",
         };
         let place = blanks_at_end(setting).unwrap_or_else(|| Place::value(setting));
@@ -59,7 +60,7 @@ pub(super) fn trailing_blank(facts: &Facts<'_>) -> Vec<Remark> {
 
 /// Names, which the daemon takes with the blank in them.
 pub(super) fn kept_blank(facts: &Facts<'_>) -> Vec<Remark> {
-    let names = facts.readings(|kind| matches!(kind, Kind::Text | Kind::Region | Kind::StreamArn));
+    let names = facts.readings(|kind| matches!(kind, Kind::Text | Kind::StreamArn));
     let remarks = names.filter_map(|(setting, _, _)| {
         let is_blank = java_trim(setting.value.as_str()).is_empty();
         if is_blank || row_name(setting) == "processingLanguage" {
@@ -178,7 +179,14 @@ fn is_http(scheme: &str) -> bool {
 pub(super) fn bad_region(facts: &Facts<'_>) -> Vec<Remark> {
     stopping(facts, |kind| kind == Kind::Region)
         .map(|setting| {
-            Remark::new(Place::value(setting), "the daemon stops: the region is empty")
+            let is_empty = java_trim(setting.value.as_str()).is_empty();
+            let label = if is_empty { "" } else { "no part of a host's name" };
+            let message = match is_empty {
+                true => "the daemon stops: the region is empty".to_owned(),
+                false => format!("the daemon stops: \"{}\" is not a region", setting.value),
+            };
+            Remark::new(Place::value(setting), message)
+                .label(label)
                 .hint("write a region such as us-east-1, or delete the line")
         })
         .collect()
@@ -306,7 +314,7 @@ pub(super) fn zero_is_unset(facts: &Facts<'_>) -> Vec<Remark> {
     let is_number = |kind| matches!(kind, Kind::Int | Kind::Long | Kind::Double);
     let remarks = facts.readings(is_number).filter_map(|(setting, _, reading)| {
         let row = setting.row.filter(|row| reading == Reading::Unset && row.default != "0")?;
-        let message = format!("the daemon takes {} for `{}`", default_of(row), setting.key);
+        let message = format!("the daemon reads `{}` as {}", setting.key, default_of(row));
         let remark = Remark::new(Place::value(setting), message).label("0 counts as not given");
         Some(remark.hint("write a number above 0, or delete the line"))
     });
@@ -416,7 +424,7 @@ pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Vec<Remark> {
         let message = format!("the daemon reads stream \"{}\"", arn.stream);
         remarks.push(
             Remark::new(Place::value(name), message)
-                .label(format!("streamArn wins, on {}", setting.origin.describe()))
+                .label(format!("streamArn wins, of {}", setting.origin.describe()))
                 .hint("delete one of them"),
         );
     }
@@ -543,11 +551,11 @@ pub(super) fn only_under_run(facts: &Facts<'_>) -> Vec<Remark> {
     if facts.request.launcher == Launcher::Run {
         return Vec::new();
     }
-    let message =
-        format!("a daemon started otherwise than by `kcl-helper run` cannot start \"{name}\"");
-    vec![Remark::new(place, message).label(why).hint(format!(
-        "`kcl-helper run` finds {}; for others give a path that has no blanks and \
-                fits the working folder",
+    let message = format!("only under `kcl-helper run` can the daemon start \"{name}\"");
+    let hint = format!(
+        "start it with `kcl-helper run`, which finds {}, or give a path without blanks that fits \
+        the daemon's working folder",
         path.display()
-    ))]
+    );
+    vec![Remark::new(place, message).label(why).hint(hint)]
 }

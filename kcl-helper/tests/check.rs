@@ -1,0 +1,213 @@
+//! `kcl-helper check` as its users meet it: each file of `tests/check/` is one case, and its whole
+//! output is a snapshot. A comment `#$ …` in a file adds arguments, `#$ NAME=VALUE` a variable.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A run that sees nothing of this machine: neither its environment nor its home.
+fn kcl_helper() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kcl-helper"));
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    command.env_clear().current_dir(&tests).env("HOME", tests.join("check/no-home"));
+    command.env("PATH", tests.join("check/bin"));
+    command
+}
+
+fn show(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let status = output.status.code().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    format!("status: {status}\n--- stdout\n{stdout}--- stderr\n{stderr}")
+}
+
+/// Runs with these arguments, separated by blanks.
+#[track_caller]
+fn run(arguments: &str) -> String {
+    show(&kcl_helper().args(arguments.split_whitespace()).output().unwrap())
+}
+
+#[test]
+fn each_file_is_judged_as_its_snapshot_says() {
+    insta::glob!("check/*.properties", |path| {
+        let bytes = std::fs::read(path).unwrap();
+        let mut command = kcl_helper();
+        command.arg("check").arg(format!("check/{}", path.file_name().unwrap().to_str().unwrap()));
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            for word in line.strip_prefix("#$").unwrap_or_default().split_whitespace() {
+                match word.split_once('=') {
+                    Some((name, value))
+                        if name.chars().all(|c| c.is_ascii_uppercase() || c == '_') =>
+                    {
+                        command.env(name, value);
+                    }
+                    _ => {
+                        command.arg(word);
+                    }
+                }
+            }
+        }
+        insta::assert_snapshot!("file", show(&command.output().unwrap()));
+    });
+}
+
+#[test]
+fn a_clean_file_prints_nothing_to_stdout() {
+    assert_eq!(
+        run("check check/clean.properties"),
+        "status: 0\n--- stdout\n--- stderr\ncheck/clean.properties: no errors, no warnings\n"
+    );
+    assert_eq!(run("check -qq check/clean.properties"), "status: 0\n--- stdout\n--- stderr\n");
+}
+
+#[test]
+fn warnings_fail_only_where_they_are_denied() {
+    assert!(run("check check/unknown-key.properties").starts_with("status: 0\n"));
+    assert!(run("check check/unknown-key.properties --deny-warnings").starts_with("status: 1\n"));
+    let allowed = "check check/unknown-key.properties --deny-warnings --allow unknown-key";
+    assert!(run(allowed).starts_with("status: 0\n"));
+}
+
+#[test]
+fn what_cannot_be_used_is_status_2() {
+    insta::assert_snapshot!("missing-file", run("check check/no-such.properties"));
+    insta::assert_snapshot!("allow-error", run("check check/clean.properties --allow bad-choice"));
+    insta::assert_snapshot!("set-shape", run("check check/clean.properties --set metricsLevel"));
+    insta::assert_snapshot!("bad-version", run("check check/clean.properties --kcl-version 4"));
+    insta::assert_snapshot!("no-file", run("check"));
+}
+
+#[test]
+fn json_has_one_finding_on_each_line() {
+    insta::assert_snapshot!("json", run("check check/trailing-blank.properties --format json"));
+    let clean = run("check check/clean.properties --format json");
+    assert!(clean.contains("--- stdout\n[]\n---"), "{clean}");
+}
+
+#[test]
+fn github_has_a_command_for_each_finding() {
+    insta::assert_snapshot!("github", run("check check/trailing-blank.properties --format github"));
+    let mut command = kcl_helper();
+    command.args(["check", "check/trailing-blank.properties"]).env("GITHUB_ACTIONS", "true");
+    let by_itself = show(&command.output().unwrap());
+    assert_eq!(by_itself, run("check check/trailing-blank.properties --format github"));
+}
+
+#[test]
+fn several_files_are_one_run() {
+    insta::assert_snapshot!(
+        "several",
+        run(
+            "check check/clean.properties check/short-timeout.properties check/bad-number.properties"
+        )
+    );
+}
+
+#[test]
+fn stdin_has_the_name_it_is_given() {
+    let run = |arguments: &[&str]| {
+        let file = std::fs::File::open(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check/short-timeout.properties"),
+        );
+        let mut command = kcl_helper();
+        show(&command.args(arguments).stdin(file.unwrap()).output().unwrap())
+    };
+    insta::assert_snapshot!("stdin", run(&["check", "-", "--stdin-filepath", "app.properties"]));
+    assert!(run(&["check", "-"]).contains("<stdin>:"));
+}
+
+#[test]
+fn a_set_wins_over_the_file() {
+    insta::assert_snapshot!(
+        "set",
+        run("check check/clean.properties --set metricsLevel=SOME --set timeoutInSeconds=5")
+    );
+}
+
+#[test]
+fn effective_shows_every_property_with_its_origin() {
+    insta::assert_snapshot!(
+        "effective",
+        run("check --effective check/effective.properties --set streamName=other")
+    );
+    insta::assert_snapshot!(
+        "effective-refused",
+        run("check --effective check/bad-escape.properties")
+    );
+    insta::assert_snapshot!(
+        "effective-json",
+        run("check --effective --format json check/clean.properties")
+    );
+    insta::assert_snapshot!(
+        "effective-1.15",
+        run("check --effective --kcl-version 1.15 check/before-3.properties")
+    );
+}
+
+#[test]
+fn effective_looks_at_the_environment() {
+    let mut command = kcl_helper();
+    command.args(["check", "--effective", "check/no-region.properties"]);
+    command.args(["--jvm-arg", "-Daws.endpointUrlDynamodb=http://127.0.0.1:8000"]);
+    command.env("AWS_REGION", "eu-west-1").env("AWS_ENDPOINT_URL", "http://127.0.0.1:4566");
+    let output = show(&command.output().unwrap());
+    let of = |key: &str| {
+        output
+            .lines()
+            .find(|line| line.starts_with(key))
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(of("regionName "), "regionName eu-west-1 AWS_REGION of the environment");
+    assert_eq!(
+        of("kinesisEndpoint "),
+        "kinesisEndpoint http://127.0.0.1:4566 AWS_ENDPOINT_URL of the environment"
+    );
+    assert_eq!(
+        of("dynamoDbClient.endpointOverride "),
+        "dynamoDbClient.endpointOverride http://127.0.0.1:8000 -Daws.endpointUrlDynamodb as dynamoDBEndpoint"
+    );
+}
+
+#[test]
+fn a_region_is_found_where_the_sdk_finds_it() {
+    let warns = |name: &str, value: &str, arguments: &[&str]| {
+        let mut command = kcl_helper();
+        command.args(["check", "check/no-region.properties"]).args(arguments);
+        if !name.is_empty() {
+            command.env(name, value);
+        }
+        show(&command.output().unwrap()).contains("[no-region]")
+    };
+    assert!(warns("", "", &[]));
+    assert!(warns("AWS_DEFAULT_REGION", "us-east-1", &[]));
+    assert!(warns("AWS_PROFILE", "other", &[]));
+    assert!(!warns("AWS_REGION", "us-east-1", &[]));
+    assert!(!warns("AWS_CONFIG_FILE", "check/profile/config", &[]));
+    assert!(!warns("AWS_SHARED_CREDENTIALS_FILE", "check/profile/credentials", &[]));
+    assert!(!warns("JAVA_TOOL_OPTIONS", "-Xmx1g -Daws.region=us-east-1", &[]));
+    assert!(!warns("", "", &["--jvm-arg", "-Daws.region=us-east-1"]));
+    assert!(!warns("AWS_CONFIG_FILE", "check/profile/config", &["--jvm-arg=-Daws.profile=named"]));
+    assert!(warns("AWS_CONFIG_FILE", "check/profile/config", &["--jvm-arg=-Daws.profile=nobody"]));
+}
+
+#[test]
+fn explain_knows_keys_and_findings() {
+    insta::assert_snapshot!("explain-key", run("check --explain maxRecords"));
+    insta::assert_snapshot!("explain-dropped", run("check --explain RetrievalMode"));
+    insta::assert_snapshot!(
+        "explain-choice",
+        run("check --explain clientVersionConfig --format json")
+    );
+    insta::assert_snapshot!("explain-finding", run("check --explain trailing-blank"));
+    insta::assert_snapshot!("explain-finding-json", run("check --explain no-region --format json"));
+    insta::assert_snapshot!("explain-unknown", run("check --explain timeoutInSecond"));
+}
+
+#[test]
+fn help_says_what_it_does() {
+    insta::assert_snapshot!("help", run("check --help"));
+}
