@@ -148,7 +148,7 @@ def run(args, name, more, number, records):
         last_look = 0
         while done is None:
             time.sleep(0.02)
-            if helper.poll() is not None or time.monotonic() - start > 100:
+            if helper.poll() is not None or time.monotonic() - start > 300:
                 print(sum(count for _, count in batches(folder)), "of", records, file=sys.stderr)
                 helper.terminate()
                 helper.wait(30)

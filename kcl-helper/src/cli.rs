@@ -91,8 +91,8 @@ pub(crate) enum Command {
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
     /// Print the command that starts the daemon
-    #[command(infer_long_args = true)]
-    PrintCommand(commands::print_command::Args),
+    #[command(name = "print-command", infer_long_args = true)]
+    Print(commands::print_command::Args),
     /// Print the daemon's class path
     #[command(infer_long_args = true)]
     PrintClasspath(commands::print_command::ClassPathOnlyArgs),

@@ -39,35 +39,35 @@ impl Words {
     /// What is going on.
     pub(crate) fn say(self, text: &str) {
         if self.quiet == 0 {
-            anstream::eprintln!("{text}");
+            tell(text);
         }
     }
 
     /// How it ended.
     pub(crate) fn result(self, text: &str) {
         if self.quiet < 2 {
-            anstream::eprintln!("{text}");
+            tell(text);
         }
     }
 
     /// What the user should look at, though the work goes on.
     pub(crate) fn warn(self, text: &str) {
         if self.quiet < 2 {
-            anstream::eprintln!("warning: {text}");
+            tell(&format!("warning: {text}"));
         }
     }
 
     /// What to type, below a warning.
     pub(crate) fn hint(self, text: &str) {
         if self.quiet < 2 {
-            anstream::eprintln!("hint: {text}");
+            tell(&format!("hint: {text}"));
         }
     }
 
     /// What only `-v` asks for.
     pub(crate) fn detail(self, text: &str) {
         if self.verbose > 0 {
-            anstream::eprintln!("{text}");
+            tell(text);
         }
     }
 
@@ -75,4 +75,9 @@ impl Words {
     pub(crate) fn draws(self) -> bool {
         self.quiet == 0 && self.verbose == 0
     }
+}
+
+/// A reader of stderr that has gone away must not end a daemon that is being looked after.
+fn tell(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
 }

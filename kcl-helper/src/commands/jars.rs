@@ -133,7 +133,7 @@ fn list(args: &ListArgs) -> Result<Exit> {
     let lock = jars.lock()?;
     match args.format {
         Format::Text => {
-            output::print(lock.jars().iter().map(|j| format!("{j}\n")).collect::<String>())?
+            output::print(lock.jars().iter().map(|j| format!("{j}\n")).collect::<String>())?;
         }
         Format::Json => output::print_json(lock.jars())?,
     }

@@ -22,7 +22,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         // Alone in passing another program's status on.
         Command::Run(args) => return run::run(&args, globals),
         Command::Jars(args) => jars::run(args, globals)?,
-        Command::PrintCommand(args) => print_command::run(args, globals)?,
+        Command::Print(args) => print_command::run(args, globals)?,
         Command::PrintClasspath(args) => print_command::run_class_path(args, globals)?,
         Command::Completions(args) => completions::run(&args)?,
         Command::ExecDaemon(args) => exec::run(args)?,

@@ -73,7 +73,11 @@ pub(crate) fn make(jars: &Jars, java: &Java, jars_changed: bool, words: Words) -
     })?;
     match made {
         Ok(size) => {
-            words.say(&format!("{} made in {:.1}s", megabytes(size), start.elapsed().as_secs_f64()))
+            words.say(&format!(
+                "{} made in {:.1}s",
+                megabytes(size),
+                start.elapsed().as_secs_f64()
+            ));
         }
         Err(why) => {
             words.warn(&format!("no class-data archive, so the daemon starts slower: {why}"));

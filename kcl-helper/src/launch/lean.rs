@@ -1,6 +1,8 @@
-//! Flags for a JVM that mostly waits: a cheap collector, a heap that stays small, classes ready.
+//! Flags for a JVM that mostly waits: a cheap collector, a heap that stays small, patience before
+//! the dear compiler is used, and classes that are ready.
 //!
 //! A JVM's defaults are for a server that computes. The daemon waits for Kinesis and moves text.
+//! What the flags save, and that they cost nothing at full load, `bench/lean_jvm.py` measures.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,21 +10,25 @@ use std::path::Path;
 use super::command::flag;
 use crate::properties::Surroundings;
 
-/// A flag of ours, and the beginnings of flags of the user's that take its place.
-struct Flag {
-    text: &'static str,
-    yields_to: &'static [&'static str],
+/// What a flag is for. A flag of the user's for the same purpose takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Collector,
+    /// Sizes that suit our collector.
+    HeapSize,
+    Compiler,
+    Archive,
 }
 
-/// Understood by every Java from 8. What each one saves is in `bench/lean-jvm.md`.
-const FLAGS: [Flag; 4] = [
-    Flag { text: "-XX:+UseSerialGC", yields_to: &["-XX:-UseSerialGC"] },
-    Flag {
-        text: "-Xms16m",
-        yields_to: &["-Xms", "-XX:InitialHeapSize", "-XX:InitialRAMPercentage"],
-    },
-    Flag { text: "-XX:MaxHeapFreeRatio=40", yields_to: &["-XX:MaxHeapFreeRatio"] },
-    Flag { text: "-XX:MinHeapFreeRatio=20", yields_to: &["-XX:MinHeapFreeRatio"] },
+/// Understood by every Java from 8.
+const FLAGS: [(Purpose, &str); 5] = [
+    (Purpose::Collector, "-XX:+UseSerialGC"),
+    // Batches are large and short-lived: room for a few of them saves most collections.
+    (Purpose::HeapSize, "-Xms80m"),
+    (Purpose::HeapSize, "-Xmn48m"),
+    // Ten times the default: what is hot at full load passes it in seconds, the rest never does.
+    (Purpose::Compiler, "-XX:Tier4InvocationThreshold=50000"),
+    (Purpose::Compiler, "-XX:Tier4CompileThreshold=150000"),
 ];
 
 /// Variables that JVMs read flags from. A flag on the command line beats most of them, so ours
@@ -36,28 +42,36 @@ pub(crate) fn flags(
     surroundings: &Surroundings,
 ) -> Vec<OsString> {
     let variables = VARIABLES.iter().filter_map(|name| surroundings.variable(name));
-    let given: Vec<&str> = variables
+    let served: Vec<Purpose> = variables
         .flat_map(str::split_whitespace)
         .chain(jvm_args.iter().map(String::as_str))
+        .flat_map(purposes_of)
+        .copied()
         .collect();
-    let mut flags: Vec<OsString> = FLAGS
-        .iter()
-        .filter(|flag| !given.iter().any(|given| takes_place_of(given, flag)))
-        .map(|flag| flag.text.into())
-        .collect();
-    if let Some(archive) = archive.filter(|_| !given.iter().any(|flag| chooses_archive(flag))) {
-        flags.push(flag("-XX:SharedArchiveFile=", archive));
+    let ours = FLAGS.iter().map(|(purpose, text)| (*purpose, OsString::from(text)));
+    let archive = archive.map(|path| (Purpose::Archive, flag("-XX:SharedArchiveFile=", path)));
+    ours.chain(archive)
+        .filter(|(purpose, _)| !served.contains(purpose))
+        .map(|(_, flag)| flag)
+        .collect()
+}
+
+/// What a flag of the user's makes ours step back from.
+fn purposes_of(given: &str) -> &'static [Purpose] {
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|b| given.starts_with(b));
+    // With two collectors a JVM does not start, and our sizes do not suit another one.
+    if given.starts_with("-XX:+Use") && given.ends_with("GC") || given == "-XX:-UseSerialGC" {
+        &[Purpose::Collector, Purpose::HeapSize]
+    } else if begins(&["-Xms", "-Xmx", "-Xmn", "-XX:InitialHeap", "-XX:MaxHeapSize"])
+        || begins(&["-XX:NewSize", "-XX:MaxNewSize", "-XX:NewRatio"])
+        || begins(&["-XX:InitialRAM", "-XX:MaxRAM", "-XX:MinRAM"])
+    {
+        &[Purpose::HeapSize]
+    } else if begins(&["-XX:Tier", "-XX:-Tier", "-Xint", "-Xcomp"]) {
+        &[Purpose::Compiler]
+    } else if begins(&["-Xshare", "-XX:SharedArchiveFile", "-XX:ArchiveClassesAtExit"]) {
+        &[Purpose::Archive]
+    } else {
+        &[]
     }
-    flags
-}
-
-fn takes_place_of(given: &str, flag: &Flag) -> bool {
-    let chooses_collector = |flag: &str| flag.starts_with("-XX:+Use") && flag.ends_with("GC");
-    // Two collectors at once, and the JVM does not start.
-    (chooses_collector(flag.text) && chooses_collector(given))
-        || flag.yields_to.iter().any(|beginning| given.starts_with(beginning))
-}
-
-fn chooses_archive(given: &str) -> bool {
-    given.starts_with("-Xshare") || given.starts_with("-XX:SharedArchiveFile")
 }

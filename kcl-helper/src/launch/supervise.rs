@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,10 +52,7 @@ impl Signals {
             // The thread at the other end lasts as long as the process.
             return self.received.recv().ok();
         };
-        match self.received.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(signal) => Some(signal),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.received.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Waits; the answer is whether a signal asked to stop meanwhile.

@@ -1,6 +1,9 @@
 //! The launcher's commands from outside: exact stdout, stderr and status of every path, with
 //! stand-ins for java, Maven and a repository. The real ones are in `e2e/`.
 
+// Clippy sees tests only where `#[test]` stands.
+#![allow(clippy::unwrap_used)]
+
 mod jars;
 mod print;
 mod run;

@@ -117,7 +117,7 @@ fn read_jar(line: &str) -> Option<Jar> {
     let is_name = |text: &str| !text.is_empty() && !text.starts_with('.') && !text.contains('/');
     let is_sum =
         sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let fits = is_sum && [&group, &artifact, &version, file].into_iter().all(|part| is_name(part));
+    let fits = is_sum && [&group, &artifact, &version, file].into_iter().all(is_name);
     fits.then_some(Jar {
         file: file.to_owned(),
         group,

@@ -91,13 +91,20 @@ fn run(pom: &str, near: &Path, words: Words) -> Result<Resolution> {
         })?;
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.push_str(&String::from_utf8_lossy(&output.stderr));
+    // Some Mavens send codes for colours whatever they are asked.
+    let said = anstream::adapter::strip_str(&said).to_string();
     words.detail(said.trim_end());
     if output.status.success() {
         return Ok(Resolution { folder });
     }
     let why = match said.trim() {
         "" => "it said nothing",
-        said => said.lines().find_map(|line| line.strip_prefix("[ERROR] ")).unwrap_or(said),
+        // The first of its errors that is not blank says most.
+        said => said
+            .lines()
+            .filter_map(|line| line.strip_prefix("[ERROR]").map(str::trim))
+            .find(|line| !line.is_empty())
+            .unwrap_or(said),
     };
     let message = format!("Maven could not fetch the jars ({})", output.status);
     Err(Error::new(Exit::Surroundings, message)

@@ -1,0 +1,51 @@
+# What jars.sh and run.sh share: a folder of their own, and a count of what passed and failed.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+helper=${KCL_HELPER:-$root/target/debug/kcl-helper}
+work=$(mktemp -d)
+passed=0 failed=0 pids=()
+
+clean_up() {
+  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
+  rm -rf "$work"
+}
+trap clean_up EXIT
+
+# check NAME COMMAND…: the command must succeed.
+check() {
+  local name=$1
+  shift
+  if "$@" >"$work/check.log" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok    $name"
+  else
+    failed=$((failed + 1))
+    echo "FAIL  $name"
+    sed 's/^/      /' "$work/check.log" | tail -n 20
+  fi
+}
+
+# has FILE TEXT: the text stands in the file.
+has() { grep -qF -- "$2" "$1" || { echo "no \`$2\` in:" && cat "$1"; false; }; }
+
+# ends_with STATUS COMMAND…
+ends_with() {
+  local expected=$1 status=0
+  shift
+  "$@" || status=$?
+  [ "$status" = "$expected" ] || { echo "status $status, wanted $expected"; false; }
+}
+
+# waits_for FILE TEXT: up to a minute.
+waits_for() {
+  for _ in $(seq 600); do
+    grep -qF -- "$2" "$1" 2>/dev/null && return
+    sleep 0.1
+  done
+  has "$1" "$2"
+}
+
+finish() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" = 0 ]
+}
