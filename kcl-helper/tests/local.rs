@@ -115,7 +115,11 @@ impl Place {
             let timed = ["done in ", "failed after ", "stopped after "];
             match timed.iter().find(|start| line.starts_with(**start)) {
                 Some(start) => writeln!(clean, "{start}[time]").unwrap(),
-                None => writeln!(clean, "{line}").unwrap(),
+                // A temporary file's name ends at random.
+                None => match line.split_once("/.new-") {
+                    Some((start, _)) => writeln!(clean, "{start}/.new-[random]").unwrap(),
+                    None => writeln!(clean, "{line}").unwrap(),
+                },
             }
         }
         clean
