@@ -148,7 +148,6 @@ impl Runtime {
         let signals = self.signals;
         let result = stdio::take(signals)
             .and_then(|pipes| self.run_over(pipes.reader, pipes.writer, pipes.timer, processor));
-        stdio::release_signals();
         if let Err(error) = &result {
             stdio::say(&format!("error: {error}"));
         }
