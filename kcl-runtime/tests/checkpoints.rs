@@ -192,6 +192,57 @@ fn who_checkpoints_is_not_warned() {
 }
 
 #[test]
+fn by_hand_a_shutdown_request_checkpoints_nothing_of_itself() {
+    let report = Daemon::new().batch(["a"]).shutdown_requested().run(scripted());
+    report.outcome.unwrap();
+    assert!(report.checkpoints.is_empty() && report.refused.is_empty());
+    assert_eq!(report.answered.last(), Some(&Action::ShutdownRequested));
+}
+
+#[test]
+fn no_time_at_all_means_after_each_batch() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .refuse_checkpoint(CheckpointError::InvalidState)
+        .batch(["b"])
+        .batch([""; 0])
+        .run_with(every(Cadence::AtMostEvery(Duration::ZERO)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["1/0", "2/0"]);
+}
+
+#[test]
+fn a_cadence_asks_for_nothing_when_the_lease_is_gone() {
+    let (report, warnings) = warnings(|| {
+        Daemon::new()
+            .refuse_checkpoint(CheckpointError::Shutdown)
+            .batch(["a"])
+            .batch(["b"])
+            .shutdown_requested()
+            .shard_ended()
+            .run_with(every(Cadence::EachBatch), scripted())
+    });
+    report.outcome.unwrap();
+    assert_eq!(report.refused, [CheckpointError::Shutdown]);
+    assert_eq!(report.answered.last(), Some(&Action::ShardEnded));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_foreign_line_in_place_of_a_checkpoints_answer_is_shown() {
+    let input = b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n\
+                  {\"action\":\"shutdownRequested\"}\nPicked up _JAVA_OPTIONS\n";
+    let processor = Scripted {
+        shutdown_requested: Box::new(|checkpointer| Ok(checkpointer.checkpoint()?)),
+        ..scripted()
+    };
+    let timer = kcl_runtime::SystemTimer::new();
+    let error = Runtime::new().run_over(&input[..], Vec::new(), timer, processor).unwrap_err();
+    assert!(matches!(error, RunError::Foreign { .. }), "{error}");
+    assert!(error.to_string().ends_with("; the line begins: Picked up _JAVA_OPTIONS"), "{error}");
+}
+
+#[test]
 fn the_end_of_a_shard_is_checkpointed_by_a_cadence() {
     let report = Daemon::new()
         .batch(["a"])
