@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 const INITIALIZE: &str = r#"{"action":"initialize","shardId":"shardId-0"}"#;
 const BATCH: &str = r#"{"action":"processRecords","records":[{"data":"AQI=","partitionKey":"k","sequenceNumber":"7","subSequenceNumber":2}]}"#;
@@ -96,4 +97,35 @@ fn sample_kcl_app_says_everything_on_stderr_in_whole_lines() {
          {\"action\":\"status\",\"responseFor\":\"leaseLost\"}\n"
     );
     assert_eq!(output.status.code(), Some(0));
+}
+
+/// A datagram is what one call of `write` wrote.
+#[cfg(unix)]
+#[test]
+fn each_line_is_written_in_one_piece_and_nobody_need_read_it() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixDatagram;
+
+    for reads in [true, false] {
+        let (ours, stderr) = UnixDatagram::pair().unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let ours = Some(ours).filter(|_| reads);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sample_kcl_app"))
+            .env("RUST_LOG", "off")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(OwnedFd::from(stderr))
+            .spawn()
+            .unwrap();
+        let lines = format!("{INITIALIZE}\n{BATCH}\n{STORED}\n");
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+        for said in ["Initialized for shardId-0\n", "Record (Partition Key: k, "] {
+            let Some(ours) = &ours else { continue };
+            let mut piece = [0; 200];
+            let length = ours.recv(&mut piece).unwrap();
+            let piece = String::from_utf8_lossy(&piece[..length]);
+            assert!(piece.starts_with(said) && piece.ends_with('\n'), "{piece}");
+        }
+    }
 }
