@@ -38,7 +38,8 @@ pub fn run(processor: impl RecordProcessor) -> Result<(), RunError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Signals {
     /// SIGINT, SIGTERM and SIGHUP do nothing while the daemon holds our input open, so that it can
-    /// still send `shutdownRequested`. The third of them within 5 s takes its default action.
+    /// still send `shutdownRequested`. The third of them within 5 s takes its default action, and so
+    /// does the first when the daemon has gone, whatever the processor is busy with.
     #[default]
     UntilEndOfInput,
     /// Signals are left alone.
@@ -120,6 +121,9 @@ impl Runtime {
 
     /// How long `shard_ended`, and the checkpoint of the shard's end, is tried again; up to 5
     /// minutes in all unless set.
+    ///
+    /// While an error of `shard_ended` itself waits to be tried again, the daemon hears nothing: where
+    /// its `timeoutInSeconds` is set, this total must stay well under it.
     pub fn shard_end_retry(mut self, backoff: Backoff) -> Runtime {
         self.settings.shard_end_retry = backoff;
         self

@@ -275,6 +275,64 @@ fn by_hand_the_end_is_checkpointed_if_the_processors_own_covers_the_last_record(
 }
 
 #[test]
+fn by_hand_a_number_alone_does_not_cover_the_last_of_its_sub_sequences() {
+    let record = |sub| {
+        let mut record = Record::new("k", SequenceNumber::new("21").unwrap(), b"x").to_owned();
+        record.sub_sequence_number = Some(sub);
+        record
+    };
+    let by_number = processing(|input, checkpointer| {
+        Ok(checkpointer.checkpoint_at(&input.records[0].sequence_number)?)
+    });
+    let report = Daemon::new().records([record(0), record(1)]).shard_ended().run(by_number);
+    assert!(matches!(report.outcome, Err(RunError::ShardEnd { .. })), "{:?}", report.outcome);
+    assert_eq!(report.checkpoints, ["21/0"]);
+}
+
+#[test]
+fn an_error_after_the_end_was_stored_is_retried_and_the_end_stays_stored() {
+    let calls = RefCell::new(0);
+    let stores_then_fails = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            *calls.borrow_mut() += 1;
+            checkpointer.checkpoint()?;
+            if *calls.borrow() == 1 { Err("no goodbye".into()) } else { Ok(()) }
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shard_ended().run(stores_then_fails);
+    report.outcome.unwrap();
+    assert_eq!(*calls.borrow(), 2);
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
+fn a_hang_up_while_a_checkpoint_is_to_be_tried_again_ends_the_run() {
+    /// The daemon hangs up in the first pause.
+    struct HangsUp;
+    impl kcl_runtime::Timer for HangsUp {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn sleep(&mut self, _: Duration) -> kcl_runtime::Sleep {
+            kcl_runtime::Sleep::HungUp
+        }
+    }
+    let input = b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n{\"action\":\"shardEnded\"}\n\
+                  {\"action\":\"checkpoint\",\"error\":\"ThrottlingException\"}\n";
+    for processor in [scripted(), ends_by_itself()] {
+        let mut output = Vec::new();
+        let result = Runtime::new().run_over(&input[..], &mut output, HangsUp, processor);
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "the daemon hung up while a checkpoint was to be tried again; expected our input to \
+             stay open until the status"
+        );
+        assert!(!output.windows(10).any(|part| part == b"shardEnded"), "no status");
+    }
+}
+
+#[test]
 fn a_shard_that_ends_without_a_record_is_checkpointed() {
     let report = Daemon::new().shard_ended().run(scripted());
     report.outcome.unwrap();

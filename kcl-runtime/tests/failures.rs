@@ -602,3 +602,35 @@ fn warnings_tell_the_causes_too() {
         ["shardId-000000000000: lease_lost failed: cannot flush: invalid digit found in string"]
     );
 }
+
+#[test]
+fn after_the_lease_is_gone_eof_is_a_normal_end_and_a_panic_is_answered_too() {
+    let processor = processing(|_, checkpointer| {
+        assert!(checkpointer.checkpoint().unwrap_err().is_lease_lost());
+        panic!("torn");
+    });
+    let report =
+        Daemon::new().refuse_checkpoint(CheckpointError::Shutdown).batch(["a"]).run(processor);
+    report.outcome.unwrap();
+    assert_eq!(report.answered, [Initialize, ProcessRecords]);
+}
+
+#[test]
+fn records_out_of_order_are_not_taken_for_covered() {
+    let record =
+        |number: &str| kcl_runtime::Record::new("k", number.parse().unwrap(), b"").to_owned();
+    let lengths = RefCell::new(Vec::new());
+    let report = Daemon::new().records(["7", "3", "4", "5", "9"].map(record)).run_with(
+        with(OnError::retry(three_retries())),
+        processing(|input, checkpointer| {
+            lengths.borrow_mut().push(input.records.len());
+            if lengths.borrow().len() > 1 {
+                return Ok(());
+            }
+            checkpointer.checkpoint_at(&input.records[3])?;
+            Err("busy".into())
+        }),
+    );
+    report.outcome.unwrap();
+    assert_eq!(*lengths.borrow(), [5, 5], "the first one is behind the checkpoint at 5");
+}
