@@ -22,6 +22,14 @@ impl RecordProcessor for Awkward {
             "prints" => print_in_every_way(),
             "fails" => return Err("line one\nline two".into()),
             "panics" => panic!("torn"),
+            "sleeps" => {
+                eprintln!("asleep");
+                std::thread::sleep(Duration::from_secs(60));
+            }
+            "kills-a-subprocess" => {
+                let status = Command::new("sh").args(["-c", "kill -TERM $$; sleep 60"]).status()?;
+                eprintln!("the subprocess: {status}");
+            }
             "stays" => {
                 // Somebody of its own group who holds everything it inherited, for a while.
                 Command::new("sleep").arg("5").spawn()?;
@@ -64,6 +72,15 @@ fn main() -> ExitCode {
         "default-signals" => Runtime::new().signals(Signals::Default),
         _ => Runtime::new(),
     };
+    if what == "own-subscriber" {
+        // To stdout, as tracing-subscriber's own default is.
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_target(false).without_time();
+        lines.with_level(false).init();
+    }
+    if what == "runs-twice" {
+        let first = kcl_runtime::run(Awkward(String::new()));
+        eprintln!("the first run: {first:?}");
+    }
     let mode = if what == "retries" { "fails".to_owned() } else { what };
     match runtime.run(Awkward(mode)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,9 @@ use crate::CheckpointFailed;
 /// When the lease is lost, no more checkpoints are sent to the daemon: each fails with
 /// [`is_lease_lost`](CheckpointFailed::is_lease_lost).
 ///
+/// It stays on the thread that it was lent to: a processor with threads of its own tells this one
+/// how far they are.
+///
 /// ```
 /// use kcl_runtime::testing::Daemon;
 /// use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result};

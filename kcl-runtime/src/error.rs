@@ -68,6 +68,17 @@ impl ProcessorError {
         self.at.as_ref()
     }
 
+    /// The error and all its causes in one line.
+    pub(crate) fn in_full(&self) -> String {
+        // Their texts are the user's code, which may panic.
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| chain(self.get_ref())))
+            .unwrap_or_else(|payload| {
+                // To drop it is the user's code again.
+                std::mem::forget(payload);
+                "an error whose own text panics".to_owned()
+            })
+    }
+
     /// The error that the method returned.
     pub fn get_ref(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.source
@@ -164,6 +175,8 @@ pub enum Method {
     ShardEnded,
     /// `shutdown_requested`
     ShutdownRequested,
+    /// The processor's destructor, after its last message.
+    Drop,
     /// The callback of [`OnError::skip`](crate::OnError::skip).
     SkipCallback,
 }
@@ -176,6 +189,7 @@ impl fmt::Display for Method {
             Method::LeaseLost => "lease_lost",
             Method::ShardEnded => "shard_ended",
             Method::ShutdownRequested => "shutdown_requested",
+            Method::Drop => "drop",
             Method::SkipCallback => "the callback for skipped records",
         })
     }
@@ -221,7 +235,7 @@ impl fmt::Display for Method {
 #[non_exhaustive]
 pub enum RunError {
     /// A method of the processor returned an error.
-    #[error("{shard_id}: {method} failed{}: {}", after(*tries), chain(error.get_ref()))]
+    #[error("{shard_id}: {method} failed{}: {}", after(*tries), error.in_full())]
     Processor {
         /// The shard.
         shard_id: String,

@@ -40,7 +40,9 @@
 //! - **Checkpoints.** By hand, or by a [`Cadence`]; retried where that helps; see [`Checkpointer`].
 //! - **Pipes.** [`run`] takes stdin and stdout for the protocol alone. From then on what anything
 //!   in the process, or a program that it starts, prints to stdout goes to stderr, and stdin reads
-//!   as empty. What was printed before [`run`] went to the daemon, which skips such lines.
+//!   as empty. What was printed before [`run`] went to the daemon, which skips such lines; but what it left
+//!   without a line end makes the first status unreadable, and both sides wait for ever: print
+//!   nothing before [`run`]. It works once in a process, and a second time is an error.
 //! - **Signals.** A terminal's Ctrl-C and systemd's stop reach the daemon and its children alike.
 //!   The children must live on until the daemon has told them to finish, so SIGINT, SIGTERM and
 //!   SIGHUP do not end this process while the daemon holds its stdin open. The third within 5 s
@@ -51,7 +53,8 @@
 //!   [exit code](RunError#exit-codes).
 //!
 //! # Panics
-//! None of its own; a processor's panic is caught and treated as an error.
+//! None of its own; a processor's panic is caught and treated as an error, unless the program is
+//! built with `panic = "abort"`.
 //!
 //! # Platforms
 //! Unix. Elsewhere the crate compiles, but neither guards stdout nor catches signals.

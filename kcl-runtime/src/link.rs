@@ -94,7 +94,7 @@ impl<R: Read, W: Write> Link<R, W> {
                 expected: "the checkpoint's answer",
             });
         };
-        let DaemonMessage::Checkpoint(answer) = self.session.receive(line.bytes_mut())? else {
+        let DaemonMessage::Checkpoint(answer) = self.receive(&mut line)? else {
             // The session takes nothing else now.
             return Err(kcl_protocol::Error::Failed.into());
         };

@@ -122,7 +122,8 @@ impl Cadence {
 ///
 /// A retry delivers the batch again from behind the last record that was checkpointed in it, or
 /// from the record that the error names ([`at`](crate::at)) on. Skipping gives up the same records,
-/// or the named one alone.
+/// or the named one alone. An error is what the method returned, also where that is a checkpoint's
+/// (`checkpointer.checkpoint()?`): who skips records may prefer to log that one and return `Ok`.
 ///
 /// All pauses of a batch together must stay well under the daemon's `timeoutInSeconds`, where that
 /// is set, or the daemon stops its worker meanwhile. They end at once when the daemon hangs up.

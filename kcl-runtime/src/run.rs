@@ -38,7 +38,8 @@ pub fn run(processor: impl RecordProcessor) -> Result<(), RunError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Signals {
     /// SIGINT, SIGTERM and SIGHUP do nothing while the daemon holds our input open, so that it can
-    /// still send `shutdownRequested`. The third of them within 5 s takes its default action.
+    /// still send `shutdownRequested`. The third of them within 5 s takes its default action, and so
+    /// does the first when the daemon has gone, whatever the processor is busy with.
     #[default]
     UntilEndOfInput,
     /// Signals are left alone.
@@ -120,6 +121,9 @@ impl Runtime {
 
     /// How long `shard_ended`, and the checkpoint of the shard's end, is tried again; up to 5
     /// minutes in all unless set.
+    ///
+    /// While an error of `shard_ended` itself waits to be tried again, the daemon hears nothing: where
+    /// its `timeoutInSeconds` is set, this total must stay well under it.
     pub fn shard_end_retry(mut self, backoff: Backoff) -> Runtime {
         self.settings.shard_end_retry = backoff;
         self
@@ -148,7 +152,6 @@ impl Runtime {
         let signals = self.signals;
         let result = stdio::take(signals)
             .and_then(|pipes| self.run_over(pipes.reader, pipes.writer, pipes.timer, processor));
-        stdio::release_signals();
         if let Err(error) = &result {
             stdio::say(&format!("error: {error}"));
         }
@@ -196,27 +199,15 @@ impl Runtime {
             broken: None,
             warned_of_no_checkpoint: false,
         };
-        while let Some(mut line) = shard.link.next_line()? {
-            match shard.link.receive(&mut line)? {
-                DaemonMessage::Initialize(input) => shard.initialize(&mut processor, &input)?,
-                DaemonMessage::ProcessRecords(input) => {
-                    shard.process_records(&mut processor, &mut on_error, input)?;
-                }
-                DaemonMessage::LeaseLost | DaemonMessage::Shutdown(ShutdownReason::Zombie) => {
-                    shard.lease_lost(&mut processor)?;
-                }
-                DaemonMessage::ShardEnded | DaemonMessage::Shutdown(ShutdownReason::Terminate) => {
-                    shard.shard_ended(&mut processor)?;
-                }
-                DaemonMessage::ShutdownRequested => shard.shutdown_requested(&mut processor)?,
-                // The session takes an answer only while a checkpoint is asked for, and a kind of
-                // message that is new to us is an error there.
-                _ => return Err(kcl_protocol::Error::Failed.into()),
-            }
-            shard.link.answer()?;
-            shard.link.recycle(line);
-        }
-        shard.end_of_input()
+        let result = shard.live(&mut processor, &mut on_error);
+        // What they do at their end is the user's code too.
+        let dropped = guarded(|| {
+            drop((processor, on_error));
+            Ok(())
+        });
+        result.and(
+            dropped.map_err(|failure| failure.into_run_error(&shard.shard_id, Method::Drop, 1)),
+        )
     }
 }
 
@@ -285,7 +276,7 @@ impl Ledger {
     /// How many records at a batch's beginning the last checkpoint covers.
     fn count_covered(&self, records: &[Record<'_>]) -> usize {
         let Some(stored) = &self.stored else { return 0 };
-        records.partition_point(|record| record.place() <= *stored)
+        records.iter().take_while(|record| record.place() <= *stored).count()
     }
 }
 
@@ -308,7 +299,7 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Error(error) => error.fmt(f),
+            Failure::Error(error) => f.write_str(&error.in_full()),
             Failure::Panic(message) => write!(f, "panicked: {message}"),
         }
     }
@@ -321,7 +312,10 @@ fn guarded(call: impl FnOnce() -> crate::Result) -> Result<(), Failure> {
         Err(payload) => {
             let text = payload.downcast_ref::<&str>().copied();
             let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-            Err(Failure::Panic(text.unwrap_or("(no message)").to_owned()))
+            let text = text.unwrap_or("(no message)").to_owned();
+            // To drop it is the user's code again, which may panic again.
+            std::mem::forget(payload);
+            Err(Failure::Panic(text))
         }
     }
 }
@@ -384,6 +378,35 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         }
     }
 
+    /// One message after the other, until the end of input.
+    fn live(
+        &mut self,
+        processor: &mut impl RecordProcessor,
+        on_error: &mut OnError,
+    ) -> Result<(), RunError> {
+        while let Some(mut line) = self.link.next_line()? {
+            match self.link.receive(&mut line)? {
+                DaemonMessage::Initialize(input) => self.initialize(processor, &input)?,
+                DaemonMessage::ProcessRecords(input) => {
+                    self.process_records(processor, on_error, input)?;
+                }
+                DaemonMessage::LeaseLost | DaemonMessage::Shutdown(ShutdownReason::Zombie) => {
+                    self.lease_lost(processor)?;
+                }
+                DaemonMessage::ShardEnded | DaemonMessage::Shutdown(ShutdownReason::Terminate) => {
+                    self.shard_ended(processor)?;
+                }
+                DaemonMessage::ShutdownRequested => self.shutdown_requested(processor)?,
+                // The session takes an answer only while a checkpoint is asked for, and a kind of
+                // message that is new to us is an error there.
+                _ => return Err(kcl_protocol::Error::Failed.into()),
+            }
+            self.link.answer()?;
+            self.link.recycle(line);
+        }
+        self.end_of_input()
+    }
+
     /// Ends the run if the conversation broke while the processor had the word.
     fn check_link(&mut self) -> Result<(), RunError> {
         self.broken.take().map_or(Ok(()), Err)
@@ -435,15 +458,17 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
                     if from == all && all > 0 {
                         warn!(
                             "{}: process_records failed after it had checkpointed the whole batch, \
-                             so there is nothing to try again: {error}",
-                            self.shard_id
+                             so there is nothing to try again: {}",
+                            self.shard_id,
+                            error.in_full(),
                         );
                         break;
                     }
                     warn!(
-                        "{}: process_records failed: {error}; trying {} of {all} records again in \
+                        "{}: process_records failed: {}; trying {} of {all} records again in \
                          {pause:.1?}",
                         self.shard_id,
+                        error.in_full(),
                         all - from,
                     );
                     self.sleep_before_retry(Method::ProcessRecords, pause)?;
@@ -462,10 +487,10 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         self.checkpoint_if_due()
     }
 
-    /// Where a retry starts: behind what was checkpointed, at the record that the error names.
+    /// Where a retry starts: at the record that the error names, even if a checkpoint covers it, as
+    /// nothing else would ever deal with it; else behind what was checkpointed.
     fn first_to_retry(&self, error: &ProcessorError, records: &[Record<'_>]) -> usize {
-        let covered = self.ledger.count_covered(records);
-        position_of(error, records).map_or(covered, |named| named.max(covered))
+        position_of(error, records).unwrap_or_else(|| self.ledger.count_covered(records))
     }
 
     /// Hands failed records to the callback, if there is one for them; gives how many records of
@@ -493,14 +518,17 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         let (shard_id, count) = (self.shard_id.as_str(), failed.len());
         let end = failed.end.max(covered);
         if count == 0 {
-            warn!("{shard_id}: process_records failed with no record left to skip: {error}");
+            warn!(
+                "{shard_id}: process_records failed with no record left to skip: {}",
+                error.in_full()
+            );
             return Ok(end);
         }
         let records = &records[failed];
         let failed = FailedRecords { shard_id, records, error: &error, tries };
         guarded(|| keep(&failed))
             .map_err(|failure| failure.into_run_error(shard_id, Method::SkipCallback, 1))?;
-        warn!("{shard_id}: skipped {count} records, which the callback kept: {error}");
+        warn!("{shard_id}: skipped {count} records, which the callback kept: {}", error.in_full());
         Ok(end)
     }
 
@@ -613,13 +641,13 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             if let Some(Err(failed)) = self.ledger.shard_end.take() {
                 return Err(self.shard_end_refused(&failed));
             }
-            let Failure::Error(error) = &failure else {
+            if let Failure::Panic(_) = failure {
                 return Err(failure.into_run_error(&self.shard_id, Method::ShardEnded, tries));
-            };
+            }
             let Some(pause) = self.shard_end_pauses.next() else {
                 return Err(failure.into_run_error(&self.shard_id, Method::ShardEnded, tries));
             };
-            warn!("{}: shard_ended failed: {error}; trying again in {pause:.1?}", self.shard_id);
+            warn!("{}: shard_ended failed: {failure}; trying again in {pause:.1?}", self.shard_id);
             self.sleep_before_retry(Method::ShardEnded, pause)?;
         }
     }
@@ -652,7 +680,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         RunError::ShardEnd { shard_id, reason: format!("shard_ended: {failed}") }
     }
 
-    fn end_of_input(mut self) -> Result<(), RunError> {
+    fn end_of_input(&mut self) -> Result<(), RunError> {
         match self.link.state() {
             State::Start => info!("the input ended before any message: no shard to deal with"),
             _ => info!("{}: end of input", self.shard_id),

@@ -21,8 +21,11 @@ fn log_to_stderr() {
     use tracing_subscriber::filter::Targets;
     use tracing_subscriber::prelude::*;
 
-    let filter = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
-    let filter = filter.unwrap_or(Targets::new().with_default(tracing::Level::INFO));
+    let wish = std::env::var_os("RUST_LOG").filter(|wish| !wish.is_empty());
+    let filter = wish.as_ref().map(|wish| wish.to_str()?.parse::<Targets>().ok());
+    let is_understood = !matches!(filter, Some(None));
+    let info = Targets::new().with_default(tracing::Level::INFO);
+    let filter = filter.flatten().unwrap_or(info);
     // The daemon gives each line of stderr a time of its own.
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
@@ -32,7 +35,13 @@ fn log_to_stderr() {
         .log_internal_errors(false)
         .without_time();
     // It fails where there is one already, which then has its way.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    let is_ours = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok();
+    if let Some(wish) = wish.filter(|_| is_ours && !is_understood) {
+        tracing::warn!(
+            "RUST_LOG is {wish:?}, which is no level such as `debug`, nor a list such as \
+             `info,my_crate=debug`; logging at `info`"
+        );
+    }
 }
 
 /// The hint for somebody who has started this program by hand.
@@ -46,15 +55,15 @@ fn explain_terminal() {
 }
 
 #[cfg(unix)]
-pub(crate) use unix::{release_signals, take};
+pub(crate) use unix::take;
 
 #[cfg(unix)]
 mod unix {
     use std::fs::OpenOptions;
     use std::io::{self, IsTerminal, Read, Write};
     use std::os::fd::OwnedFd;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Weak};
     use std::time::{Duration, Instant};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -82,6 +91,12 @@ mod unix {
     /// Takes stdin and stdout away from everything else in this process and from what it starts:
     /// descriptor 0 reads as empty and 1 goes where 2 goes, from now on.
     pub(crate) fn take(signals: Signals) -> Result<Pipes, RunError> {
+        // A second run would read nothing from the null device, and speak to stderr.
+        static TAKEN: AtomicBool = AtomicBool::new(false);
+        if TAKEN.swap(true, Ordering::SeqCst) {
+            let error = io::Error::other("stdin and stdout belong to this process's first run");
+            return Err(RunError::Io { doing: "run a second time", error });
+        }
         let is_terminal = io::stdin().is_terminal();
         // Close-on-exec, and above 2: neither a subprocess nor a stray print can reach them.
         let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
@@ -100,12 +115,12 @@ mod unix {
             .map_err(failed("redirect stdout"))?;
 
         log_to_stderr();
+        let input = Arc::new(input);
         if is_terminal {
             explain_terminal();
         } else if signals == Signals::UntilEndOfInput {
-            survive_signals()?;
+            survive_signals(Arc::downgrade(&input))?;
         }
-        let input = Arc::new(input);
         Ok(Pipes {
             reader: Input(Arc::clone(&input)),
             writer: Output(output),
@@ -151,22 +166,28 @@ mod unix {
         }
     }
 
+    /// A pipe's hang-up is always reported; a socket's only if asked for, where it can be.
+    #[cfg(target_os = "linux")]
+    const HANG_UP: PollFlags = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    const HANG_UP: PollFlags = PollFlags::empty();
+
+    fn has_hung_up(input: &OwnedFd) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(input, HANG_UP)], Some(&now)).is_ok_and(|count| count > 0)
+    }
+
     impl Timer for PipeTimer {
         fn now(&self) -> Duration {
             self.clock.now()
         }
 
         fn sleep(&mut self, pause: Duration) -> Sleep {
-            // A pipe's hang-up is always reported; a socket's only if asked for, where it can be.
-            #[cfg(target_os = "linux")]
-            let events = PollFlags::RDHUP;
-            #[cfg(not(target_os = "linux"))]
-            let events = PollFlags::empty();
             let end = Instant::now() + pause;
             loop {
                 let left = end.saturating_duration_since(Instant::now());
                 let Ok(timeout) = Timespec::try_from(left) else { return Sleep::Elapsed };
-                match poll(&mut [PollFd::new(&*self.input, events)], Some(&timeout)) {
+                match poll(&mut [PollFd::new(&*self.input, HANG_UP)], Some(&timeout)) {
                     Ok(0) => return Sleep::Elapsed,
                     Ok(_) => return Sleep::HungUp,
                     Err(Errno::INTR) => {}
@@ -177,19 +198,17 @@ mod unix {
         }
     }
 
-    /// Whether a run is under way, so that signals are to be survived.
-    static RUNNING: AtomicBool = AtomicBool::new(false);
-
     /// So many signals within this time take their default action.
     const INSISTENT: (usize, Duration) = (3, Duration::from_secs(5));
 
-    /// Handlers, never SIG_IGN, which programs that the processor starts would inherit.
-    fn survive_signals() -> Result<(), RunError> {
+    /// Handlers, never SIG_IGN, which programs that the processor starts would inherit. Without our
+    /// input, be it that the run has ended or that the daemon has, signals take their default action
+    /// again.
+    fn survive_signals(input: Weak<OwnedFd>) -> Result<(), RunError> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         use signal_hook::iterator::Signals;
 
         let failed = |error| RunError::Io { doing: "install signal handlers", error };
-        RUNNING.store(true, Ordering::SeqCst);
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
         let watch = move || {
             let mut recent: Vec<Instant> = Vec::new();
@@ -197,7 +216,8 @@ mod unix {
                 let now = Instant::now();
                 recent.retain(|time| now.duration_since(*time) < INSISTENT.1);
                 recent.push(now);
-                if recent.len() >= INSISTENT.0 || !RUNNING.load(Ordering::SeqCst) {
+                let is_daemon_there = input.upgrade().is_some_and(|input| !has_hung_up(&input));
+                if recent.len() >= INSISTENT.0 || !is_daemon_there {
                     // It does not return for these three; were it to, the next one tries again.
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
@@ -207,15 +227,10 @@ mod unix {
         builder.spawn(watch).map_err(failed)?;
         Ok(())
     }
-
-    /// Signals take their default action again.
-    pub(crate) fn release_signals() {
-        RUNNING.store(false, Ordering::SeqCst);
-    }
 }
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::{release_signals, take};
+pub(crate) use elsewhere::take;
 
 /// Without Unix descriptors the pipes are shared with whoever prints.
 #[cfg(not(unix))]
@@ -238,6 +253,4 @@ mod elsewhere {
         }
         Ok(Pipes { reader: io::stdin(), writer: io::stdout(), timer: SystemTimer::new() })
     }
-
-    pub(crate) fn release_signals() {}
 }

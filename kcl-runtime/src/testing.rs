@@ -4,6 +4,9 @@
 //! through the very loop that runs in production, over pretend pipes and in virtual time, and
 //! [`Report`] tells what came of it.
 //!
+//! An assertion that fails inside of the processor is a panic like any other: it is caught, and
+//! lands in [`Report::outcome`]. So a test looks at the outcome, always.
+//!
 //! ```
 //! use kcl_runtime::testing::Daemon;
 //! use kcl_runtime::{CheckpointError, Checkpointer, ProcessRecordsInput, RecordProcessor, Result};
@@ -82,6 +85,7 @@ enum Step {
 
 /// What came of a script.
 #[derive(Debug)]
+#[must_use = "a panic of the processor, an assertion's included, lands in its outcome"]
 #[non_exhaustive]
 pub struct Report {
     /// What [`Runtime::run`] would have returned.

@@ -192,6 +192,57 @@ fn who_checkpoints_is_not_warned() {
 }
 
 #[test]
+fn by_hand_a_shutdown_request_checkpoints_nothing_of_itself() {
+    let report = Daemon::new().batch(["a"]).shutdown_requested().run(scripted());
+    report.outcome.unwrap();
+    assert!(report.checkpoints.is_empty() && report.refused.is_empty());
+    assert_eq!(report.answered.last(), Some(&Action::ShutdownRequested));
+}
+
+#[test]
+fn no_time_at_all_means_after_each_batch() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .refuse_checkpoint(CheckpointError::InvalidState)
+        .batch(["b"])
+        .batch([""; 0])
+        .run_with(every(Cadence::AtMostEvery(Duration::ZERO)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["1/0", "2/0"]);
+}
+
+#[test]
+fn a_cadence_asks_for_nothing_when_the_lease_is_gone() {
+    let (report, warnings) = warnings(|| {
+        Daemon::new()
+            .refuse_checkpoint(CheckpointError::Shutdown)
+            .batch(["a"])
+            .batch(["b"])
+            .shutdown_requested()
+            .shard_ended()
+            .run_with(every(Cadence::EachBatch), scripted())
+    });
+    report.outcome.unwrap();
+    assert_eq!(report.refused, [CheckpointError::Shutdown]);
+    assert_eq!(report.answered.last(), Some(&Action::ShardEnded));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_foreign_line_in_place_of_a_checkpoints_answer_is_shown() {
+    let input = b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n\
+                  {\"action\":\"shutdownRequested\"}\nPicked up _JAVA_OPTIONS\n";
+    let processor = Scripted {
+        shutdown_requested: Box::new(|checkpointer| Ok(checkpointer.checkpoint()?)),
+        ..scripted()
+    };
+    let timer = kcl_runtime::SystemTimer::new();
+    let error = Runtime::new().run_over(&input[..], Vec::new(), timer, processor).unwrap_err();
+    assert!(matches!(error, RunError::Foreign { .. }), "{error}");
+    assert!(error.to_string().ends_with("; the line begins: Picked up _JAVA_OPTIONS"), "{error}");
+}
+
+#[test]
 fn the_end_of_a_shard_is_checkpointed_by_a_cadence() {
     let report = Daemon::new()
         .batch(["a"])
@@ -221,6 +272,64 @@ fn by_hand_the_end_is_checkpointed_if_the_processors_own_covers_the_last_record(
     );
     assert!(matches!(error, RunError::ShardEnd { .. }));
     assert_eq!(report.answered.last(), Some(&Action::ProcessRecords));
+}
+
+#[test]
+fn by_hand_a_number_alone_does_not_cover_the_last_of_its_sub_sequences() {
+    let record = |sub| {
+        let mut record = Record::new("k", SequenceNumber::new("21").unwrap(), b"x").to_owned();
+        record.sub_sequence_number = Some(sub);
+        record
+    };
+    let by_number = processing(|input, checkpointer| {
+        Ok(checkpointer.checkpoint_at(&input.records[0].sequence_number)?)
+    });
+    let report = Daemon::new().records([record(0), record(1)]).shard_ended().run(by_number);
+    assert!(matches!(report.outcome, Err(RunError::ShardEnd { .. })), "{:?}", report.outcome);
+    assert_eq!(report.checkpoints, ["21/0"]);
+}
+
+#[test]
+fn an_error_after_the_end_was_stored_is_retried_and_the_end_stays_stored() {
+    let calls = RefCell::new(0);
+    let stores_then_fails = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            *calls.borrow_mut() += 1;
+            checkpointer.checkpoint()?;
+            if *calls.borrow() == 1 { Err("no goodbye".into()) } else { Ok(()) }
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shard_ended().run(stores_then_fails);
+    report.outcome.unwrap();
+    assert_eq!(*calls.borrow(), 2);
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
+fn a_hang_up_while_a_checkpoint_is_to_be_tried_again_ends_the_run() {
+    /// The daemon hangs up in the first pause.
+    struct HangsUp;
+    impl kcl_runtime::Timer for HangsUp {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn sleep(&mut self, _: Duration) -> kcl_runtime::Sleep {
+            kcl_runtime::Sleep::HungUp
+        }
+    }
+    let input = b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n{\"action\":\"shardEnded\"}\n\
+                  {\"action\":\"checkpoint\",\"error\":\"ThrottlingException\"}\n";
+    for processor in [scripted(), ends_by_itself()] {
+        let mut output = Vec::new();
+        let result = Runtime::new().run_over(&input[..], &mut output, HangsUp, processor);
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "the daemon hung up while a checkpoint was to be tried again; expected our input to \
+             stay open until the status"
+        );
+        assert!(!output.windows(10).any(|part| part == b"shardEnded"), "no status");
+    }
 }
 
 #[test]

@@ -422,3 +422,215 @@ fn a_daemon_that_dies_before_the_status_ends_the_run() {
         "the daemon hung up with a status on its way; expected it to be read"
     );
 }
+
+#[test]
+fn a_panic_without_a_text_is_an_error_like_any_other() {
+    struct PanicsWhenDropped;
+    impl Drop for PanicsWhenDropped {
+        fn drop(&mut self) {
+            panic!("and once more");
+        }
+    }
+    let report =
+        Daemon::new().batch(["a"]).run(processing(|_, _| std::panic::panic_any(PanicsWhenDropped)));
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: process_records panicked: (no message)"
+    );
+}
+
+/// An error that cannot even be printed.
+#[derive(Debug)]
+struct Unprintable;
+
+impl std::fmt::Display for Unprintable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no words")
+    }
+}
+
+impl std::error::Error for Unprintable {}
+
+#[test]
+fn an_error_whose_text_panics_ends_the_run_in_the_usual_way() {
+    let runtime = with(OnError::retry(three_retries()));
+    let report =
+        Daemon::new().batch(["a"]).run_with(runtime, processing(|_, _| Err(Unprintable.into())));
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: process_records failed after 4 tries: an error whose own text panics"
+    );
+    let processor = Scripted { lease_lost: Box::new(|| Err(Unprintable.into())), ..scripted() };
+    let (report, warnings) = warnings(|| Daemon::new().lease_lost().run(processor));
+    report.outcome.unwrap();
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: lease_lost failed: an error whose own text panics"]
+    );
+}
+
+#[test]
+fn a_panic_of_the_processors_destructor_is_an_error() {
+    struct PanicsAtItsEnd;
+    impl Drop for PanicsAtItsEnd {
+        fn drop(&mut self) {
+            panic!("no flush");
+        }
+    }
+    let held = PanicsAtItsEnd;
+    let processor = processing(move |_, _| {
+        let _ = &held;
+        Ok(())
+    });
+    let report = Daemon::new().batch(["a"]).lease_lost().run(processor);
+    let error = report.outcome.unwrap_err();
+    assert_eq!(error.to_string(), "shardId-000000000000: drop panicked: no flush");
+    assert_eq!(report.answered, [Initialize, ProcessRecords, LeaseLost]);
+
+    // What went wrong before is the better reason.
+    let held = PanicsAtItsEnd;
+    let processor = processing(move |_, _| {
+        let _ = &held;
+        Err("the sink is full".into())
+    });
+    let report = Daemon::new().batch(["a"]).run(processor);
+    assert!(matches!(report.outcome, Err(RunError::Processor { .. })));
+}
+
+#[test]
+fn a_panic_of_the_callback_ends_the_run() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .run_with(with(OnError::skip(|_| panic!("torn"))), processing(|_, _| Err("poison".into())));
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: the callback for skipped records panicked: torn"
+    );
+    assert_eq!(report.answered, [Initialize]);
+}
+
+#[test]
+fn a_record_that_an_error_names_is_tried_again_even_if_a_checkpoint_covers_it() {
+    let seen = RefCell::new(Vec::new());
+    let runtime = with(OnError::retry(three_retries()));
+    let report = Daemon::new().batch(["a", "b", "c"]).run_with(
+        runtime,
+        processing(|input, checkpointer| {
+            seen.borrow_mut().push(payloads(input));
+            if seen.borrow().len() == 1 {
+                checkpointer.checkpoint()?;
+                return Err(at(&input.records[1], "busy"));
+            }
+            Ok(())
+        }),
+    );
+    report.outcome.unwrap();
+    assert_eq!(*seen.borrow(), ["a b c", "b c"]);
+}
+
+#[test]
+fn a_record_that_is_not_of_the_batch_names_none() {
+    let stranger = kcl_runtime::Record::new("k", "77".parse().unwrap(), b"x").to_owned();
+    let (kept, policy) = dead_letters();
+    let report = Daemon::new().batch(["a", "b"]).run_with(
+        with(policy),
+        processing(|input, checkpointer| {
+            checkpointer.checkpoint_at(&input.records[0])?;
+            Err(at(&stranger.as_record(), "poison"))
+        }),
+    );
+    report.outcome.unwrap();
+    assert_eq!(*kept.lock().unwrap(), ["1: b: poison"], "all that no checkpoint covers");
+}
+
+#[test]
+fn sub_sequences_are_retried_skipped_and_covered_one_by_one() {
+    let record = |sub| {
+        let payload = format!("{sub}");
+        let mut record =
+            kcl_runtime::Record::new("k", "21".parse().unwrap(), payload.as_bytes()).to_owned();
+        record.sub_sequence_number = Some(sub);
+        record
+    };
+    let seen = RefCell::new(Vec::new());
+    let (kept, policy) = dead_letters();
+    let report = Daemon::new().records([record(0), record(1), record(2), record(3)]).run_with(
+        with(policy),
+        processing(|input, checkpointer| {
+            seen.borrow_mut().push(payloads(input));
+            match seen.borrow().len() {
+                1 => {
+                    checkpointer.checkpoint_at(&input.records[0].sequence_number)?;
+                    Err(at(&input.records[2], "poison"))
+                }
+                _ => Err("the rest".into()),
+            }
+        }),
+    );
+    report.outcome.unwrap();
+    assert_eq!(*seen.borrow(), ["0 1 2 3", "3"]);
+    assert_eq!(*kept.lock().unwrap(), ["1: 2: poison", "1: 3: the rest"]);
+}
+
+#[test]
+fn an_empty_batch_that_fails_leaves_nothing_to_skip() {
+    let (kept, policy) = dead_letters();
+    let fails = || processing(|_, _| Err("busy".into()));
+    let report = Daemon::new().batch([""; 0]).run_with(with(policy), fails());
+    report.outcome.unwrap();
+    assert!(kept.lock().unwrap().is_empty());
+    let report = Daemon::new().batch([""; 0]).run(fails());
+    assert!(matches!(report.outcome, Err(RunError::Processor { .. })));
+}
+
+#[test]
+fn warnings_tell_the_causes_too() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot flush")]
+    struct Outer(#[source] std::num::ParseIntError);
+
+    let processor = Scripted {
+        lease_lost: Box::new(|| {
+            "x".parse::<u8>().map_err(Outer)?;
+            Ok(())
+        }),
+        ..scripted()
+    };
+    let (_, warnings) = warnings(|| Daemon::new().lease_lost().run(processor));
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: lease_lost failed: cannot flush: invalid digit found in string"]
+    );
+}
+
+#[test]
+fn after_the_lease_is_gone_eof_is_a_normal_end_and_a_panic_is_answered_too() {
+    let processor = processing(|_, checkpointer| {
+        assert!(checkpointer.checkpoint().unwrap_err().is_lease_lost());
+        panic!("torn");
+    });
+    let report =
+        Daemon::new().refuse_checkpoint(CheckpointError::Shutdown).batch(["a"]).run(processor);
+    report.outcome.unwrap();
+    assert_eq!(report.answered, [Initialize, ProcessRecords]);
+}
+
+#[test]
+fn records_out_of_order_are_not_taken_for_covered() {
+    let record =
+        |number: &str| kcl_runtime::Record::new("k", number.parse().unwrap(), b"").to_owned();
+    let lengths = RefCell::new(Vec::new());
+    let report = Daemon::new().records(["7", "3", "4", "5", "9"].map(record)).run_with(
+        with(OnError::retry(three_retries())),
+        processing(|input, checkpointer| {
+            lengths.borrow_mut().push(input.records.len());
+            if lengths.borrow().len() > 1 {
+                return Ok(());
+            }
+            checkpointer.checkpoint_at(&input.records[3])?;
+            Err("busy".into())
+        }),
+    );
+    report.outcome.unwrap();
+    assert_eq!(*lengths.borrow(), [5, 5], "the first one is behind the checkpoint at 5");
+}

@@ -46,7 +46,10 @@ static STARTING: Mutex<()> = Mutex::new(());
 
 fn start(command: &mut Command) -> Child {
     let _guard = STARTING.lock();
-    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "0").spawn().unwrap()
+    if command.get_envs().all(|(name, _)| name != "RUST_LOG") {
+        command.env_remove("RUST_LOG");
+    }
+    command.env("RUST_BACKTRACE", "0").spawn().unwrap()
 }
 
 /// Everything that the process left behind.
@@ -58,7 +61,12 @@ struct End {
 
 impl Processor {
     fn start(what: &str) -> Processor {
+        Processor::start_with(what, &[])
+    }
+
+    fn start_with(what: &str, environment: &[(&str, &str)]) -> Processor {
         let mut command = Command::new(program());
+        command.envs(environment.iter().copied());
         command.arg(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = start(&mut command);
         let mut stderr = child.stderr.take().unwrap();
@@ -338,8 +346,8 @@ fn a_daemon_that_no_longer_reads_is_told_from_one_that_hung_up() {
     );
 }
 
-#[test]
-fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
+/// A terminal: the end of who sits there, and that of the program.
+fn open_terminal() -> (std::fs::File, std::fs::File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -347,8 +355,12 @@ fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
     let stdin = std::fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
-    let mut terminal = std::fs::File::from(terminal);
+    (std::fs::File::from(terminal), stdin)
+}
 
+#[test]
+fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
+    let (mut terminal, stdin) = open_terminal();
     let mut command = Command::new(program());
     let child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()));
     terminal.write_all(format!("{INITIALIZE}\n").as_bytes()).unwrap();
@@ -366,5 +378,141 @@ fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
              talks to it over stdin and stdout",
             &format!("hint: try it with: kcl-helper local -- {}", program.display()),
         ]
+    );
+}
+
+#[test]
+fn in_a_terminal_signals_are_left_alone() {
+    let (mut terminal, stdin) = open_terminal();
+    let mut command = Command::new(program());
+    let mut child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()));
+    terminal.write_all(format!("{INITIALIZE}\n").as_bytes()).unwrap();
+    // It has answered, so it would have installed its handlers.
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), INITIALIZED);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn a_second_run_in_one_process_says_so_instead_of_ending_well() {
+    let mut processor = Processor::start("runs-twice");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(3));
+    assert!(
+        end.stderr.ends_with(
+            "the first run: Ok(())\nerror: cannot run a second time: stdin and stdout belong to \
+             this process's first run\n"
+        ),
+        "{}",
+        end.stderr
+    );
+}
+
+#[test]
+fn without_a_daemon_the_first_signal_ends_even_a_busy_processor() {
+    let mut processor = Processor::start("sleeps");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.signal(Signal::TERM);
+    processor.send(BATCH);
+    drop(processor.stdin.take());
+    // The first signal came too early; of those that follow, one must do.
+    std::thread::sleep(Duration::from_millis(500));
+    let begin = Instant::now();
+    processor.signal(Signal::TERM);
+    assert_eq!(processor.wait().status.signal(), Some(Signal::TERM.as_raw()));
+    assert!(begin.elapsed() < Duration::from_secs(45));
+}
+
+#[test]
+fn subprocesses_do_not_inherit_what_signals_do_here() {
+    let mut processor = Processor::start("kills-a-subprocess");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.exchange(BATCH, CHECKPOINT);
+    processor.exchange(CHECKPOINTED, PROCESSED);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(0));
+    assert!(end.stderr.contains("the subprocess: signal: 15"), "{}", end.stderr);
+}
+
+#[test]
+fn a_subscriber_of_the_programs_own_stays_and_cannot_reach_stdout() {
+    let mut processor = Processor::start("own-subscriber");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(0));
+    assert_eq!(end.stdout, "");
+    assert_eq!(
+        end.stderr,
+        "shardId-000000000000: initialize, records from TRIM_HORIZON on\n\
+         shardId-000000000000: end of input\n"
+    );
+}
+
+#[test]
+fn the_level_of_the_log_is_a_wish_that_may_be_unreadable() {
+    let said = |wish: &str| {
+        let mut processor = Processor::start_with("plain", &[("RUST_LOG", wish)]);
+        processor.exchange(INITIALIZE, INITIALIZED);
+        processor.close().stderr
+    };
+    let usual = " INFO shardId-000000000000: initialize, records from TRIM_HORIZON on\n \
+                 INFO shardId-000000000000: end of input\n";
+    assert_eq!(said("error"), "");
+    assert_eq!(said(""), usual, "empty is as good as not set");
+    assert_eq!(
+        said("a=b=c"),
+        format!(
+            " WARN RUST_LOG is \"a=b=c\", which is no level such as `debug`, nor a list such as \
+             `info,my_crate=debug`; logging at `info`\n{usual}"
+        )
+    );
+}
+
+#[test]
+fn a_socket_that_does_not_block_will_do_and_its_hang_up_is_noticed_too() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    let (mut daemon, ours) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let mut command = Command::new(program());
+    command.arg("retries").stdin(OwnedFd::from(ours.try_clone().unwrap()));
+    let child = start(command.stdout(OwnedFd::from(ours)).stderr(Stdio::piped()));
+    drop(command);
+    // It waits for a line that comes in pieces.
+    let (begin, rest) = INITIALIZE.split_at(20);
+    daemon.write_all(begin.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    daemon.write_all(format!("{rest}\n").as_bytes()).unwrap();
+    let mut answers = BufReader::new(daemon.try_clone().unwrap());
+    let mut line = String::new();
+    answers.read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), INITIALIZED);
+    daemon.write_all(format!("{BATCH}\n").as_bytes()).unwrap();
+    daemon.shutdown(std::net::Shutdown::Write).unwrap();
+    let begin = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(45));
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn a_file_may_be_its_stdin_and_stderr_may_be_gone() {
+    let path = std::env::temp_dir().join(format!("kcl-runtime-input-{}", std::process::id()));
+    std::fs::write(&path, format!("{INITIALIZE}\n{LEASE_LOST}\n")).unwrap();
+    let stdin = std::fs::File::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (reader, stderr) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(program());
+    let child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!("{INITIALIZED}\n{{\"action\":\"status\",\"responseFor\":\"leaseLost\"}}\n")
     );
 }

@@ -12,6 +12,8 @@ use kcl_runtime::{
     Checkpointer, ProcessRecordsInput, RecordProcessor, Result, ShardEndCheckpointer, run,
 };
 
+use crate::say;
+
 /// The sums.
 #[derive(Debug)]
 pub struct BenchProcessor {
@@ -53,7 +55,7 @@ impl RecordProcessor for BenchProcessor {
         if let Some(last) = input.records.last().filter(|_| is_due)
             && let Err(failed) = checkpointer.checkpoint_at(last)
         {
-            eprintln!("{failed}");
+            say(format_args!("{failed}"));
         }
         Ok(())
     }
@@ -67,12 +69,12 @@ impl RecordProcessor for BenchProcessor {
 pub fn main() -> ExitCode {
     let every = std::env::var("BENCH_CKPT_EVERY").unwrap_or_else(|_| "10".to_owned());
     let Ok(every) = every.parse() else {
-        eprintln!("error: BENCH_CKPT_EVERY is {every:?}, and must be a whole number");
+        say(format_args!("error: BENCH_CKPT_EVERY is {every:?}, and must be a whole number"));
         return ExitCode::from(2);
     };
     let mut processor = BenchProcessor::new(NonZeroU64::new(every));
     let result = run(&mut processor);
-    eprintln!("{}", processor.summary());
+    say(format_args!("{}", processor.summary()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.exit_code(),

@@ -9,6 +9,8 @@ use kcl_runtime::{
     RecordProcessor, Result, Runtime, ShardEndCheckpointer,
 };
 
+use crate::say;
+
 /// Between checkpoints, of which the first follows the first batch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
@@ -26,7 +28,7 @@ pub struct SampleProcessor {
 
 impl RecordProcessor for SampleProcessor {
     fn initialize(&mut self, input: &InitializeInput<'_>) -> Result {
-        eprintln!("Initialized for {}", input.shard_id);
+        say(format_args!("Initialized for {}", input.shard_id));
         Ok(())
     }
 
@@ -36,14 +38,14 @@ impl RecordProcessor for SampleProcessor {
         checkpointer: &mut Checkpointer<'_>,
     ) -> Result {
         for record in &input.records {
-            eprintln!(
+            say(format_args!(
                 "Record (Partition Key: {}, Sequence Number: {}, Subsequence Number: {}, \
                  Data Size: {})",
                 record.partition_key,
                 record.sequence_number,
                 record.sub_sequence_number.unwrap_or(0),
                 record.data.len(),
-            );
+            ));
             self.largest = self.largest.take().max(Some(record.place().to_owned()));
         }
         let is_due = self.last_checkpoint.is_none_or(|time| time.elapsed() >= CHECKPOINT_EVERY);
@@ -51,24 +53,24 @@ impl RecordProcessor for SampleProcessor {
             // The next checkpoint covers what this one could not.
             match checkpointer.checkpoint_at(largest) {
                 Ok(()) => self.last_checkpoint = Some(Instant::now()),
-                Err(failed) => eprintln!("Failed to checkpoint at {largest}: {failed}"),
+                Err(failed) => say(format_args!("Failed to checkpoint at {largest}: {failed}")),
             }
         }
         Ok(())
     }
 
     fn lease_lost(&mut self) -> Result {
-        eprintln!("Lease has been lost");
+        say(format_args!("Lease has been lost"));
         Ok(())
     }
 
     fn shard_ended(&mut self, checkpointer: &mut ShardEndCheckpointer<'_>) -> Result {
-        eprintln!("Shard has ended, checkpointing");
+        say(format_args!("Shard has ended, checkpointing"));
         Ok(checkpointer.checkpoint()?)
     }
 
     fn shutdown_requested(&mut self, checkpointer: &mut Checkpointer<'_>) -> Result {
-        eprintln!("Shutdown has been requested, checkpointing");
+        say(format_args!("Shutdown has been requested, checkpointing"));
         Ok(checkpointer.checkpoint()?)
     }
 }
