@@ -695,6 +695,10 @@ struct ShardEndDesk<'s, R, W, T>(&'s mut Shard<R, W, T>);
 impl<R: Read, W: Write, T: Timer> Desk for ShardEndDesk<'_, R, W, T> {
     fn checkpoint(&mut self, at: &Position<'_>, retries: Retries) -> Result<(), CheckpointFailed> {
         let result = self.0.checkpoint(at, retries);
+        if let Some(Ok(())) = self.0.ledger.shard_end {
+            // Once stored it stays so, whatever becomes of another try.
+            return result;
+        }
         self.0.ledger.shard_end = Some(match &result {
             Ok(()) => Ok(()),
             Err(CheckpointFailed::Refused { error, tries }) => {

@@ -420,6 +420,21 @@ fn any_other_refusal_of_the_end_ends_the_run_at_once_even_if_the_processor_hides
 }
 
 #[test]
+fn an_end_that_is_stored_stays_so_whatever_becomes_of_another_try() {
+    let asks_twice = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            checkpointer.checkpoint()?;
+            checkpointer.checkpoint()?;
+            Ok(())
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().shard_ended().run(asks_twice);
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
 fn an_end_after_the_lease_is_gone_is_answered_whatever_the_processor_returned() {
     for processor in [scripted(), ends_by_itself()] {
         let report =

@@ -163,7 +163,7 @@ fn keep_quiet_about_torn() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn no_record_is_passed_over_and_no_checkpoint_runs_ahead(seed in any::<u64>()) {
