@@ -424,14 +424,21 @@ fn an_end_that_is_stored_stays_so_whatever_becomes_of_another_try() {
     let asks_twice = Scripted {
         shard_ended: Box::new(|checkpointer| {
             checkpointer.checkpoint()?;
-            checkpointer.checkpoint()?;
+            assert!(checkpointer.checkpoint().is_err());
             Ok(())
         }),
         ..scripted()
     };
-    let report = Daemon::new().shard_ended().run(asks_twice);
-    report.outcome.unwrap();
-    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+    let input = br#"{"action":"initialize","shardId":"s"}
+{"action":"shardEnded"}
+{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":null}
+{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":"InvalidStateException"}
+"#;
+    let mut output = Vec::new();
+    let timer = kcl_runtime::SystemTimer::new();
+    Runtime::new().run_over(&input[..], &mut output, timer, asks_twice).unwrap();
+    let status = b"{\"action\":\"status\",\"responseFor\":\"shardEnded\"}\n";
+    assert!(output.ends_with(status));
 }
 
 #[test]
