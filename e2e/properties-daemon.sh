@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Compares `kcl-helper check` with the real daemon's configurator: every known key with some 90
 # values. Both must agree on whether the daemon stops, and on what it goes on with.
-# Needs Java 17. Usage: e2e/properties-daemon.sh JARS_FOLDER [KCL_VERSION]
+# Needs Java 17. Usage: e2e/properties-daemon.sh [JARS_FOLDER [KCL_VERSION]]
+# Without a folder, the jars of the default version are fetched as users do.
 set -euo pipefail
 export LC_ALL=C
-jars=$(cd "${1:?folder of the daemon\'s jars, as \`kcl-helper jars path\` prints it}" && pwd)
+jars=${1:+$(cd "$1" && pwd)}
 version=${2:-3.1.3}
 cd "$(dirname "$0")/.."
 
 cargo build --quiet --package kcl-helper
 helper=$(pwd)/${CARGO_TARGET_DIR:-target}/debug/kcl-helper
+jars=${jars:-$("$helper" jars fetch --kcl-version "$version" --no-archive)}
 work=$(mktemp -d)
 trap 'status=$?; [ "$status" -eq 0 ] || tail -5 "$work/log"; rm -rf "$work"; exit "$status"' EXIT
 mkdir "$work/files"
