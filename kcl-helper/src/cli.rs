@@ -100,4 +100,7 @@ pub(crate) enum Command {
     Completions(commands::completions::Args),
     #[command(name = commands::exec::NAME, hide = true)]
     ExecDaemon(commands::exec::Args),
+    /// The sample processor, as `local --sample` starts it
+    #[command(hide = true)]
+    SampleChild,
 }

@@ -18,6 +18,14 @@ pub(crate) enum Exit {
     Surroundings = 3,
     /// The child broke the protocol.
     Protocol = 5,
+    /// We broke our own rules.
+    Bug = 101,
+    /// Ended by SIGHUP, after what had to be done for a proper end.
+    HungUp = 129,
+    /// Ended by SIGINT (Ctrl-C), properly.
+    Interrupted = 130,
+    /// Ended by SIGTERM, properly.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

@@ -1,1 +1,13 @@
-//! kcl-samples
+//! Sample record processors, each a module with a `main` that its binary calls. They live in a
+//! library so that `kcl-helper local --sample` runs the same code.
+
+pub mod bench_processor;
+pub mod sample_kcl_app;
+
+/// Writes one line to stderr in one piece: `eprintln!` writes it piece by piece, and panics where
+/// nobody reads it any more.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}

@@ -1,11 +1,88 @@
-//! `kcl-helper local`.
+//! `kcl-helper local`: what was typed becomes [`local::Options`].
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::child::Program;
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
+use crate::local::{self, AtEnd, Source};
+
+const EXAMPLES: &str = "\
+Examples:
+  kcl-helper local --sample                            the built-in processor over a built-in text
+  kcl-helper local -i words.txt --shards 2 -- ./app    your processor over your file
+  tail -f log | kcl-helper local -i - -- python3 app.py";
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(before_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Run the built-in sample processor
+    #[arg(long, conflicts_with = "command")]
+    sample: bool,
+    /// Read records from this file, one a line; `-` is stdin [default: a text shipped with us]
+    #[arg(short, long, value_name = "FILE|-")]
+    input: Option<PathBuf>,
+    /// How many shards, each with a child process of its own
+    #[arg(long, value_name = "N", default_value_t = 1, env = "KCL_HELPER_SHARDS",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    shards: u32,
+    /// Where checkpoints are kept
+    #[arg(long, value_name = "DIR", default_value = ".kcl-local", env = "KCL_HELPER_STATE")]
+    state: PathBuf,
+    /// Forget the checkpoints of earlier runs
+    #[arg(long)]
+    reset: bool,
+    /// What the children are told when the input has ended: `shutdown` is shutdownRequested and
+    /// leaseLost, `shard-ended` is shardEnded
+    #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
+    at_end: AtEnd,
+    /// How long a child may be silent before that is said
+    #[arg(long, hide = true, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    patience: Duration,
+    /// Your record processor and its arguments; no shell comes between
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
 
-pub(crate) fn run(_args: Args, _globals: &Globals) -> Result<Exit> {
-    Err(Error::new(Exit::Usage, "not written yet").hint("wait").because("this is a skeleton"))
+pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+    let program = match (args.sample, args.command.is_empty()) {
+        (true, _) => sample()?,
+        (false, false) => Program::from(args.command.as_slice()),
+        (false, true) => {
+            return Err(Error::new(Exit::Usage, "no record processor to run")
+                .hint("kcl-helper local --sample, or kcl-helper local -i FILE -- COMMAND"));
+        }
+    };
+    local::run(&local::Options {
+        program,
+        source: args.input.as_deref().map_or(Source::Sample, |path: &Path| Source::from(path)),
+        shards: args.shards,
+        state: args.state,
+        reset: args.reset,
+        at_end: args.at_end,
+        patience: args.patience,
+        quiet: globals.quiet,
+    })
+}
+
+/// The sample processor is this program itself, by a command that help does not show.
+fn sample() -> Result<Program> {
+    let program = std::env::current_exe().map_err(|error| {
+        Error::new(Exit::Surroundings, "cannot find this program itself").because(error)
+    })?;
+    Ok(Program { program: program.into(), args: vec!["sample-child".into()] })
+}
+
+/// `10s` or `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|char: char| char.is_ascii_digit());
+    let number = text[..text.len() - unit.len()].parse().ok().filter(|number| *number > 0);
+    match (number, unit) {
+        (Some(number), "s") => Ok(Duration::from_secs(number)),
+        (Some(number), "ms") => Ok(Duration::from_millis(number)),
+        (Some(number), "") => Err(format!("{number} of what? write {number}s or {number}ms")),
+        _ => Err("write a time such as 10s or 500ms".into()),
+    }
 }

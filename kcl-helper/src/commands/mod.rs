@@ -26,6 +26,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::PrintClasspath(args) => print_command::run_class_path(args, globals)?,
         Command::Completions(args) => completions::run(&args)?,
         Command::ExecDaemon(args) => exec::run(args)?,
+        // The sample is a whole program, with exit codes of its own.
+        Command::SampleChild => return Ok(kcl_samples::sample_kcl_app::main()),
     };
     Ok(exit.into())
 }

@@ -1,0 +1,264 @@
+//! A record processor that misbehaves on purpose, for the tests of what starts processors.
+//!
+//! It answers each message properly unless its arguments say otherwise:
+//!
+//! ```text
+//! log=FILE                 append a line per record: this process, shard, sequence number, data
+//! pids=FILE                append this process's number
+//! checkpoint=WHEN          every (record), batch, never, or end (the default: shutdown, shard end)
+//! checkpoint-in=ACTION     also during this message; the answer is told on stderr
+//! checkpoint-at=NUMBER     in processRecords, at this text; the answer is told on stderr
+//! die-at=N  abort-at=N     exit with status 3, or abort, before handling the N-th record
+//! die-after=ACTION         exit with status 4 behind the status for this message
+//! die-at-start=N           exit with this status before reading anything
+//! exit=N                   end with this status
+//! hang=ACTION              do not answer this message
+//! slow=MILLIS              take so long for each batch
+//! status=TEXT              answer processRecords with this line before the proper status
+//! noise=N                  print so many lines that are no messages before each status
+//! flood-stderr=BYTES       write so much to stderr during initialize
+//! flood-stdout=BYTES       print so much noise during initialize
+//! endless-line             print one line without an end during initialize
+//! deaf                     read nothing, say nothing
+//! beggar                   read nothing after initialize, ask for checkpoints for ever
+//! close=stdin|stdout       give that pipe away during the first processRecords
+//! grandchild=SECONDS       leave a process behind that holds stdout and stderr
+//! ignore-eof               stay when stdin ends
+//! unfinished               leave out the line's end of the last status
+//! ```
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::process::{Command, ExitCode};
+use std::thread::sleep;
+use std::time::Duration;
+
+use kcl_protocol::{
+    Action, ChildSession, DaemonMessage, LineBuffer, Position, ProcessRecordsInput, SequenceNumber,
+};
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+fn main() -> Result<ExitCode> {
+    let mut options = HashMap::new();
+    for arg in std::env::args().skip(1) {
+        let (name, value) = arg.split_once('=').unwrap_or((&arg, ""));
+        options.insert(name.to_owned(), value.to_owned());
+    }
+    if let Some(status) = number(&options, "die-at-start")? {
+        return Ok(ExitCode::from(status as u8));
+    }
+    let open = |path: &String| File::options().create(true).append(true).open(path);
+    if let Some(pids) = options.get("pids") {
+        note(&open(pids)?, "starts")?;
+    }
+    if options.contains_key("deaf") {
+        rest();
+    }
+    let mut child = Child {
+        log: options.get("log").map(open).transpose()?,
+        options,
+        session: ChildSession::new(),
+        lines: LineBuffer::new(),
+        shard: String::new(),
+        handled: 0,
+    };
+    child.live()?;
+    if child.options.contains_key("ignore-eof") {
+        rest();
+    }
+    if let Some(log) = &mut child.log {
+        note(log, "end of input")?;
+    }
+    Ok(ExitCode::from(number(&child.options, "exit")?.unwrap_or(0) as u8))
+}
+
+/// A line about this process, in one write, as others write to the same file.
+fn note(mut to: &File, text: &str) -> io::Result<()> {
+    to.write_all(format!("{} {text}\n", std::process::id()).as_bytes())
+}
+
+struct Child {
+    options: HashMap<String, String>,
+    session: ChildSession,
+    lines: LineBuffer,
+    log: Option<File>,
+    shard: String,
+    handled: u64,
+}
+
+impl Child {
+    fn live(&mut self) -> Result<()> {
+        while let Some(mut line) = self.next_line()? {
+            let message = self.session.receive(line.bytes_mut())?;
+            let action = message.action().ok_or("a checkpoint's answer, unasked")?;
+            match &message {
+                DaemonMessage::Initialize(input) => {
+                    self.shard = input.shard_id.to_owned();
+                    self.begin()?;
+                }
+                DaemonMessage::ProcessRecords(input) => self.process(input)?,
+                _ => {}
+            }
+            self.finish(action)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if let Some(bytes) = number(&self.options, "flood-stderr")? {
+            flood(io::stderr().lock(), bytes)?;
+        }
+        if let Some(bytes) = number(&self.options, "flood-stdout")? {
+            flood(io::stdout().lock(), bytes)?;
+        }
+        if self.options.contains_key("endless-line") {
+            let mut stdout = io::stdout().lock();
+            while stdout.write_all(&[b'x'; 1 << 16]).is_ok() {}
+            rest();
+        }
+        if let Some(seconds) = self.options.get("grandchild") {
+            let grandchild = Command::new("sleep").arg(seconds).spawn()?;
+            if let Some(log) = &mut self.log {
+                log.write_all(format!("{} grandchild\n", grandchild.id()).as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, input: &ProcessRecordsInput<'_>) -> Result<()> {
+        if let Some(at) = self.options.get("checkpoint-at").cloned() {
+            let line = format!("{{\"action\":\"checkpoint\",\"sequenceNumber\":\"{at}\"}}\n");
+            say(line.as_bytes())?;
+            let answer = self.next_line()?.ok_or("no answer")?;
+            eprintln!("checkpoint at {at}: {}", String::from_utf8_lossy(answer.bytes()));
+        }
+        for record in &input.records {
+            if Some(self.handled + 1) == number(&self.options, "die-at")? {
+                eprintln!("I die at record {}", self.handled + 1);
+                std::process::exit(3);
+            }
+            if Some(self.handled + 1) == number(&self.options, "abort-at")? {
+                std::process::abort();
+            }
+            if let Some(log) = &mut self.log {
+                let number = &record.sequence_number;
+                let data = String::from_utf8_lossy(record.data);
+                let process = std::process::id();
+                let line = format!("{process} {} {number} {data}\n", self.shard);
+                log.write_all(line.as_bytes())?;
+            }
+            self.handled += 1;
+            if self.checkpoints("every") {
+                self.checkpoint(&Position::from(record))?;
+            }
+        }
+        if self.checkpoints("batch") {
+            self.checkpoint(&Position::AllDelivered)?;
+        }
+        if let Some(millis) = number(&self.options, "slow")? {
+            sleep(Duration::from_millis(millis));
+        }
+        match self.options.get("close").map(String::as_str) {
+            Some("stdin") => rustix::stdio::dup2_stdin(File::open("/dev/null")?)?,
+            Some("stdout") => {
+                rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+                rest();
+            }
+            _ => {}
+        }
+        if let Some(text) = self.options.get("status") {
+            say(format!("{text}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, action: Action) -> Result<()> {
+        let at_end = matches!(action, Action::ShutdownRequested | Action::ShardEnded);
+        if at_end && self.checkpoints("end") {
+            self.checkpoint(&Position::AllDelivered)?;
+        }
+        if self.options.get("checkpoint-in").is_some_and(|name| name == action.name()) {
+            let answer = self.checkpoint(&Position::AllDelivered)?;
+            eprintln!("checkpoint in {action}: {answer}");
+        }
+        if self.options.get("hang").is_some_and(|name| name == action.name()) {
+            rest();
+        }
+        for noise in 0..number(&self.options, "noise")?.unwrap_or(0) {
+            say(format!("noise {noise}\n").as_bytes())?;
+        }
+        let mut out = Vec::new();
+        self.session.answer(&mut out)?;
+        if self.options.contains_key("unfinished") && action == Action::LeaseLost {
+            out.pop();
+            say(&out)?;
+            std::process::exit(0);
+        }
+        say(&out)?;
+        if self.options.get("die-after").is_some_and(|name| name == action.name()) {
+            std::process::exit(4);
+        }
+        while self.options.contains_key("beggar") {
+            say(b"{\"action\":\"checkpoint\",\"sequenceNumber\":null}\n")?;
+        }
+        Ok(())
+    }
+
+    fn checkpoints(&self, when: &str) -> bool {
+        self.options.get("checkpoint").map_or("end", String::as_str) == when
+    }
+
+    fn checkpoint(&mut self, at: &Position<'_>) -> Result<String> {
+        let mut out = Vec::new();
+        self.session.checkpoint(at, &mut out)?;
+        say(&out)?;
+        let mut line = self.next_line()?.ok_or("no answer to a checkpoint")?;
+        match self.session.receive(line.bytes_mut())? {
+            DaemonMessage::Checkpoint(answer) => {
+                let number = answer.sequence_number.map(SequenceNumber::new).transpose()?;
+                let number = number.map_or("all".into(), |number| number.to_string());
+                Ok(format!("{number}: {}", answer.error.unwrap_or("ok")))
+            }
+            other => Err(format!("no answer to a checkpoint: {other:?}").into()),
+        }
+    }
+
+    fn next_line(&mut self) -> Result<Option<kcl_protocol::Line>> {
+        let mut stdin = io::stdin().lock();
+        loop {
+            if let Some(line) = self.lines.next_line()? {
+                return Ok(Some(line));
+            }
+            match stdin.read(self.lines.spare())? {
+                0 => return Ok(None),
+                count => self.lines.advance(count),
+            }
+        }
+    }
+}
+
+fn say(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+fn flood(mut to: impl Write, bytes: u64) -> io::Result<()> {
+    let line = [[b'f'; 99].as_slice(), b"\n"].concat();
+    for _ in 0..bytes / line.len() as u64 {
+        to.write_all(&line)?;
+    }
+    to.flush()
+}
+
+fn number(options: &HashMap<String, String>, name: &str) -> Result<Option<u64>> {
+    Ok(options.get(name).map(|value| value.parse()).transpose()?)
+}
+
+/// Does nothing, until it is killed; at most two minutes, in case nobody does.
+fn rest() -> ! {
+    sleep(Duration::from_secs(120));
+    std::process::exit(99)
+}

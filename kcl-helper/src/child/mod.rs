@@ -1,0 +1,380 @@
+//! One child process: started in a process group of its own, its three pipes pumped by threads.
+//!
+//! Whoever drives a child must never wait for one pipe while the child waits for another. So
+//! nothing here blocks the driver: a thread writes the child's stdin, one reads its stdout, one its
+//! stderr, and one learns of its end; each rings the driver's [`Bell`], and the driver looks.
+//!
+//! Everything is bounded. Lines of stdout that the driver has not taken fill a small inbox and then
+//! the pipe, so that a child that talks too much waits, as it would with the Java daemon. stderr is
+//! shown as it comes and never waits for the driver.
+
+mod bell;
+mod stderr;
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kcl_protocol::{Line, LineBuffer};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+pub(crate) use bell::Bell;
+pub(crate) use stderr::{LastWords, harmless};
+
+use crate::error::{Error, Exit, Result};
+
+/// The longest line of stdout that is taken. The Java daemon has no limit, and no message of a
+/// child comes near this one: it is there so that a child that never ends its line cannot fill our
+/// memory.
+pub(crate) const STDOUT_LINE_LIMIT: usize = 16 << 20;
+
+/// How many lines, and how many bytes of lines, may wait for the driver.
+const INBOX_LINES: usize = 256;
+const INBOX_BYTES: usize = 1 << 20;
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+}
+
+impl Program {
+    /// The program as it was typed, for messages.
+    pub(crate) fn name(&self) -> String {
+        harmless(&self.program.to_string_lossy()).into_owned()
+    }
+}
+
+/// A running child. Dropping it kills its process group.
+#[derive(Debug)]
+pub(crate) struct Child {
+    process: std::process::Child,
+    group: Option<Pid>,
+    writes: Option<mpsc::Sender<Vec<u8>>>,
+    shared: Arc<Shared>,
+    last_words: LastWords,
+    reaped: Option<ExitStatus>,
+}
+
+/// Why no more lines come from stdout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StdoutEnd {
+    Closed,
+    TooLong,
+    Failed(String),
+}
+
+#[derive(Debug)]
+struct Shared {
+    inbox: Mutex<Inbox>,
+    /// Signalled when the inbox has room again.
+    room: Condvar,
+    bell: Bell,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    lines: VecDeque<Line>,
+    bytes: usize,
+    /// Lines are thrown away: the conversation is over.
+    discard: bool,
+    stdout_end: Option<StdoutEnd>,
+    /// Lines of stderr are on their way to whoever reads ours.
+    showing: bool,
+    stderr_ended: bool,
+    unwritten: usize,
+    write_error: Option<String>,
+    exited: bool,
+}
+
+impl Child {
+    /// Starts the program. Every piece of news about it rings the bell; whole lines of its stderr,
+    /// made harmless, go to `show` as they come.
+    pub(crate) fn spawn(
+        program: &Program,
+        bell: Bell,
+        mut show: impl FnMut(&[String]) + Send + 'static,
+    ) -> Result<Child> {
+        let mut process = Command::new(&program.program)
+            .args(&program.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| cannot_start(program, error))?;
+        let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+        let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let shared =
+            Arc::new(Shared { inbox: Mutex::default(), room: Condvar::new(), bell: bell.clone() });
+        let (writes, to_write) = mpsc::channel();
+        let child = Child {
+            process,
+            group,
+            writes: Some(writes),
+            shared: shared.clone(),
+            last_words: LastWords::default(),
+            reaped: None,
+        };
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(Error::new(Exit::Surroundings, "the child has no pipes"));
+        };
+
+        let words = child.last_words.clone();
+        let threads = (|| {
+            let at = shared.clone();
+            start("stdin", move || write(stdin, &to_write, &at))?;
+            let at = shared.clone();
+            start("stdout", move || read(stdout, &at))?;
+            let at = shared.clone();
+            start("stderr", move || {
+                stderr::pump(stderr, &words, |lines| {
+                    at.lock().showing = true;
+                    show(lines);
+                    at.lock().showing = false;
+                });
+                at.tell(|inbox| inbox.stderr_ended = true);
+            })?;
+            start("exit", move || {
+                await_exit(group);
+                shared.tell(|inbox| inbox.exited = true);
+            })
+        })();
+        threads.map_err(|error| {
+            child.kill();
+            Error::new(Exit::Surroundings, "cannot start a thread").because(error)
+        })?;
+        Ok(child)
+    }
+
+    /// Hands over a line to be written; it is gone through when [`unwritten`](Self::unwritten) says
+    /// 0 again.
+    pub(crate) fn send(&mut self, line: Vec<u8>) {
+        if let Some(writes) = &self.writes {
+            self.shared.tell(|inbox| inbox.unwritten += 1);
+            // The thread is there until the channel is closed, which `close_input` alone does.
+            let _ = writes.send(line);
+        }
+    }
+
+    pub(crate) fn unwritten(&self) -> usize {
+        self.shared.lock().unwritten
+    }
+
+    /// Why the child's stdin takes no more.
+    pub(crate) fn write_error(&self) -> Option<String> {
+        self.shared.lock().write_error.clone()
+    }
+
+    /// The next line that has come from stdout.
+    pub(crate) fn next_line(&mut self) -> Option<Line> {
+        let mut inbox = self.shared.lock();
+        let line = inbox.lines.pop_front()?;
+        inbox.bytes -= line.bytes().len();
+        self.shared.room.notify_one();
+        Some(line)
+    }
+
+    /// Why no more lines come, once all that came have been taken.
+    pub(crate) fn stdout_end(&self) -> Option<StdoutEnd> {
+        let inbox = self.shared.lock();
+        if inbox.lines.is_empty() { inbox.stdout_end.clone() } else { None }
+    }
+
+    pub(crate) fn has_exited(&self) -> bool {
+        self.shared.lock().exited
+    }
+
+    /// Whether the child's stdout and stderr have both been closed, by every process that had them.
+    pub(crate) fn is_silent(&self) -> bool {
+        let inbox = self.shared.lock();
+        inbox.stdout_end.is_some() && inbox.stderr_ended
+    }
+
+    pub(crate) fn is_showing(&self) -> bool {
+        self.shared.lock().showing
+    }
+
+    /// Closes stdin behind what is still to be written, and drains stdout from now on.
+    pub(crate) fn close_input(&mut self) {
+        self.writes = None;
+        self.shared.tell(|inbox| {
+            inbox.discard = true;
+            inbox.lines.clear();
+            inbox.bytes = 0;
+        });
+        self.shared.room.notify_all();
+    }
+
+    /// Kills the child and every process that it left in its group.
+    pub(crate) fn kill(&self) {
+        // Until it is waited for, even a dead child holds the number, so that no stranger is hit.
+        if let (Some(group), None) = (self.group, self.reaped) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// How the child ended, after killing what is left of its group. `None` if it cannot be ended.
+    pub(crate) fn finish(&mut self) -> Option<ExitStatus> {
+        if self.reaped.is_none() {
+            self.kill();
+            self.close_input();
+            let until = Instant::now() + Duration::from_secs(5);
+            while !self.has_exited() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(2));
+            }
+            if self.has_exited() {
+                self.reaped = self.process.wait().ok();
+            }
+        }
+        self.reaped
+    }
+
+    pub(crate) fn last_words(&self) -> Vec<String> {
+        self.last_words.get()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// `exit status 3`, `signal 9 (SIGKILL)`.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match signal_hook::low_level::signal_name(signal) {
+            Some(name) => format!("signal {signal}, {name}"),
+            None => format!("signal {signal}"),
+        },
+        (None, None) => status.to_string(),
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing panics while it holds the lock, and each change is whole.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Inbox)) {
+        change(&mut self.lock());
+        self.bell.ring();
+    }
+
+    /// Puts a line into the inbox, waiting for room.
+    fn deliver(&self, line: Line) {
+        let mut inbox = self.lock();
+        while !inbox.discard
+            && !inbox.lines.is_empty()
+            && (inbox.lines.len() >= INBOX_LINES || inbox.bytes >= INBOX_BYTES)
+        {
+            inbox = self.room.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !inbox.discard {
+            inbox.bytes += line.bytes().len();
+            inbox.lines.push_back(line);
+            drop(inbox);
+            self.bell.ring();
+        }
+    }
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).stack_size(256 << 10).spawn(run).map(drop)
+}
+
+fn write(mut stdin: ChildStdin, to_write: &mpsc::Receiver<Vec<u8>>, shared: &Shared) {
+    let mut failed = false;
+    for line in to_write {
+        let result = if failed { Ok(()) } else { stdin.write_all(&line) };
+        shared.tell(|inbox| {
+            inbox.unwritten -= 1;
+            if let Err(error) = result {
+                failed = true;
+                inbox.write_error = Some(error.to_string());
+            }
+        });
+    }
+}
+
+fn read(mut stdout: ChildStdout, shared: &Shared) {
+    let mut lines = LineBuffer::with_limit(STDOUT_LINE_LIMIT);
+    let end = loop {
+        match lines.next_line() {
+            Ok(Some(line)) => {
+                shared.deliver(line);
+                continue;
+            }
+            Ok(None) => {}
+            Err(_) => break StdoutEnd::TooLong,
+        }
+        match stdout.read(lines.spare()) {
+            Ok(0) => break StdoutEnd::Closed,
+            Ok(count) => lines.advance(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break StdoutEnd::Failed(error.to_string()),
+        }
+    };
+    if end == StdoutEnd::Closed {
+        // Java's reader takes what stands behind the last line's end as a line too.
+        lines.push(b"\n");
+        if let Ok(Some(line)) = lines.next_line() {
+            shared.deliver(line);
+        }
+    }
+    shared.tell(|inbox| inbox.stdout_end = Some(end));
+}
+
+/// Waits for the child's end without taking its status, so that its number stays its own.
+fn await_exit(pid: Option<Pid>) {
+    let Some(pid) = pid else { return };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+}
+
+fn cannot_start(program: &Program, error: io::Error) -> Error {
+    let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
+    let has_slash = program.program.as_encoded_bytes().contains(&b'/');
+    let exists_here = std::path::Path::new(&program.program).exists();
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound if !has_slash && exists_here => format!(
+            "without a slash it is looked up in PATH alone, here and by the real daemon: ./{}",
+            program.name()
+        ),
+        io::ErrorKind::NotFound if !has_slash => {
+            "it is looked up in PATH; for a file write its path, such as ./NAME".into()
+        }
+        io::ErrorKind::NotFound if exists_here => {
+            "the file is there, but not the interpreter that its first line names".into()
+        }
+        io::ErrorKind::NotFound => format!("a path counts from the working folder, {}", here()),
+        io::ErrorKind::PermissionDenied => format!("chmod +x {}", program.name()),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            "a script needs `#!` and its interpreter as the first line".into()
+        }
+        _ => return failed().because(error),
+    };
+    failed().because(error).hint(hint)
+}
+
+fn here() -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    harmless(&here.as_os_str().to_string_lossy()).into_owned()
+}
+
+impl<S: AsRef<OsStr>> From<&[S]> for Program {
+    /// The first word is the program. No word at all is the empty program, which does not start.
+    fn from(words: &[S]) -> Program {
+        let mut words = words.iter().map(|word| word.as_ref().to_owned());
+        Program { program: words.next().unwrap_or_default(), args: words.collect() }
+    }
+}

@@ -1,0 +1,171 @@
+//! A child's stderr: whole lines, made harmless for a terminal, the last of them kept.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A longer line is shown in pieces of this many bytes.
+const PIECE: usize = 16 << 10;
+/// How many last lines are kept, and how much of each.
+const KEPT_LINES: usize = 10;
+const KEPT_CHARS: usize = 500;
+
+/// The last lines of a child's stderr.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastWords(Arc<Mutex<VecDeque<String>>>);
+
+impl LastWords {
+    pub(crate) fn get(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn keep(&self, lines: &[String]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in &lines[lines.len().saturating_sub(KEPT_LINES)..] {
+            if kept.len() == KEPT_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(line.chars().take(KEPT_CHARS).collect());
+        }
+    }
+}
+
+/// Reads to the end, showing whole lines as soon as they are there.
+pub(super) fn pump(mut stderr: impl Read, last_words: &LastWords, mut show: impl FnMut(&[String])) {
+    let mut give = |lines: Vec<String>| {
+        if !lines.is_empty() {
+            last_words.keep(&lines);
+            show(&lines);
+        }
+    };
+    let mut unfinished = Vec::new();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        match stderr.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => give(split(&mut unfinished, &chunk[..count])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    if !unfinished.is_empty() {
+        give(vec![clean(&unfinished)]);
+    }
+}
+
+/// The lines that are complete now; the rest stays in `unfinished`.
+fn split(unfinished: &mut Vec<u8>, mut bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Some(lf) = memchr::memchr(b'\n', bytes) {
+        unfinished.extend_from_slice(&bytes[..lf]);
+        lines.extend(unfinished.chunks(PIECE).map(clean));
+        if unfinished.is_empty() {
+            lines.push(String::new());
+        }
+        unfinished.clear();
+        bytes = &bytes[lf + 1..];
+    }
+    unfinished.extend_from_slice(bytes);
+    if unfinished.len() > PIECE {
+        let whole = unfinished.len() / PIECE * PIECE;
+        lines.extend(unfinished[..whole].chunks(PIECE).map(clean));
+        unfinished.drain(..whole);
+    }
+    lines
+}
+
+fn clean(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    harmless(&String::from_utf8_lossy(line)).into_owned()
+}
+
+/// The text with everything escaped that could move a terminal's cursor, change its colours or
+/// reorder what is read: control characters but the tab, and Unicode's direction marks.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_harmful(char) {
+            // Writing to a String cannot fail.
+            let _ = write!(clean, "{}", char.escape_default());
+        } else {
+            clean.push(char);
+        }
+    }
+    Cow::Owned(clean)
+}
+
+fn is_harmful(char: char) -> bool {
+    (char.is_control() && char != '\t')
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines_of(chunks: &[&[u8]]) -> Vec<String> {
+        struct Chunks<'a>(&'a [&'a [u8]]);
+        impl Read for Chunks<'_> {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                while let Some((first, rest)) = self.0.split_first() {
+                    if first.is_empty() {
+                        self.0 = rest;
+                        continue;
+                    }
+                    out[..first.len()].copy_from_slice(first);
+                    self.0 = rest;
+                    return Ok(first.len());
+                }
+                Ok(0)
+            }
+        }
+        let mut lines = Vec::new();
+        pump(Chunks(chunks), &LastWords::default(), |more| lines.extend_from_slice(more));
+        lines
+    }
+
+    #[test]
+    fn whole_lines_harmless() {
+        let text = b"one\r\n\n\x1b[2Jtwo\ttabs \xff\xfe\xe2\x80\xaex\nlast";
+        assert_eq!(
+            lines_of(&[text]),
+            ["one", "", "\\u{1b}[2Jtwo\ttabs \u{fffd}\u{fffd}\\u{202e}x", "last"]
+        );
+    }
+
+    #[test]
+    fn an_endless_line_comes_in_pieces() {
+        let text = vec![b'x'; 3 * PIECE + 5];
+        let pieces: Vec<_> = text.chunks(60_000).collect();
+        let lengths: Vec<_> = lines_of(&pieces).iter().map(String::len).collect();
+        assert_eq!(lengths, [PIECE, PIECE, PIECE, 5]);
+    }
+
+    #[test]
+    fn the_last_words_are_few() {
+        let words = LastWords::default();
+        let text: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        pump(text.as_bytes(), &words, |_| {});
+        assert_eq!(words.get().len(), KEPT_LINES);
+        assert_eq!(words.get()[9], "line 99");
+        words.keep(&["y".repeat(10_000)]);
+        assert_eq!(words.get()[9].len(), KEPT_CHARS);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_lines(
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200),
+            cut in 1..20usize,
+        ) {
+            let chunks: Vec<_> = bytes.chunks(cut).collect();
+            prop_assert_eq!(lines_of(&chunks), lines_of(&[&bytes]));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Words for people, on stderr, in whole lines that neither tear each other nor the progress
+//! display.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use indicatif::MultiProgress;
+
+/// What is said on stderr, by however many threads. Clones speak to the same terminal.
+#[derive(Debug, Clone)]
+pub(crate) struct Console(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    quiet: u8,
+    bars: MultiProgress,
+}
+
+impl Console {
+    /// `quiet` is the count of `-q`.
+    pub(crate) fn new(quiet: u8) -> Console {
+        let bars = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::hidden());
+        Console(Arc::new(Inner { quiet, bars }))
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.quiet > 0
+    }
+
+    /// The progress display, hidden at first.
+    pub(crate) fn bars(&self) -> &MultiProgress {
+        &self.0.bars
+    }
+
+    /// Something good to know.
+    pub(crate) fn say(&self, line: &str) {
+        if self.0.quiet == 0 {
+            self.print(&format!("{line}\n"));
+        }
+    }
+
+    /// Something that is probably not as it should be.
+    pub(crate) fn warn(&self, line: &str) {
+        if self.0.quiet < 2 {
+            self.print(&format!("{line}\n"));
+        }
+    }
+
+    /// What a child wrote to stderr.
+    pub(crate) fn child(&self, shard: u32, lines: &[String]) {
+        if self.0.quiet == 0 {
+            self.print(&child_lines(shard, lines));
+        }
+    }
+
+    fn print(&self, text: &str) {
+        // Nobody is there to be told that stderr is closed.
+        let write = || drop(io::stderr().lock().write_all(text.as_bytes()));
+        if self.0.bars.is_hidden() { write() } else { self.0.bars.suspend(write) }
+    }
+}
+
+/// Lines of a child with their shard before each.
+pub(crate) fn child_lines(shard: u32, lines: &[String]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&format!("shard {shard} | {line}\n"));
+    }
+    text
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.char_indices() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_commas;
+
+    #[test]
+    fn commas() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (u64::MAX, "18,446,744,073,709,551,615")]
+        {
+            assert_eq!(with_commas(number), text);
+        }
+    }
+}

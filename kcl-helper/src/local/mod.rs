@@ -1,0 +1,531 @@
+//! The built-in daemon: lines of a file become records, one child process per shard gets them as
+//! the MultiLangDaemon would give them, and its checkpoints are kept on disk.
+//!
+//! One thread reads the input and fills a bounded queue per shard; one thread per shard leads that
+//! shard's conversation; the calling thread watches signals, progress and the first failure.
+
+mod console;
+mod driver;
+mod progress;
+mod queue;
+mod shards;
+mod source;
+mod state;
+mod summary;
+
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use kcl_protocol::DaemonCheckpointer;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::child::{Bell, Child, Program};
+use crate::error::{Error, Exit, Result};
+use console::{Console, with_commas};
+use driver::{Control, Driver, Outcome, Report};
+use progress::{Progress, ShardStats};
+use queue::{BatchLimit, Chunk, Queue};
+use shards::{Shards, covered, digest_key, own_key};
+pub(crate) use source::Source;
+use source::{Lines, LinesError, MAX_RECORD};
+use state::{State, Store};
+
+/// A batch is full with so much; Kinesis' own limits are 10,000 records and 10 MB.
+const BATCH: BatchLimit = BatchLimit { records: 1000, bytes: 1 << 20 };
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What to run, over what, and how.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) program: Program,
+    pub(crate) source: Source,
+    pub(crate) shards: u32,
+    pub(crate) state: PathBuf,
+    pub(crate) reset: bool,
+    pub(crate) at_end: AtEnd,
+    /// How long a child may be silent.
+    pub(crate) patience: Duration,
+    /// The count of `-q`.
+    pub(crate) quiet: u8,
+}
+
+/// What the children are told when the input has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AtEnd {
+    // shutdownRequested, then leaseLost: the daemon stops.
+    Shutdown,
+    // shardEnded: every shard was split or merged.
+    ShardEnded,
+}
+
+/// How far each shard already is.
+#[derive(Debug)]
+struct Resume {
+    /// The last line covered by each shard's checkpoint.
+    covered: Vec<u64>,
+    /// How many records of each shard that is.
+    skipped: Vec<u64>,
+    records: u64,
+}
+
+impl Resume {
+    fn left(&self) -> u64 {
+        self.records - self.skipped.iter().sum::<u64>()
+    }
+}
+
+/// What the calling thread hears of.
+enum News {
+    Signal(i32),
+    /// The input has been read, or cannot be read further.
+    Input(Result<()>),
+    Shard(u32, thread::Result<Report>),
+}
+
+/// Runs to the end of the input, or to the first failure, or until told to stop.
+pub(crate) fn run(options: &Options) -> Result<Exit> {
+    let console = Console::new(options.quiet);
+    let input = options.source.open()?;
+    let state = if options.source.is_repeatable() {
+        let Options { state, source, shards, reset, .. } = options;
+        Some(State::open(state, source, *shards, *reset)?)
+    } else {
+        None
+    };
+    let shards = Shards::new(options.shards);
+    let mut resume = Resume {
+        covered: vec![0; options.shards as usize],
+        skipped: vec![0; options.shards as usize],
+        records: 0,
+    };
+    if let Some(state) = state.as_ref().filter(|state| !state.is_new()) {
+        count(options, state, shards, &mut resume)?;
+        let is_ended = resume.covered.iter().all(|covered| *covered == u64::MAX);
+        if resume.left() == 0 && (options.at_end == AtEnd::Shutdown || is_ended) {
+            let all = with_commas(resume.records);
+            console.warn(&format!("0 of {all} left; --reset starts over"));
+            return Ok(Exit::Done);
+        }
+    }
+    console.say(&banner(options, state.as_ref(), &resume));
+    let run = Run::start(options, console, state, shards, resume, input)?;
+    run.supervise()
+}
+
+/// Counts the input's records, and those that each shard's checkpoint covers.
+fn count(options: &Options, state: &State, shards: Shards, resume: &mut Resume) -> Result<()> {
+    for shard in 0..options.shards {
+        resume.covered[shard as usize] = state.checkpoint(shard).map_or(0, covered);
+    }
+    // Behind the furthest checkpoint every record is left, whichever its shard.
+    let last = resume.covered.iter().max().copied().unwrap_or(0);
+    let mut lines = Lines::new(options.source.open()?);
+    let mut add = |line: u64, record: &[u8]| {
+        resume.records = line;
+        if line > last {
+            return;
+        }
+        let shard = shard_of(shards, record).0 as usize;
+        if line <= resume.covered[shard] {
+            resume.skipped[shard] += 1;
+        }
+    };
+    while lines.read(&mut add).map_err(|error| bad_input(&options.source, error))? {}
+    Ok(())
+}
+
+/// The shard of a record, and its key where that is not the record itself.
+fn shard_of(shards: Shards, record: &[u8]) -> (u32, Option<String>) {
+    if own_key(record).is_some() {
+        (shards.of_key(record), None)
+    } else {
+        let key = digest_key(record);
+        (shards.of_key(key.as_bytes()), Some(key))
+    }
+}
+
+fn bad_input(source: &Source, error: LinesError) -> Error {
+    match error {
+        LinesError::Io(error) => source.cannot_read().because(error),
+        LinesError::TooLong(line) => {
+            let what = format!("line {line} of {} is no record", source.name());
+            let why =
+                format!("it is longer than {} MiB, as much as Kinesis takes", MAX_RECORD >> 20);
+            Error::new(Exit::Usage, what).because(why)
+        }
+    }
+}
+
+fn banner(options: &Options, state: Option<&State>, resume: &Resume) -> String {
+    let kept = match state {
+        None => "state: none, as this input cannot be read twice".into(),
+        Some(state) => {
+            let folder = crate::child::harmless(&options.state.to_string_lossy()).into_owned();
+            let news = if state.is_new() {
+                "new".into()
+            } else {
+                let (left, all) = (with_commas(resume.left()), with_commas(resume.records));
+                format!("{left} of {all} left; --reset starts over")
+            };
+            format!("state {folder} ({news})")
+        }
+    };
+    let shards = if options.shards == 1 { "shard" } else { "shards" };
+    format!(
+        "kcl-helper local {} · {} {shards} · {} · {kept} · ^C asks for shutdown",
+        env!("CARGO_PKG_VERSION"),
+        options.shards,
+        options.source.name(),
+    )
+}
+
+/// A run in progress.
+struct Run {
+    console: Console,
+    control: Arc<Control>,
+    queues: Vec<Arc<Queue>>,
+    news: mpsc::Receiver<News>,
+    signals: signal_hook::iterator::Handle,
+    stats: Vec<Arc<ShardStats>>,
+    /// How much of the input has been read, and how much there is.
+    position: Arc<AtomicU64>,
+    length: Option<u64>,
+    skipped: Vec<u64>,
+    /// `None` while a shard is at work.
+    reports: Vec<Option<Report>>,
+    /// What went wrong first.
+    failure: Option<Error>,
+    /// The signal that asked us to stop.
+    signal: Option<i32>,
+    started: Instant,
+    /// Held to the end: it keeps other runs out.
+    _state: Option<State>,
+}
+
+impl Run {
+    /// Starts all children, then all threads.
+    fn start(
+        options: &Options,
+        console: Console,
+        state: Option<State>,
+        shards: Shards,
+        resume: Resume,
+        input: Box<dyn Read + Send>,
+    ) -> Result<Run> {
+        let (sender, news) = mpsc::channel();
+        let signals = watch_signals(sender.clone())?;
+        let bells: Vec<Bell> = (0..options.shards).map(|_| Bell::default()).collect();
+        let only_full = state.is_some();
+        let queue = |bell: &Bell| Arc::new(Queue::new(BATCH, only_full, bell.clone()));
+        let mut run = Run {
+            console,
+            control: Arc::new(Control::new(bells.clone())),
+            queues: bells.iter().map(queue).collect(),
+            news,
+            signals,
+            stats: bells.iter().map(|_| Arc::default()).collect(),
+            position: Arc::default(),
+            length: options.source.length(),
+            skipped: resume.skipped,
+            reports: bells.iter().map(|_| None).collect(),
+            failure: None,
+            signal: None,
+            started: Instant::now(),
+            _state: None,
+        };
+
+        let mut drivers = Vec::new();
+        for (shard, bell) in (0..).zip(&bells) {
+            let index = shard as usize;
+            run.stats[index].set_checkpoint(resume.covered[index]);
+            let start = state.as_ref().and_then(|state| state.checkpoint(shard));
+            let start = start.cloned().unwrap_or_else(driver::trim_horizon);
+            if resume.covered[index] == u64::MAX {
+                // Its end was stored by an earlier run: as with the real daemon, no child starts.
+                run.queues[index].close();
+                run.reports[index] = Some(Report::ended_before(start));
+                continue;
+            }
+            let to = run.console.clone();
+            let child = Child::spawn(&options.program, bell.clone(), move |lines| {
+                to.child(shard, lines);
+            })?;
+            drivers.push(Driver {
+                shard,
+                program: options.program.name(),
+                child,
+                bell: bell.clone(),
+                queue: run.queues[index].clone(),
+                control: run.control.clone(),
+                console: run.console.clone(),
+                stats: run.stats[index].clone(),
+                checkpoints: DaemonCheckpointer::new(start),
+                store: state.as_ref().map_or_else(Store::nowhere, |state| state.store(shard)),
+                at_end: options.at_end,
+                patience: options.patience,
+            });
+        }
+        for driver in drivers {
+            let sender = sender.clone();
+            spawn(&format!("shard {}", driver.shard), move || {
+                let shard = driver.shard;
+                let report = catch_unwind(AssertUnwindSafe(|| driver.run()));
+                let _ = sender.send(News::Shard(shard, report));
+            })?;
+        }
+        let (queues, source) = (run.queues.clone(), options.source.clone());
+        let position = run.position.clone();
+        spawn("input", move || {
+            let result = distribute(input, shards, &resume.covered, &queues, &position);
+            // Before the queues end, as then the shards do, and with the last of them the run.
+            let _ = sender.send(News::Input(result.map_err(|error| bad_input(&source, error))));
+            queues.iter().for_each(|queue| queue.end());
+        })?;
+        run._state = state;
+        Ok(run)
+    }
+
+    /// Waits for every shard's end, passing on what one of them must know of the others.
+    fn supervise(mut self) -> Result<Exit> {
+        let (console, stats) = (self.console.clone(), self.stats.clone());
+        let mut progress = Progress::new(console, stats, self.position.clone(), self.length);
+        while self.reports.iter().any(Option::is_none) {
+            match self.news.recv_timeout(TICK) {
+                Ok(news) => self.hear(news),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                // The signals' thread holds a sender as long as we hold its handle.
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            progress.tick();
+        }
+        progress.end();
+        self.signals.close();
+        self.close()
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Input(Ok(())) => {}
+            News::Input(Err(error)) => {
+                // What stands before the trouble is still delivered.
+                self.failure.get_or_insert(error);
+            }
+            News::Shard(shard, Ok(report)) => {
+                let index = shard as usize;
+                self.reports[index] = Some(report);
+                let report = self.reports[index].as_mut();
+                if let Some(Report { outcome: Outcome::Failed(_, error), last_words, .. }) = report
+                {
+                    let error = std::mem::replace(error, Error::new(Exit::Bug, String::new()));
+                    let last_words = std::mem::take(last_words);
+                    self.fail(shard, error, &last_words);
+                }
+            }
+            News::Shard(shard, Err(_)) => {
+                // The panic has been printed, and its child killed when the driver was dropped.
+                let error = Error::new(Exit::Bug, format!("shard {shard}: kcl-helper is at fault"));
+                self.reports[shard as usize] = Some(Report::of_a_bug());
+                self.fail(shard, error, &[]);
+            }
+            News::Signal(signal) => self.signal(signal),
+        }
+    }
+
+    /// The first failure ends the run, as one child's end makes the whole daemon exit.
+    fn fail(&mut self, shard: u32, error: Error, last_words: &[String]) {
+        if !last_words.is_empty() {
+            self.console.warn(&format!("shard {shard}: its last words on stderr:"));
+            self.console.warn(console::child_lines(shard, last_words).trim_end());
+        }
+        if self.failure.is_some() {
+            self.console.warn(&error.to_string());
+        } else {
+            self.failure = Some(error);
+            self.control.cut_off();
+        }
+    }
+
+    fn signal(&mut self, signal: i32) {
+        if self.signal.is_none() {
+            self.signal = Some(signal);
+            let busy = self.reports.iter().filter(|report| report.is_none()).count();
+            let shards = if busy == 1 { "1 shard".into() } else { format!("{busy} shards") };
+            self.console.warn(&format!(
+                "stopping: shutdownRequested and leaseLost to {shards}; again to kill"
+            ));
+            self.control.stop();
+        } else {
+            self.console.warn("killing");
+            self.control.kill();
+        }
+    }
+
+    /// The summary, and what it comes to.
+    fn close(mut self) -> Result<Exit> {
+        let took = self.started.elapsed();
+        let how = match (&self.failure, self.signal) {
+            (Some(_), _) => "failed after",
+            (None, Some(_)) => "stopped after",
+            (None, None) => "done in",
+        };
+        self.console.say(&format!("{how} {:.1}s", took.as_secs_f64()));
+        summary::print(&summary::rows(&self.reports, &self.stats, &self.skipped), took)?;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        Ok(match self.signal {
+            None => Exit::Done,
+            Some(SIGHUP) => Exit::HungUp,
+            Some(SIGTERM) => Exit::Terminated,
+            Some(_) => Exit::Interrupted,
+        })
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Whatever ends the run: the thread that reads the input must not wait for room for ever.
+        self.queues.iter().for_each(|queue| queue.close());
+        self.signals.close();
+    }
+}
+
+/// Reads the input and gives each record to its shard, unless that shard is behind it already.
+fn distribute(
+    input: Box<dyn Read + Send>,
+    shards: Shards,
+    covered: &[u64],
+    queues: &[Arc<Queue>],
+    position: &AtomicU64,
+) -> Result<(), LinesError> {
+    let all_have = covered.iter().min().copied().unwrap_or(0);
+    let mut lines = Lines::new(input);
+    loop {
+        // What one read gave is handed over before the next, which may have to wait.
+        let now = SystemTime::now();
+        let mut chunks: Vec<Chunk> = queues.iter().map(|_| Chunk::new(now)).collect();
+        let more = lines.read(|line, record| {
+            if line <= all_have {
+                return;
+            }
+            let (shard, key) = shard_of(shards, record);
+            if line > covered[shard as usize] {
+                chunks[shard as usize].push(line, record, key);
+            }
+        });
+        position.store(lines.position(), Ordering::Relaxed);
+        for (chunk, queue) in chunks.into_iter().zip(queues) {
+            if !chunk.is_empty() && !queue.push(chunk) {
+                return Ok(());
+            }
+        }
+        if !more? {
+            return Ok(());
+        }
+    }
+}
+
+fn watch_signals(news: mpsc::Sender<News>) -> Result<signal_hook::iterator::Handle> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| {
+        Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
+    })?;
+    let handle = signals.handle();
+    spawn("signals", move || {
+        for signal in signals.forever() {
+            let _ = news.send(News::Signal(signal));
+        }
+    })?;
+    Ok(handle)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map(drop)
+        .map_err(|error| Error::new(Exit::Surroundings, "cannot start a thread").because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// What is left is what each shard's checkpoint does not cover, counted one by one; and it
+        /// is what the run then delivers.
+        #[test]
+        fn what_is_left_is_counted_and_delivered(
+            lines in 0..200u64,
+            covered in prop::collection::vec(prop_oneof![0..220u64, Just(u64::MAX)], 1..5),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let input = folder.path().join("input");
+            let text: String = (1..=lines).map(|line| format!("{}\n", line % 30)).collect();
+            std::fs::write(&input, text).unwrap();
+            let options = Options {
+                program: Program::from(["true"].as_slice()),
+                source: Source::File(input),
+                shards: covered.len() as u32,
+                state: folder.path().join("state"),
+                reset: false,
+                at_end: AtEnd::Shutdown,
+                patience: Duration::from_secs(10),
+                quiet: 0,
+            };
+            let open = || State::open(&options.state, &options.source, options.shards, false).unwrap();
+            let state = open();
+            for (shard, line) in (0..).zip(&covered) {
+                let mut number = String::from("SHARD_END");
+                if *line < u64::MAX {
+                    number.clear();
+                    shards::push_sequence_number(*line, &mut number);
+                }
+                let number = SequenceNumber::new(&number).unwrap();
+                let place = ExtendedSequenceNumber::new(number, 0);
+                state.store(shard).put(&place.to_owned()).unwrap();
+            }
+            drop(state);
+            let state = open();
+            let shards = Shards::new(options.shards);
+            let mut resume = Resume { covered: vec![0; covered.len()], skipped: vec![0; covered.len()], records: 0 };
+            count(&options, &state, shards, &mut resume).unwrap();
+            prop_assert_eq!(&resume.covered, &covered);
+            prop_assert_eq!(resume.records, lines);
+
+            let shard_of_line = |line: &u64| shards.of_key((line % 30).to_string().as_bytes()) as usize;
+            let left: Vec<u64> =
+                (1..=lines).filter(|line| *line > covered[shard_of_line(line)]).collect();
+            prop_assert_eq!(resume.left(), left.len() as u64);
+
+            let unlimited = BatchLimit { records: 1000, bytes: 100_000 };
+            let queues: Vec<_> =
+                covered.iter().map(|_| Arc::new(Queue::new(unlimited, true, Bell::default()))).collect();
+            let input = options.source.open().unwrap();
+            distribute(input, shards, &covered, &queues, &AtomicU64::new(0)).unwrap();
+            queues.iter().for_each(|queue| queue.end());
+            let mut delivered = Vec::new();
+            for (shard, queue) in queues.iter().enumerate() {
+                if let queue::Next::Batch(batch) = queue.next() {
+                    for (_, record) in batch.iter() {
+                        prop_assert_eq!(shard_of_line(&record.line), shard);
+                        delivered.push(record.line);
+                    }
+                }
+            }
+            delivered.sort_unstable();
+            prop_assert_eq!(delivered, left);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The closing table.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::console::with_commas;
+use super::driver::{Outcome, Report};
+use super::progress::ShardStats;
+use super::shards::{Place, covered};
+use crate::error::{Error, Exit, Result};
+
+/// A shard's line.
+#[derive(Debug)]
+pub(crate) struct Row {
+    records: u64,
+    skipped: u64,
+    batches: u64,
+    bytes: u64,
+    took: Duration,
+    checkpoint: String,
+    outcome: String,
+}
+
+impl Report {
+    /// Of a shard that an earlier run brought to its end.
+    pub(crate) fn ended_before(checkpoint: Place) -> Report {
+        Report {
+            outcome: Outcome::ShardEnded,
+            checkpoint,
+            last_words: vec![],
+            took: Duration::ZERO,
+        }
+    }
+
+    /// Of a shard whose driver is lost.
+    pub(crate) fn of_a_bug() -> Report {
+        let error = Error::new(Exit::Bug, String::new());
+        Report {
+            outcome: Outcome::Failed("our bug".into(), error),
+            checkpoint: super::driver::trim_horizon(),
+            last_words: vec![],
+            took: Duration::ZERO,
+        }
+    }
+}
+
+pub(crate) fn rows(
+    reports: &[Option<Report>],
+    stats: &[Arc<ShardStats>],
+    skipped: &[u64],
+) -> Vec<Row> {
+    let all = reports.iter().zip(stats).zip(skipped);
+    all.filter_map(|((report, stats), skipped)| {
+        let report = report.as_ref()?;
+        let outcome = match &report.outcome {
+            Outcome::Ok => "ok",
+            Outcome::ShardEnded => "shard ended",
+            Outcome::Stopped => "stopped",
+            Outcome::CutOff => "cut off",
+            Outcome::Killed => "killed",
+            Outcome::Failed(short, _) => short,
+        };
+        let checkpoint = match covered(&report.checkpoint) {
+            0 => "none".into(),
+            u64::MAX => "SHARD_END".into(),
+            line => format!("line {}", with_commas(line)),
+        };
+        Some(Row {
+            records: stats.records(),
+            skipped: *skipped,
+            batches: stats.batches(),
+            bytes: stats.bytes(),
+            took: report.took,
+            checkpoint,
+            outcome: outcome.into(),
+        })
+    })
+    .collect()
+}
+
+/// Prints the table: a row per shard, and their sum.
+pub(crate) fn print(rows: &[Row], took: Duration) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(table(rows, took).as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever closed the pipe wants no more.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Exit::Surroundings, "cannot write to stdout").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+const HEAD: [&str; 8] =
+    ["shard", "records", "skipped", "batches", "MB", "records/s", "checkpoint", "outcome"];
+/// The columns of words, which stand to the left.
+const WORDS: [usize; 3] = [0, 6, 7];
+
+fn table(rows: &[Row], took: Duration) -> String {
+    let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum();
+    let total = Row {
+        records: sum(|row| row.records),
+        skipped: sum(|row| row.skipped),
+        batches: sum(|row| row.batches),
+        bytes: sum(|row| row.bytes),
+        took,
+        checkpoint: String::new(),
+        outcome: String::new(),
+    };
+    let mut lines = vec![HEAD.map(String::from)];
+    lines.extend(rows.iter().enumerate().map(|(shard, row)| cells(shard.to_string(), row)));
+    lines.push(cells("total".into(), &total));
+
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let widths: Vec<usize> = (0..HEAD.len()).filter_map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let mut row = String::new();
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let between = if column == 0 { "" } else { "  " };
+            row.push_str(between);
+            if WORDS.contains(&column) {
+                row.push_str(&format!("{cell:<width$}"));
+            } else {
+                row.push_str(&format!("{cell:>width$}"));
+            }
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(shard: String, row: &Row) -> [String; 8] {
+    let seconds = row.took.as_secs_f64();
+    let rate = if row.records == 0 { 0.0 } else { row.records as f64 / seconds.max(0.001) };
+    [
+        shard,
+        with_commas(row.records),
+        with_commas(row.skipped),
+        with_commas(row.batches),
+        format!("{:.2}", row.bytes as f64 / 1e6),
+        with_commas(rate as u64),
+        row.checkpoint.clone(),
+        row.outcome.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_each_other() {
+        let row = |records, skipped, checkpoint: &str, outcome: &str| Row {
+            records,
+            skipped,
+            batches: records / 1000,
+            bytes: records * 100,
+            took: Duration::from_millis(500),
+            checkpoint: checkpoint.into(),
+            outcome: outcome.into(),
+        };
+        let rows = [row(1_234_000, 0, "line 2,468,000", "ok"), row(0, 7, "none", "exit status 3")];
+        insta::assert_snapshot!(table(&rows, Duration::from_secs(1)), @r"
+        shard    records  skipped  batches      MB  records/s  checkpoint      outcome
+        0      1,234,000        0    1,234  123.40  2,468,000  line 2,468,000  ok
+        1              0        7        0    0.00          0  none            exit status 3
+        total  1,234,000        7    1,234  123.40  1,234,000
+        ");
+    }
+}

@@ -1,0 +1,802 @@
+//! `kcl-helper local` as its users meet it: what it prints on both streams and its status, over
+//! children that behave and children that do not.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
+/// No run of these tests takes nearly as long.
+const TOO_LONG: Duration = Duration::from_secs(100);
+
+/// The processor that misbehaves, which cargo builds beside the program.
+fn awkward() -> PathBuf {
+    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
+    assert!(path.exists(), "cargo build -p kcl-helper --examples");
+    path
+}
+
+/// A folder with an input and the state of its runs.
+struct Place {
+    folder: TempDir,
+}
+
+/// What a run came to, as it would look on paper.
+struct Outcome {
+    status: String,
+    stdout: String,
+    stderr: String,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// With an input of so many lines: `1`, `2`, …
+    fn with_lines(count: u64) -> Place {
+        let place = Place::new();
+        place.write("input", (1..=count).map(|line| format!("{line}\n")).collect::<String>());
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// `kcl-helper local`, in this folder, with arguments as they would be typed.
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(HELPER);
+        command.current_dir(self.folder.path()).arg("local");
+        for name in ["RUST_BACKTRACE", "KCL_HELPER_SHARDS", "KCL_HELPER_STATE", "KCL_HELPER_COLOR"]
+        {
+            command.env_remove(name);
+        }
+        for arg in args.split_whitespace() {
+            if arg == "AWKWARD" {
+                command.arg(awkward());
+            } else {
+                command.arg(arg);
+            }
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// That the so many children which ran with `pids=pids` have all ended.
+    fn check_all_ended(&self, count: usize) {
+        let pids = self.read("pids");
+        assert_eq!(pids.lines().count(), count);
+        for line in pids.lines() {
+            eventually("the child's end", || !runs(line.strip_suffix(" starts").unwrap()));
+        }
+    }
+
+    /// Runs it over the folder's input.
+    fn local(&self, args: &str) -> Outcome {
+        self.run(&format!("-i input {args}"))
+    }
+
+    fn run(&self, args: &str) -> Outcome {
+        Running::start(self.command(args)).end(self)
+    }
+
+    /// With both streams made equal on every machine and at every pace.
+    fn clean(&self, text: &str) -> String {
+        let folder = self.folder.path().canonicalize().unwrap();
+        let mut text = text
+            .replace(&*folder.to_string_lossy(), "[folder]")
+            .replace(&*self.folder.path().to_string_lossy(), "[folder]")
+            .replace(&*awkward().to_string_lossy(), "[awkward_child]")
+            .replace(&*Path::new(HELPER).to_string_lossy(), "[kcl-helper]");
+        text = text.replace(concat!("local ", env!("CARGO_PKG_VERSION")), "local [version]");
+        let mut clean = String::new();
+        for line in text.lines() {
+            let timed = ["done in ", "failed after ", "stopped after "];
+            match timed.iter().find(|start| line.starts_with(**start)) {
+                Some(start) => writeln!(clean, "{start}[time]").unwrap(),
+                // A temporary file's name ends at random.
+                None => match line.split_once("/.new-") {
+                    Some((start, _)) => writeln!(clean, "{start}/.new-[random]").unwrap(),
+                    None => writeln!(clean, "{line}").unwrap(),
+                },
+            }
+        }
+        clean
+    }
+}
+
+/// The table with single bars between its columns, and without the rates.
+fn table(text: &str) -> String {
+    let mut clean = String::new();
+    for line in text.lines() {
+        let mut cells: Vec<_> =
+            line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        if let Some(rate) = cells.get_mut(5).filter(|cell| **cell != "records/s") {
+            *rate = "[rate]";
+        }
+        writeln!(clean, "{}", cells.join(" | ")).unwrap();
+    }
+    clean
+}
+
+/// A run in progress, both of whose streams are being read.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: thread::JoinHandle<Vec<u8>>,
+    stderr: thread::JoinHandle<Vec<u8>>,
+    lines: mpsc::Receiver<String>,
+    _watchdog: mpsc::Sender<()>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take();
+        let mut out = child.stdout.take().unwrap();
+        let stdout = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            out.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        let (sender, lines) = mpsc::channel();
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        let stderr = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            loop {
+                let start = bytes.len();
+                if err.read_until(b'\n', &mut bytes).unwrap() == 0 {
+                    return bytes;
+                }
+                let _ = sender.send(String::from_utf8_lossy(&bytes[start..]).trim_end().to_owned());
+            }
+        });
+        // A test that hangs is a test that fails.
+        let (watchdog, ended) = mpsc::channel();
+        let pid = pid(child.id());
+        thread::spawn(move || {
+            if ended.recv_timeout(TOO_LONG) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::ABORT);
+            }
+        });
+        Running { child, stdin, stdout, stderr, lines, _watchdog: watchdog }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(pid(self.child.id()), signal).unwrap();
+    }
+
+    /// Waits for a line on stderr that contains this.
+    fn wait_for(&self, text: &str) {
+        while !self.lines.recv_timeout(TOO_LONG).unwrap().contains(text) {}
+    }
+
+    fn end(mut self, place: &Place) -> Outcome {
+        drop(self.stdin.take());
+        let status = self.child.wait().unwrap();
+        let stdout = String::from_utf8(self.stdout.join().unwrap()).unwrap();
+        let stderr = String::from_utf8(self.stderr.join().unwrap()).unwrap();
+        Outcome {
+            status: status.to_string(),
+            stdout: place.clean(&table(&stdout)),
+            stderr: place.clean(&stderr),
+        }
+    }
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+}
+
+/// Whether this process runs; one that has ended and that nobody waited for does not.
+fn runs(id: &str) -> bool {
+    let ps = Command::new("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
+    let state = String::from_utf8(ps.stdout).unwrap();
+    !state.trim().is_empty() && !state.trim().starts_with('Z')
+}
+
+/// Waits until it is true; it must become so.
+fn eventually(what: &str, is_true: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_true() {
+        assert!(start.elapsed() < TOO_LONG, "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Outcome { status, stdout, stderr } = self;
+        write!(f, "{status}\n---- stdout\n{stdout}---- stderr\n{stderr}")
+    }
+}
+
+// ---- What is typed
+
+#[test]
+fn nothing_to_run() {
+    assert_snapshot!(Place::new().run(""));
+}
+
+#[test]
+fn help_fits_a_screen() {
+    let outcome = Place::new().run("--help");
+    assert!(outcome.stdout.lines().count() <= 40, "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("patience"));
+    assert_eq!(outcome.status, "exit status: 0");
+}
+
+#[test]
+fn arguments_that_cannot_be() {
+    for (args, problem) in [
+        ("--sample -- AWKWARD", "cannot be used with"),
+        ("--sample --shards 0", "0 is not in 1..=1000"),
+        ("--sample --patience 10", "10 of what? write 10s or 10ms"),
+        ("--sample --at-end never", "[possible values: shutdown, shard-ended]"),
+    ] {
+        let outcome = Place::new().run(args);
+        assert_eq!(outcome.status, "exit status: 2", "{args}");
+        assert!(outcome.stderr.contains(problem), "{args}: {}", outcome.stderr);
+        assert_eq!(outcome.stdout, "");
+    }
+}
+
+#[test]
+fn an_input_that_is_not_there() {
+    assert_snapshot!(Place::new().run("-i missing --sample"));
+}
+
+#[test]
+fn an_input_that_is_a_folder() {
+    assert_snapshot!(Place::new().run("-i . --sample"));
+}
+
+#[test]
+fn a_program_that_is_not_in_path() {
+    assert_snapshot!(Place::with_lines(1).local("-- no-such-program"));
+}
+
+#[test]
+fn a_program_that_is_not_there() {
+    assert_snapshot!(Place::with_lines(1).local("-- ./no-such-program"));
+}
+
+#[test]
+fn a_program_in_this_folder_needs_a_slash() {
+    assert_snapshot!(Place::with_lines(1).local("-- input"));
+}
+
+#[test]
+fn a_program_that_may_not_run() {
+    assert_snapshot!(Place::with_lines(1).local("-- ./input"));
+}
+
+#[test]
+fn a_script_without_its_interpreter() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::with_lines(1);
+    place.write("script", "#!/no/such/interpreter\n");
+    let script = place.path("script");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_snapshot!(place.local("-- ./script"));
+}
+
+#[test]
+fn a_program_that_is_no_processor() {
+    assert_snapshot!(Place::with_lines(1).local("-- echo hello"));
+}
+
+#[test]
+fn a_program_that_echoes() {
+    assert_snapshot!(Place::with_lines(1).local("-- head -n 1"));
+}
+
+// ---- Runs that go well
+
+#[test]
+fn the_sample() {
+    let place = Place::new();
+    let outcome = place.run("--sample --shards 2");
+    assert_eq!(outcome.status, "exit status: 0");
+    let again = place.run("--sample --shards 2");
+    assert!(again.stderr.starts_with("0 of ") && again.stdout.is_empty());
+}
+
+#[test]
+fn a_run_and_the_next_one() {
+    let place = Place::with_lines(2500);
+    assert_snapshot!("first_run", place.local("--shards 2 -- AWKWARD"));
+    assert_snapshot!("second_run", place.local("--shards 2 -- AWKWARD"));
+    assert_snapshot!("reset_run", place.local("--shards 2 --reset -- AWKWARD"));
+    // More has come since.
+    place.write("input", place.read("input") + "2501\n2502\n2503\n2504\n");
+    assert_snapshot!("grown_run", place.local("--shards 2 -- AWKWARD"));
+}
+
+#[test]
+fn checkpoints_on_disk() {
+    let place = Place::with_lines(7);
+    place.local("-- AWKWARD");
+    assert_eq!(
+        place.read(".kcl-local/shardId-000000000000.json"),
+        "{\"sequenceNumber\":\"49000000000000000000000000000000000000000000000000000007\",\
+         \"subSequenceNumber\":0}\n"
+    );
+    let mut names: Vec<_> = fs::read_dir(place.path(".kcl-local"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["lock", "run.json", "shardId-000000000000.json"]);
+}
+
+#[test]
+fn records_are_lines_whatever_is_in_them() {
+    let place = Place::new();
+    place.write("input", b"one\r\n\n\xff\xfe\nlast");
+    assert_eq!(place.local("-- AWKWARD log=log").status, "exit status: 0");
+    let log = place.read("log");
+    let records: Vec<_> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let (end, records) = records.split_last().unwrap();
+    assert_eq!(*end, "input");
+    assert_eq!(records, ["one", "", "\u{fffd}\u{fffd}", "last"]);
+}
+
+#[test]
+fn no_input_at_all() {
+    let place = Place::new();
+    place.write("input", "");
+    assert_snapshot!(place.local("--shards 2 -- AWKWARD"));
+}
+
+#[test]
+fn the_shards_end() {
+    let place = Place::with_lines(3);
+    let command = "--at-end shard-ended --shards 2 -- AWKWARD";
+    assert_snapshot!("shard_end", place.local(command));
+    assert_snapshot!("after_shard_end", place.local(command));
+}
+
+#[test]
+fn the_shards_end_without_its_checkpoint() {
+    let place = Place::with_lines(3);
+    assert_snapshot!(place.local("--at-end shard-ended -- AWKWARD checkpoint=never"));
+    // Nor does repeating the number that is stored store the end.
+    let repeated = place.local("--at-end shard-ended -- AWKWARD checkpoint=batch");
+    assert_eq!(repeated.status, "exit status: 1");
+}
+
+#[test]
+fn stdin_has_no_state() {
+    let place = Place::new();
+    let mut command = place.command("-i - -- AWKWARD log=log");
+    let mut running =
+        Running::start(std::mem::replace(command.stdin(Stdio::piped()), Command::new("true")));
+    let mut stdin = running.stdin.take().unwrap();
+    // Each line is delivered when it comes, and not when there are enough for a batch.
+    for line in 1..=3 {
+        writeln!(stdin, "line {line}").unwrap();
+        eventually("the line", || place.read("log").contains(&format!("line {line}\n")));
+    }
+    drop(stdin);
+    assert_snapshot!(running.end(&place));
+    assert!(!place.path(".kcl-local").exists());
+}
+
+#[test]
+fn quiet_and_quieter() {
+    let place = Place::with_lines(3);
+    let command = "-- AWKWARD checkpoint-at=x noise=1";
+    assert_snapshot!("quiet", place.local(&format!("-q {command}")));
+    place.local("--reset -- AWKWARD die-at=1");
+    assert_snapshot!("quieter", place.local(&format!("-qq {command}")));
+}
+
+// ---- State that does not fit
+
+#[test]
+fn state_of_another_run() {
+    let place = Place::with_lines(3);
+    place.local("-- AWKWARD");
+    assert_snapshot!("other_shards", place.local("--shards 2 -- AWKWARD"));
+    assert_snapshot!("other_input", place.run("-- AWKWARD"));
+    place.write("input", "other\n");
+    assert_snapshot!("changed_input", place.local("-- AWKWARD"));
+}
+
+#[test]
+fn damaged_state() {
+    let place = Place::with_lines(3);
+    place.local("-- AWKWARD");
+    place.write(".kcl-local/shardId-000000000000.json", "{\"sequenceNumber\":");
+    assert_snapshot!(place.local("-- AWKWARD"));
+    assert_eq!(place.local("--reset -- AWKWARD").status, "exit status: 0");
+}
+
+#[test]
+fn state_in_use() {
+    let place = Place::with_lines(3);
+    let running = Running::start(place.command("-i input -- AWKWARD hang=processRecords log=log"));
+    eventually("the first record", || !place.read("log").is_empty());
+    assert_snapshot!(place.local("-- AWKWARD"));
+    running.signal(Signal::INT);
+    running.wait_for("stopping");
+    running.signal(Signal::INT);
+    running.end(&place);
+}
+
+#[test]
+fn a_state_folder_that_cannot_be() {
+    assert_snapshot!(Place::with_lines(1).local("--state input/state -- AWKWARD"));
+}
+
+// ---- Checkpoints
+
+#[test]
+fn a_checkpoint_that_is_no_number() {
+    assert_snapshot!(Place::with_lines(2).local("-- AWKWARD checkpoint-at=12x"));
+}
+
+#[test]
+fn a_checkpoint_behind_the_last_record() {
+    let number = format!("49{:054}", 3);
+    let place = Place::with_lines(2);
+    assert_snapshot!(place.local(&format!("-- AWKWARD checkpoint-at={number}")));
+}
+
+#[test]
+fn checkpoints_when_none_is_possible() {
+    for action in ["initialize", "leaseLost"] {
+        let outcome = Place::with_lines(1).local(&format!("-- AWKWARD checkpoint-in={action}"));
+        assert_eq!(outcome.status, "exit status: 0");
+        let line = format!("shard 0 | checkpoint in {action}: all: InvalidStateException\n");
+        assert!(outcome.stderr.contains(&line), "{}", outcome.stderr);
+    }
+    for action in ["processRecords", "shutdownRequested"] {
+        let outcome = Place::with_lines(1).local(&format!("-- AWKWARD checkpoint-in={action}"));
+        assert!(outcome.stderr.contains(&format!("shard 0 | checkpoint in {action}: all: ok\n")));
+    }
+}
+
+#[test]
+fn a_checkpoint_for_every_record() {
+    let place = Place::with_lines(300);
+    let outcome = place.local("--shards 3 -- AWKWARD checkpoint=every log=log");
+    assert_eq!(outcome.status, "exit status: 0");
+    assert_eq!(place.read("log").lines().count(), 303);
+}
+
+#[test]
+fn a_state_folder_that_vanishes() {
+    let place = Place::with_lines(3000);
+    let running =
+        Running::start(place.command("-i input -- AWKWARD slow=300 checkpoint=end log=log"));
+    eventually("the first record", || !place.read("log").is_empty());
+    fs::remove_dir_all(place.path(".kcl-local")).unwrap();
+    assert_snapshot!(running.end(&place));
+}
+
+// ---- Children that misbehave
+
+#[test]
+fn a_child_that_dies_in_a_batch() {
+    let place = Place::with_lines(2500);
+    assert_snapshot!("dies", place.local("-- AWKWARD checkpoint=batch die-at=1500"));
+    // The next run goes on behind the first batch.
+    assert_snapshot!("after_death", place.local("-- AWKWARD"));
+}
+
+#[test]
+fn a_child_that_dies_of_a_signal() {
+    let outcome = Place::with_lines(3).local("-- AWKWARD abort-at=2");
+    assert_eq!(outcome.status, "exit status: 1");
+    let line =
+        "shard 0: the child ended with signal 6, SIGABRT at processRecords of lines 1 to 3; ";
+    assert!(outcome.stderr.contains(line), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_child_that_dies_at_once() {
+    assert_snapshot!(Place::with_lines(3).local("-- AWKWARD die-at-start=7"));
+}
+
+#[test]
+fn a_child_that_dies_while_there_is_nothing_to_say() {
+    let place = Place::new();
+    let mut command = place.command("-i - --shards 2 -- AWKWARD die-after=initialize");
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let stdin = running.stdin.take();
+    let outcome = running.end(&place);
+    drop(stdin);
+    assert_eq!(outcome.status, "exit status: 1");
+    assert!(outcome.stderr.contains("the child ended with exit status 4 between messages; "));
+}
+
+#[test]
+fn one_childs_death_ends_them_all() {
+    // All three lines belong to shard 1, so shard 0 is asked for shutdown at once.
+    let place = Place::with_lines(3);
+    let outcome = place.local("--shards 2 -- AWKWARD pids=pids die-at=3 hang=shutdownRequested");
+    assert_snapshot!(outcome);
+    place.check_all_ended(2);
+}
+
+#[test]
+fn a_child_that_answers_twice() {
+    let place = Place::with_lines(1500);
+    let status = r#"status={"action":"status","responseFor":"processRecords"}"#;
+    assert_snapshot!(place.local(&format!("-- AWKWARD {status}")));
+}
+
+#[test]
+fn a_child_that_answers_for_another_message() {
+    let status = r#"status={"action":"status","responseFor":"initialize"}"#;
+    assert_snapshot!(Place::with_lines(3).local(&format!("-- AWKWARD {status}")));
+}
+
+#[test]
+fn a_child_that_says_null() {
+    assert_snapshot!(Place::with_lines(3).local("-- AWKWARD status=null"));
+}
+
+#[test]
+fn a_field_too_many() {
+    let status = r#"status={"action":"status","responseFor":"processRecords","ok":true}"#;
+    assert_snapshot!(Place::with_lines(3).local(&format!("-- AWKWARD {status}")));
+}
+
+#[test]
+fn a_child_that_makes_noise() {
+    assert_snapshot!(Place::with_lines(3).local("-- AWKWARD noise=5"));
+}
+
+#[test]
+fn a_child_without_its_last_lines_end() {
+    let outcome = Place::with_lines(3).local("-- AWKWARD unfinished");
+    assert_eq!(outcome.status, "exit status: 0", "{outcome}");
+}
+
+#[test]
+fn a_child_that_hangs() {
+    let place = Place::with_lines(3);
+    let args = "-i input --patience 100ms -- AWKWARD pids=pids hang=processRecords";
+    let running = Running::start(place.command(args));
+    for time in ["100ms", "200ms", "400ms"] {
+        running.wait_for(&format!(
+            "shard 0: no answer to processRecords for {time}; the real daemon would wait for ever \
+             (timeoutInSeconds is unset)"
+        ));
+    }
+    running.signal(Signal::INT);
+    running.wait_for("stopping: shutdownRequested and leaseLost to 1 shard; again to kill");
+    running.signal(Signal::INT);
+    let outcome = running.end(&place);
+    assert_eq!(outcome.status, "exit status: 130");
+    assert!(outcome.stdout.contains("| none | killed\n"), "{outcome}");
+    place.check_all_ended(1);
+}
+
+#[test]
+fn a_child_that_never_reads() {
+    let place = Place::with_lines(3);
+    let running =
+        Running::start(place.command("-i input --patience 100ms -- AWKWARD pids=pids deaf"));
+    running.wait_for("shard 0: no answer to initialize for 200ms");
+    eventually("the child's start", || !place.read("pids").is_empty());
+    running.signal(Signal::TERM);
+    running.wait_for("stopping");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(&place).status, "exit status: 143");
+    place.check_all_ended(1);
+}
+
+#[test]
+fn a_child_that_only_asks() {
+    let place = Place::with_lines(3);
+    let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD beggar"));
+    running.wait_for("shard 0: no answer to processRecords for 400ms");
+    running.signal(Signal::HUP);
+    running.wait_for("stopping");
+    running.signal(Signal::HUP);
+    assert_eq!(running.end(&place).status, "exit status: 129");
+}
+
+#[test]
+fn a_child_that_floods_stderr() {
+    let outcome = Place::with_lines(3).local("-- AWKWARD flood-stderr=100000000");
+    assert_eq!(outcome.status, "exit status: 0");
+    assert_eq!(
+        outcome.stderr.lines().filter(|line| line.starts_with("shard 0 | fff")).count(),
+        1_000_000
+    );
+}
+
+#[test]
+fn a_child_that_floods_stdout() {
+    assert_snapshot!(Place::with_lines(3).local("-- AWKWARD flood-stdout=10000000"));
+}
+
+#[test]
+fn a_child_that_never_ends_its_line() {
+    let place = Place::with_lines(3);
+    assert_snapshot!(place.local("-- AWKWARD pids=pids endless-line"));
+    place.check_all_ended(1);
+}
+
+#[test]
+fn a_child_that_closes_stdout() {
+    let outcome = Place::with_lines(3).local("-- AWKWARD close=stdout");
+    assert_eq!(outcome.status, "exit status: 1");
+    assert!(outcome.stderr.contains("shard 0: the child closed its stdout at processRecords"));
+}
+
+#[test]
+fn a_child_that_closes_stdin() {
+    // Its own reader then sees the end of input; the daemon's next write fails.
+    let outcome = Place::with_lines(3000).local("-- AWKWARD close=stdin ignore-eof");
+    assert_eq!(outcome.status, "exit status: 1", "{outcome}");
+    assert!(
+        outcome.stderr.contains("shard 0: the child closed its stdin at processRecords"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_child_that_stays() {
+    let place = Place::with_lines(3);
+    assert_snapshot!(place.local("--patience 300ms -- AWKWARD pids=pids ignore-eof"));
+    place.check_all_ended(1);
+}
+
+#[test]
+fn a_child_with_a_status_of_its_own() {
+    assert_snapshot!(Place::with_lines(3).local("-- AWKWARD exit=9"));
+}
+
+#[test]
+fn a_grandchild_that_holds_the_pipes() {
+    let place = Place::with_lines(3);
+    assert_snapshot!(place.local("-- AWKWARD grandchild=100 log=log"));
+    let log = place.read("log");
+    let grandchild = log.lines().find_map(|line| line.strip_suffix(" grandchild")).unwrap();
+    eventually("the grandchild's end", || !runs(grandchild));
+}
+
+#[test]
+fn a_line_longer_than_a_record() {
+    let place = Place::new();
+    place.write("input", [b"one\ntwo\n".as_slice(), &vec![b'x'; (10 << 20) + 1], b"\n"].concat());
+    assert_snapshot!(place.local("-- AWKWARD log=log"));
+    assert!(place.read("log").contains(" two\n"));
+}
+
+// ---- Signals
+
+#[test]
+fn one_signal_ends_a_run_properly() {
+    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let place = Place::new();
+        let mut command = place.command("-i - --shards 2 -- AWKWARD log=log");
+        command.stdin(Stdio::piped());
+        let mut running = Running::start(command);
+        let mut stdin = running.stdin.take().unwrap();
+        writeln!(stdin, "one\ntwo\nthree").unwrap();
+        eventually("the records", || place.read("log").lines().count() == 3);
+        running.signal(signal);
+        // stdin is still open, and nobody waits for it.
+        let outcome = running.end(&place);
+        drop(stdin);
+        assert_eq!(outcome.status, format!("exit status: {status}"));
+        assert_eq!(place.read("log").matches("end of input").count(), 2);
+        if status == 130 {
+            assert_snapshot!("interrupted", outcome);
+        }
+    }
+}
+
+#[test]
+fn without_us_the_children_end() {
+    let place = Place::new();
+    let mut command = place.command("-i - --shards 2 -- AWKWARD log=log pids=pids");
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut stdin = running.stdin.take().unwrap();
+    writeln!(stdin, "one").unwrap();
+    let pids = || place.read("pids");
+    eventually("both children", || pids().lines().count() == 2 && !place.read("log").is_empty());
+    running.signal(Signal::KILL);
+    running.end(&place);
+    place.check_all_ended(2);
+}
+
+// ---- At least once, and in order
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// However often children die, and wherever: started again and again, a run delivers every
+    /// record at least once, and in every child's life the records of its shard in order, without
+    /// a gap behind what was delivered before.
+    #[test]
+    fn every_record_is_delivered(
+        lines in 1..3000u64,
+        shards in 1..4u32,
+        cadence in prop::sample::select(vec!["every", "batch", "end"]),
+        deaths in prop::collection::vec(1..2500u64, 0..4),
+    ) {
+        // A checkpoint is a write to the disk; a few hundred of them are enough.
+        let lines = if cadence == "every" { 1 + lines % 200 } else { lines };
+        let place = Place::with_lines(lines);
+        let args = |more: &str| {
+            format!("-q --shards {shards} -- AWKWARD log=log checkpoint={cadence} {more}")
+        };
+        for death in &deaths {
+            let death = if cadence == "every" { 1 + death % 100 } else { *death };
+            let status = place.local(&args(&format!("die-at={death}"))).status;
+            prop_assert!(["exit status: 0", "exit status: 1"].contains(&status.as_str()));
+        }
+        prop_assert_eq!(place.local(&args("")).status, "exit status: 0");
+        check_deliveries(&place.read("log"), lines)?;
+    }
+}
+
+/// Lives follow each other in the log, those of different shards mixed.
+fn check_deliveries(log: &str, lines: u64) -> Result<(), TestCaseError> {
+    // All records of each shard that were ever delivered, in order: that is all of the shard, if
+    // together these are all records.
+    let mut lives: Vec<(String, String, Vec<u64>)> = Vec::new();
+    for line in log.lines().filter(|line| !line.contains("end of input")) {
+        let words: Vec<_> = line.split(' ').collect();
+        let [process, shard, number, data] = words[..] else { panic!("{line}") };
+        prop_assert_eq!(&number[36..], format!("{data:0>20}"));
+        let life = lives.iter_mut().find(|life| life.0 == process && life.1 == shard);
+        let record = data.parse().unwrap();
+        match life {
+            Some(life) => life.2.push(record),
+            None => lives.push((process.into(), shard.into(), vec![record])),
+        }
+    }
+    let mut all: Vec<u64> = lives.iter().flat_map(|life| life.2.iter().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
+    prop_assert_eq!(all, (1..=lines).collect::<Vec<_>>());
+
+    let shards: std::collections::BTreeSet<_> = lives.iter().map(|life| life.1.clone()).collect();
+    for shard in shards {
+        let lives: Vec<_> =
+            lives.iter().filter(|life| life.1 == shard).map(|life| &life.2).collect();
+        let mut records: Vec<u64> = lives.iter().flat_map(|life| life.iter().copied()).collect();
+        records.sort_unstable();
+        records.dedup();
+        let mut reached = 0;
+        for life in lives {
+            let first = records.binary_search(&life[0]).unwrap();
+            prop_assert!(first <= reached, "a gap before {}", life[0]);
+            prop_assert_eq!(life, &records[first..first + life.len()]);
+            reached = reached.max(first + life.len());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! The child's end of the wire: ours.
+
+use alloc::vec::Vec;
+
+use crate::{
+    CheckpointRequest, ChildMessage, Conversation, DaemonMessage, Error, Event, Position, State,
+};
+
+/// The child's end of one shard's conversation.
+///
+/// [`receive`](Self::receive) takes what arrives; [`checkpoint`](Self::checkpoint) and
+/// [`answer`](Self::answer) write what must go out, and [`end_of_input`](Self::end_of_input) judges
+/// the end. Every message is answered exactly once, with the name of its own action: the session
+/// knows it, so the caller cannot get it wrong.
+///
+/// ```
+/// use kcl_protocol::{CheckpointError, ChildSession, DaemonMessage, Position};
+///
+/// let mut session = ChildSession::new();
+/// let mut out = Vec::new();
+/// session.receive(&mut *br#"{"action":"initialize","shardId":"shardId-0"}"#.to_vec())?;
+/// session.answer(&mut out)?;
+///
+/// session.receive(&mut *br#"{"action":"shutdownRequested"}"#.to_vec())?;
+/// out.clear();
+/// session.checkpoint(&Position::AllDelivered, &mut out)?;
+/// assert_eq!(
+///     out,
+///     b"{\"action\":\"checkpoint\",\"sequenceNumber\":null,\"subSequenceNumber\":null}\n"
+/// );
+///
+/// let mut line = *br#"{"action":"checkpoint","error":"ThrottlingException"}"#;
+/// let DaemonMessage::Checkpoint(answer) = session.receive(&mut line)? else { panic!() };
+/// assert_eq!(answer.result(), Err(CheckpointError::Throttling));
+/// session.answer(&mut out)?;
+/// session.end_of_input()?;
+/// # Ok::<(), kcl_protocol::Error>(())
+/// ```
+///
+/// # Errors
+/// Each method returns the error that it finds, and [`Error::Failed`] from then on.
+#[derive(Debug, Default)]
+pub struct ChildSession {
+    conversation: Conversation,
+}
+
+impl ChildSession {
+    /// A session before its first message.
+    pub fn new() -> ChildSession {
+        ChildSession::default()
+    }
+
+    /// Where the conversation stands.
+    pub fn state(&self) -> State {
+        self.conversation.state()
+    }
+
+    /// Takes a line that has arrived, without its end, and decodes it in place.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if it is no message, [`Error::Order`] if it must not come now.
+    pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<DaemonMessage<'a>, Error> {
+        self.conversation.check_alive()?;
+        let message = DaemonMessage::decode(line).inspect_err(|_| self.conversation.fail())?;
+        let event = message.action().map_or(Event::CheckpointAnswer, Event::Message);
+        self.conversation.apply(event).map_err(Error::Order)?;
+        Ok(message)
+    }
+
+    /// Appends the line that asks for a checkpoint. The answer must be received before anything
+    /// else is sent.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] unless a message of the daemon is being dealt with.
+    pub fn checkpoint(&mut self, at: &Position<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.conversation.check_alive()?;
+        self.conversation.apply(Event::CheckpointRequest).map_err(Error::Misuse)?;
+        ChildMessage::Checkpoint(CheckpointRequest::from(at)).encode(out);
+        Ok(())
+    }
+
+    /// Appends the status that answers the message being dealt with.
+    ///
+    /// # Errors
+    /// [`Error::NothingToAnswer`] if no message awaits its status, [`Error::Misuse`] if a checkpoint
+    /// awaits its answer.
+    pub fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.conversation.check_alive()?;
+        let (State::Busy(action) | State::Checkpointing(action)) = self.state() else {
+            let state = self.state();
+            self.conversation.fail();
+            return Err(Error::NothingToAnswer(state));
+        };
+        self.conversation.apply(Event::Status(action)).map_err(Error::Misuse)?;
+        ChildMessage::status(action).encode(out);
+        Ok(())
+    }
+
+    /// Says that the daemon has closed our input.
+    ///
+    /// # Errors
+    /// [`Error::Order`] if a message is still to be answered: the daemon has gone.
+    pub fn end_of_input(&mut self) -> Result<(), Error> {
+        self.conversation.check_alive()?;
+        self.conversation.apply(Event::EndOfInput).map_err(Error::Order)
+    }
+}

@@ -1,0 +1,198 @@
+//! All rules of who may speak when, in one table that knows no role.
+//!
+//! Both sessions ask it before they do anything, so both ends of the wire obey the same rules.
+
+use core::fmt;
+
+use crate::{Action, Error};
+
+/// Where a conversation stands.
+///
+/// ```
+/// use kcl_protocol::{Action, State};
+/// assert_eq!(State::Busy(Action::ShardEnded).to_string(), "during shardEnded");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nothing has been said.
+    Start,
+    /// The child owes the status for this message.
+    Busy(Action),
+    /// The daemon owes the answer to a checkpoint, asked for during this message.
+    Checkpointing(Action),
+    /// It is the daemon's turn.
+    Idle,
+    /// The shard is done with: only the end of input may follow.
+    Ended,
+    /// The daemon has closed the child's input, at a time when that is a normal end.
+    Closed,
+    /// Somebody broke the rules. There is no way out.
+    Failed,
+}
+
+/// What may happen in a conversation.
+///
+/// ```
+/// use kcl_protocol::{Action, Event};
+/// assert_eq!(Event::Status(Action::Initialize).to_string(), "a status for initialize");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The daemon sends a message that a status will answer.
+    Message(Action),
+    /// The child asks for a checkpoint.
+    CheckpointRequest,
+    /// The daemon answers a checkpoint.
+    CheckpointAnswer,
+    /// The child says that it has dealt with the message of this action.
+    Status(Action),
+    /// The daemon closes the child's input.
+    EndOfInput,
+}
+
+impl State {
+    /// The transition table. What is not in it is against the rules.
+    fn next(self, event: Event) -> Option<State> {
+        use Action::{Initialize, LeaseLost, ProcessRecords, ShardEnded, Shutdown};
+        Some(match (self, event) {
+            (State::Start, Event::Message(Initialize)) => State::Busy(Initialize),
+            (State::Idle, Event::Message(action)) if action != Initialize => State::Busy(action),
+
+            (State::Busy(action), Event::CheckpointRequest) => State::Checkpointing(action),
+            (State::Checkpointing(action), Event::CheckpointAnswer) => State::Busy(action),
+
+            (State::Busy(action), Event::Status(answered)) if answered == action => match action {
+                Initialize | ProcessRecords | Action::ShutdownRequested => State::Idle,
+                LeaseLost | ShardEnded | Shutdown => State::Ended,
+            },
+
+            // A lease that is lost before `initialize` leaves the child with nothing but the end.
+            (State::Start | State::Idle | State::Ended, Event::EndOfInput) => State::Closed,
+            _ => return None,
+        })
+    }
+
+    /// What may happen next, in words.
+    fn expected(self) -> &'static str {
+        match self {
+            State::Start => "initialize or end of input",
+            State::Busy(_) => "a checkpoint request or the status",
+            State::Checkpointing(_) => "the checkpoint's answer",
+            State::Idle => {
+                "processRecords, leaseLost, shardEnded, shutdownRequested, shutdown or end of input"
+            }
+            State::Ended => "end of input",
+            State::Closed | State::Failed => "nothing more",
+        }
+    }
+}
+
+/// One shard's conversation, as both ends see it.
+///
+/// ```
+/// use kcl_protocol::{Action, Conversation, Event, State};
+///
+/// let mut conversation = Conversation::new();
+/// conversation.apply(Event::Message(Action::Initialize))?;
+/// assert_eq!(conversation.state(), State::Busy(Action::Initialize));
+///
+/// let violation = conversation.apply(Event::Status(Action::ShardEnded)).unwrap_err();
+/// assert_eq!(
+///     violation.to_string(),
+///     "got a status for shardEnded during initialize; expected a checkpoint request or the status"
+/// );
+/// assert_eq!(conversation.state(), State::Failed);
+/// # Ok::<(), kcl_protocol::Violation>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    state: State,
+}
+
+impl Default for Conversation {
+    fn default() -> Self {
+        Conversation::new()
+    }
+}
+
+impl Conversation {
+    /// A conversation in which nothing has been said.
+    pub fn new() -> Conversation {
+        Conversation { state: State::Start }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Takes the event as having happened.
+    ///
+    /// # Errors
+    /// The event is against the rules. The conversation has then failed, for ever.
+    pub fn apply(&mut self, event: Event) -> Result<(), Violation> {
+        let state = self.state;
+        self.state = state.next(event).unwrap_or(State::Failed);
+        if self.state == State::Failed { Err(Violation { state, event }) } else { Ok(()) }
+    }
+
+    /// Whether the event would be within the rules, without taking it as having happened.
+    pub fn allows(&self, event: Event) -> bool {
+        self.state.next(event).is_some()
+    }
+
+    /// Ends the conversation in error, for a reason that is not in the table.
+    pub fn fail(&mut self) {
+        self.state = State::Failed;
+    }
+
+    /// Refuses to go on after an error.
+    pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        if self.state == State::Failed { Err(Error::Failed) } else { Ok(()) }
+    }
+}
+
+/// Something happened at a time when it must not.
+///
+/// ```
+/// use kcl_protocol::{Conversation, Event, State};
+/// let violation = Conversation::new().apply(Event::CheckpointRequest).unwrap_err();
+/// assert_eq!(violation.state, State::Start);
+/// assert_eq!(violation.event, Event::CheckpointRequest);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("got {event} {state}; expected {}", state.expected())]
+#[non_exhaustive]
+pub struct Violation {
+    /// Where the conversation stood.
+    pub state: State,
+    /// What happened.
+    pub event: Event,
+}
+
+impl fmt::Display for State {
+    /// Reads as the end of "this happened …".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Start => f.write_str("before initialize"),
+            State::Busy(action) => write!(f, "during {action}"),
+            State::Checkpointing(action) => write!(f, "during a checkpoint in {action}"),
+            State::Idle => f.write_str("between messages"),
+            State::Ended => f.write_str("after the shard's last message"),
+            State::Closed => f.write_str("after the end of input"),
+            State::Failed => f.write_str("after an error"),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Message(action) => action.fmt(f),
+            Event::CheckpointRequest => f.write_str("a checkpoint request"),
+            Event::CheckpointAnswer => f.write_str("a checkpoint's answer"),
+            Event::Status(action) => write!(f, "a status for {action}"),
+            Event::EndOfInput => f.write_str("end of input"),
+        }
+    }
+}

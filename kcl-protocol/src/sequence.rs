@@ -1,0 +1,274 @@
+//! Sequence numbers: a record's place in its shard.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use core::cmp::Ordering;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::str::FromStr;
+
+/// The most digits a sequence number may have, as the KCL's own validation has it.
+pub const MAX_SEQUENCE_NUMBER_DIGITS: usize = 129;
+
+/// A record's place in its shard, or one of the places that have a name.
+///
+/// A number has 1 to [129](MAX_SEQUENCE_NUMBER_DIGITS) decimal digits. Kinesis sends 56 of them
+/// today, 186 bits, so no integer type of Rust holds one: it is kept as the text that came, which
+/// is also the text that goes back, and compared by its value.
+///
+/// The order is the KCL's own: [`AT_TIMESTAMP`](Self::AT_TIMESTAMP) <
+/// [`TRIM_HORIZON`](Self::TRIM_HORIZON) < [`LATEST`](Self::LATEST) < every number <
+/// [`SHARD_END`](Self::SHARD_END). Leading zeros do not change a number's value.
+///
+/// It borrows from the message that it came in; [`to_owned`](Self::to_owned) makes one to keep.
+///
+/// ```
+/// use kcl_protocol::SequenceNumber;
+///
+/// let nine = SequenceNumber::new("9")?;
+/// let ten = SequenceNumber::new("10")?;
+/// assert!(nine < ten);
+/// assert!(SequenceNumber::TRIM_HORIZON < nine && ten < SequenceNumber::SHARD_END);
+/// assert_eq!(ten.as_str(), "10");
+///
+/// let error = SequenceNumber::new("12a").unwrap_err();
+/// assert_eq!(error.to_string(), "neither a decimal number (see offset 2) nor a sentinel");
+/// # Ok::<(), kcl_protocol::SequenceNumberError>(())
+/// ```
+#[derive(Clone)]
+pub struct SequenceNumber<'a>(Repr<'a>);
+
+#[derive(Clone)]
+enum Repr<'a> {
+    /// The sentinels, in the KCL's order below.
+    AtTimestamp,
+    TrimHorizon,
+    Latest,
+    /// 1 to 129 ASCII digits.
+    Digits(Cow<'a, str>),
+    ShardEnd,
+}
+
+impl<'a> SequenceNumber<'a> {
+    /// The start at a time, chosen in the daemon's properties: before every other place.
+    pub const AT_TIMESTAMP: SequenceNumber<'static> = SequenceNumber(Repr::AtTimestamp);
+    /// The oldest record that the stream still has.
+    pub const TRIM_HORIZON: SequenceNumber<'static> = SequenceNumber(Repr::TrimHorizon);
+    /// Behind the newest record at the time of asking.
+    pub const LATEST: SequenceNumber<'static> = SequenceNumber(Repr::Latest);
+    /// Behind the last record of a shard that has ended; found in checkpoints.
+    pub const SHARD_END: SequenceNumber<'static> = SequenceNumber(Repr::ShardEnd);
+
+    /// Reads a number or a sentinel, borrowing the text.
+    ///
+    /// # Errors
+    /// The text is empty, longer than 129 digits, or neither all digits nor a sentinel's name.
+    pub fn new(text: &'a str) -> Result<SequenceNumber<'a>, SequenceNumberError> {
+        check_digits(text).map(|()| SequenceNumber(Repr::Digits(Cow::Borrowed(text)))).or_else(
+            |error| {
+                [Self::AT_TIMESTAMP, Self::TRIM_HORIZON, Self::LATEST, Self::SHARD_END]
+                    .into_iter()
+                    .find(|sentinel| sentinel.as_str() == text)
+                    .ok_or(error)
+            },
+        )
+    }
+
+    /// The text as it goes over the wire.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::AtTimestamp => "AT_TIMESTAMP",
+            Repr::TrimHorizon => "TRIM_HORIZON",
+            Repr::Latest => "LATEST",
+            Repr::Digits(digits) => digits,
+            Repr::ShardEnd => "SHARD_END",
+        }
+    }
+
+    /// Whether this is a named place and not a number.
+    pub fn is_sentinel(&self) -> bool {
+        !matches!(self.0, Repr::Digits(_))
+    }
+
+    /// The same number, borrowed from this one: a clone that never allocates.
+    pub fn borrowed(&self) -> SequenceNumber<'_> {
+        SequenceNumber(match &self.0 {
+            Repr::Digits(digits) => Repr::Digits(Cow::Borrowed(digits)),
+            sentinel => sentinel.clone(),
+        })
+    }
+
+    /// A copy that borrows nothing.
+    pub fn to_owned(&self) -> SequenceNumber<'static> {
+        self.clone().into_owned()
+    }
+
+    /// The same number, borrowing nothing.
+    pub fn into_owned(self) -> SequenceNumber<'static> {
+        match self.0 {
+            Repr::AtTimestamp => SequenceNumber::AT_TIMESTAMP,
+            Repr::TrimHorizon => SequenceNumber::TRIM_HORIZON,
+            Repr::Latest => SequenceNumber::LATEST,
+            Repr::Digits(digits) => SequenceNumber(Repr::Digits(Cow::Owned(digits.into_owned()))),
+            Repr::ShardEnd => SequenceNumber::SHARD_END,
+        }
+    }
+
+    /// What decides the order: first the kind, then the digits' count, then the digits.
+    fn key(&self) -> (u8, usize, &str) {
+        match &self.0 {
+            Repr::AtTimestamp => (0, 0, ""),
+            Repr::TrimHorizon => (1, 0, ""),
+            Repr::Latest => (2, 0, ""),
+            Repr::Digits(digits) => {
+                let significant = digits.trim_start_matches('0');
+                (3, significant.len(), significant)
+            }
+            Repr::ShardEnd => (4, 0, ""),
+        }
+    }
+}
+
+fn check_digits(text: &str) -> Result<(), SequenceNumberError> {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() {
+        return Err(SequenceNumberError::Empty);
+    }
+    // All bytes are looked at before the first wrong one is sought: the usual case has no branch.
+    if !bytes.iter().fold(true, |all, byte| all & byte.is_ascii_digit()) {
+        let offset = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or_default();
+        return Err(SequenceNumberError::NotADigit { offset });
+    }
+    if bytes.len() > MAX_SEQUENCE_NUMBER_DIGITS {
+        return Err(SequenceNumberError::TooLong { digits: bytes.len() });
+    }
+    Ok(())
+}
+
+impl Ord for SequenceNumber<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for SequenceNumber<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for SequenceNumber<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for SequenceNumber<'_> {}
+
+impl Hash for SequenceNumber<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl fmt::Display for SequenceNumber<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for SequenceNumber<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SequenceNumber({})", self.as_str())
+    }
+}
+
+impl FromStr for SequenceNumber<'static> {
+    type Err = SequenceNumberError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        SequenceNumber::new(text).map(SequenceNumber::into_owned)
+    }
+}
+
+impl TryFrom<String> for SequenceNumber<'static> {
+    type Error = SequenceNumberError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match SequenceNumber::new(&text)?.0 {
+            Repr::Digits(_) => Ok(SequenceNumber(Repr::Digits(Cow::Owned(text)))),
+            sentinel => Ok(SequenceNumber(sentinel).into_owned()),
+        }
+    }
+}
+
+/// Why a text is no [`SequenceNumber`].
+///
+/// ```
+/// use kcl_protocol::{SequenceNumber, SequenceNumberError};
+/// assert_eq!(SequenceNumber::new(""), Err(SequenceNumberError::Empty));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SequenceNumberError {
+    /// There is no text.
+    #[error("empty")]
+    Empty,
+    /// More than 129 digits.
+    #[error("{digits} digits, more than the {MAX_SEQUENCE_NUMBER_DIGITS} that a number may have")]
+    TooLong {
+        /// How many there are.
+        digits: usize,
+    },
+    /// Neither all digits nor the name of a sentinel.
+    #[error("neither a decimal number (see offset {offset}) nor a sentinel")]
+    NotADigit {
+        /// Where the first other byte stands, in bytes from the text's beginning.
+        offset: usize,
+    },
+}
+
+/// A sequence number with the place inside a record that the KPL aggregated from several.
+///
+/// Records that share a sequence number came out of one such aggregate; the sub-sequence number
+/// tells them apart. It is 0 for a record that was not aggregated.
+///
+/// ```
+/// use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
+///
+/// let first = ExtendedSequenceNumber::new(SequenceNumber::new("21")?, 0);
+/// let second = ExtendedSequenceNumber::new(SequenceNumber::new("21")?, 1);
+/// assert!(first < second);
+/// assert_eq!(second.to_string(), "21/1");
+/// # Ok::<(), kcl_protocol::SequenceNumberError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtendedSequenceNumber<'a> {
+    /// Compared first.
+    pub sequence_number: SequenceNumber<'a>,
+    /// Compared where the sequence numbers are equal.
+    pub sub_sequence_number: u64,
+}
+
+impl<'a> ExtendedSequenceNumber<'a> {
+    /// The place of one user record.
+    pub fn new(sequence_number: SequenceNumber<'a>, sub_sequence_number: u64) -> Self {
+        ExtendedSequenceNumber { sequence_number, sub_sequence_number }
+    }
+
+    /// The same place, borrowed from this one: a clone that never allocates.
+    pub fn borrowed(&self) -> ExtendedSequenceNumber<'_> {
+        ExtendedSequenceNumber::new(self.sequence_number.borrowed(), self.sub_sequence_number)
+    }
+
+    /// A copy that borrows nothing.
+    pub fn to_owned(&self) -> ExtendedSequenceNumber<'static> {
+        ExtendedSequenceNumber::new(self.sequence_number.to_owned(), self.sub_sequence_number)
+    }
+}
+
+impl fmt::Display for ExtendedSequenceNumber<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.sequence_number, self.sub_sequence_number)
+    }
+}

@@ -1,0 +1,166 @@
+//! Payloads: standard base64 with padding, decoded in place.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::engine::Engine;
+use base64::{DecodeError, DecodeSliceError};
+
+use crate::DecodeErrorKind;
+
+/// How much is decoded at a time, at least: whole groups of four.
+const CHUNK: usize = 1024;
+
+/// Decodes `text` onto its own beginning and gives the decoded part.
+///
+/// Three bytes take the place of four, so behind the first piece, which is decoded from a copy,
+/// there is a gap; from then on as much is decoded at once as the gap between what is written and
+/// what is still to be read has room for.
+pub(super) fn decode_in_place(text: &mut [u8]) -> Result<&mut [u8], DecodeErrorKind> {
+    let engine = engine();
+    let (mut read, mut written) = (0, 0);
+    while read < text.len() {
+        let remaining = text.len() - read;
+        let gap = read - written;
+        let length = remaining.min((gap / 3 * 4).max(CHUNK));
+        let is_last = length == remaining;
+        let decoded = if decoded_len(length) <= gap {
+            let (before, after) = text.split_at_mut(read);
+            decode(engine, &after[..length], &mut before[written..], is_last)
+        } else {
+            // A piece longer than a chunk is one that fits the gap.
+            let mut copy = [0; CHUNK];
+            let copy = &mut copy[..length];
+            copy.copy_from_slice(&text[read..read + length]);
+            decode(engine, copy, &mut text[written..read + length], is_last)
+        };
+        written += decoded.map_err(|error| not_base64(error, read))?;
+        read += length;
+    }
+    Ok(&mut text[..written])
+}
+
+/// Appends the payload as base64.
+pub(super) fn encode(data: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    // A payload is far shorter than a quarter of the address space, so this does not overflow.
+    let length = data.len().div_ceil(3) * 4;
+    out.resize(start + length, 0);
+    let written = engine().encode_slice(data, &mut out[start..]);
+    debug_assert_eq!(written, Ok(length), "padded base64 has four letters for three bytes");
+}
+
+/// Decodes one piece. Only the last may be padded or end within a group.
+fn decode(
+    engine: &impl Engine,
+    text: &[u8],
+    out: &mut [u8],
+    is_last: bool,
+) -> Result<usize, DecodeError> {
+    if !is_last && let Some(offset) = memchr::memchr(b'=', text) {
+        return Err(DecodeError::InvalidByte(offset, b'='));
+    }
+    engine.decode_slice(text, out).map_err(|error| match error {
+        DecodeSliceError::DecodeError(error) => error,
+        // The room was computed; were it too small, the length would be what is wrong.
+        DecodeSliceError::OutputSliceTooSmall => DecodeError::InvalidLength(text.len()),
+    })
+}
+
+/// The most bytes that so many letters decode to.
+fn decoded_len(letters: usize) -> usize {
+    letters.div_ceil(4) * 3
+}
+
+/// The library's error in words for who must find the letter, counted from the payload's beginning.
+fn not_base64(error: DecodeError, start: usize) -> DecodeErrorKind {
+    let letter = |byte: u8| char::from(byte).escape_debug();
+    DecodeErrorKind::Base64(match error {
+        DecodeError::InvalidByte(offset, byte) => {
+            format!("letter `{}` at offset {}", letter(byte), start + offset)
+        }
+        DecodeError::InvalidLength(length) => {
+            format!("{} letters, where groups of 4 belong", start + length)
+        }
+        DecodeError::InvalidLastSymbol { offset, symbol, .. } => {
+            let offset = start + offset;
+            format!("the last letter `{}` at offset {offset} leaves bits over", letter(symbol))
+        }
+        DecodeError::InvalidPadding => String::from("the padding is missing or wrong"),
+    })
+}
+
+/// The library's engine for the best instructions that this processor has.
+#[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn engine() -> &'static impl Engine {
+    use base64::engine::Simd;
+    use base64::engine::general_purpose::PAD;
+
+    static ENGINE: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::standard(PAD));
+    &*ENGINE
+}
+
+/// Without `std` the processor cannot be asked what it has.
+#[cfg(not(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+fn engine() -> &'static impl Engine {
+    &base64::engine::general_purpose::STANDARD
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the library says of the whole text at once.
+    fn oracle(text: &[u8]) -> Result<Vec<u8>, DecodeErrorKind> {
+        STANDARD.decode(text).map_err(|error| not_base64(error, 0))
+    }
+
+    fn ours(text: &[u8]) -> Result<Vec<u8>, DecodeErrorKind> {
+        decode_in_place(&mut text.to_vec()).map(|decoded| decoded.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_in_place_gives_what_the_library_gives(data in vec(any::<u8>(), 0..20_000)) {
+            let mut text = Vec::new();
+            encode(&data, &mut text);
+            let expected = STANDARD.encode(&data).into_bytes();
+            prop_assert_eq!(&text, &expected);
+            prop_assert_eq!(ours(&text), Ok(data));
+        }
+
+        #[test]
+        fn a_damaged_text_gives_the_librarys_error(
+            data in vec(any::<u8>(), 1..8_000),
+            damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..3),
+            cut in 0..5_usize,
+        ) {
+            let mut text = STANDARD.encode(&data).into_bytes();
+            for (at, byte) in damage {
+                *at.get_mut(&mut text) = byte;
+            }
+            text.truncate(text.len().saturating_sub(cut));
+            match (ours(&text), oracle(&text)) {
+                (Ok(ours), Ok(oracle)) => prop_assert_eq!(ours, oracle),
+                (Err(_), Err(_)) => {}
+                (ours, oracle) => prop_assert!(false, "{ours:?} is not {oracle:?}"),
+            }
+        }
+
+        #[test]
+        fn one_wrong_letter_is_found_where_it_is(
+            data in vec(any::<u8>(), 3..8_000),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut text = STANDARD.encode(&data).into_bytes();
+            let length = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
+            text[at.index(length)] = b'!';
+            prop_assert_eq!(ours(&text), oracle(&text));
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Messages from the daemon, in its own words.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::base64;
+use super::json::{
+    self, FromObject, Pieces, Scan, Span, kind_of, not_json, push_number_or_null, push_string,
+    push_string_or_null,
+};
+use crate::{
+    Action, CheckpointAnswer, DaemonMessage, DecodeError, DecodeErrorKind, InitializeInput,
+    ProcessRecordsInput, Record, SequenceNumber, ShutdownReason,
+};
+
+/// All fields that any message has. Whatever else stands in the object is checked to be JSON and
+/// ignored; a field that stands twice is an error, as one of the two would be lost.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", expecting = "an object")]
+struct Fields<'r> {
+    #[serde(borrow)]
+    action: Option<&'r RawValue>,
+    #[serde(borrow)]
+    shard_id: Option<&'r RawValue>,
+    #[serde(borrow)]
+    sequence_number: Option<&'r RawValue>,
+    #[serde(borrow)]
+    sub_sequence_number: Option<&'r RawValue>,
+    #[serde(borrow)]
+    records: Option<&'r RawValue>,
+    #[serde(borrow)]
+    millis_behind_latest: Option<&'r RawValue>,
+    #[serde(borrow)]
+    error: Option<&'r RawValue>,
+    #[serde(borrow)]
+    reason: Option<&'r RawValue>,
+}
+
+/// All fields of a record that are read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", expecting = "a record's object")]
+struct RecordFields<'r> {
+    #[serde(borrow)]
+    data: Option<&'r RawValue>,
+    #[serde(borrow)]
+    partition_key: Option<&'r RawValue>,
+    #[serde(borrow)]
+    sequence_number: Option<&'r RawValue>,
+    #[serde(borrow)]
+    sub_sequence_number: Option<&'r RawValue>,
+    #[serde(borrow)]
+    approximate_arrival_timestamp: Option<&'r RawValue>,
+}
+
+/// A message whose texts are still pieces of the line.
+enum Scanned {
+    Initialize {
+        shard_id: Span,
+        sequence_number: Option<Span>,
+        sub_sequence_number: Option<u64>,
+    },
+    ProcessRecords {
+        records: Vec<ScannedRecord>,
+        millis_behind_latest: Option<u64>,
+    },
+    LeaseLost,
+    ShardEnded,
+    ShutdownRequested,
+    Shutdown(ShutdownReason),
+    Checkpoint {
+        sequence_number: Option<Span>,
+        sub_sequence_number: Option<u64>,
+        error: Option<Span>,
+    },
+}
+
+struct ScannedRecord {
+    data: Option<Span>,
+    partition_key: Span,
+    sequence_number: Span,
+    sub_sequence_number: Option<u64>,
+    arrival_millis: Option<u64>,
+}
+
+pub(super) fn decode(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
+    let scanned = scan(line).map_err(|error| match error.kind() {
+        DecodeErrorKind::Utf8 { offset } => locate(line, *offset),
+        _ => error,
+    })?;
+    build(scanned, line)
+}
+
+/// The first pass: checks all that can be checked without changing the line.
+fn scan(line: &[u8]) -> Result<Scanned, DecodeError> {
+    let scan = Scan::new(line)?;
+    let FromObject(fields) = serde_json::from_str::<FromObject<Fields<'_>>>(scan.text())
+        .map_err(|error| DecodeError::new(not_json(&error)))?;
+    let name = name("action", fields.action)?;
+    scan_message(scan, &name, &fields).map_err(|error| match error.kind() {
+        // The name is in the kind; to say it twice would not help.
+        DecodeErrorKind::UnknownAction { .. } => error,
+        _ => error.in_action(&name),
+    })
+}
+
+fn scan_message(scan: Scan<'_>, action: &str, fields: &Fields<'_>) -> Result<Scanned, DecodeError> {
+    let sequence_number =
+        || scan.string(fields.sequence_number).map_err(in_field("sequenceNumber"));
+    let sub_sequence_number =
+        || json::number(fields.sub_sequence_number).map_err(in_field("subSequenceNumber"));
+    match Action::from_name(action) {
+        Some(Action::Initialize) => Ok(Scanned::Initialize {
+            shard_id: required("shardId", scan.string(fields.shard_id))?,
+            sequence_number: sequence_number()?,
+            sub_sequence_number: sub_sequence_number()?,
+        }),
+        Some(Action::ProcessRecords) => Ok(Scanned::ProcessRecords {
+            records: scan_records(scan, fields.records)?,
+            millis_behind_latest: match json::number(fields.millis_behind_latest) {
+                Err(DecodeErrorKind::Negative) => Some(0),
+                other => other.map_err(in_field("millisBehindLatest"))?,
+            },
+        }),
+        Some(Action::LeaseLost) => Ok(Scanned::LeaseLost),
+        Some(Action::ShardEnded) => Ok(Scanned::ShardEnded),
+        Some(Action::ShutdownRequested) => Ok(Scanned::ShutdownRequested),
+        Some(Action::Shutdown) => shutdown_reason(fields.reason).map(Scanned::Shutdown),
+        None if action == "checkpoint" => Ok(Scanned::Checkpoint {
+            sequence_number: sequence_number()?,
+            sub_sequence_number: sub_sequence_number()?,
+            error: scan.string(fields.error).map_err(in_field("error"))?,
+        }),
+        None => {
+            let kind = DecodeErrorKind::UnknownAction { name: action.into() };
+            Err(DecodeError::new(kind).in_field("action"))
+        }
+    }
+}
+
+fn scan_records(
+    scan: Scan<'_>,
+    value: Option<&RawValue>,
+) -> Result<Vec<ScannedRecord>, DecodeError> {
+    let value = required("records", Ok(value))?;
+    if !value.get().starts_with('[') {
+        let kind = DecodeErrorKind::WrongType { expected: "an array", got: kind_of(value) };
+        return Err(in_field("records")(kind));
+    }
+    let mut records = Records { scan, found: Vec::new(), error: None };
+    let mut json = serde_json::Deserializer::from_str(value.get());
+    let result = serde::de::DeserializeSeed::deserialize(&mut records, &mut json);
+    match (records.error, result) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) => {
+            Err(DecodeError::new(not_json(&error)).in_record(records.found.len(), None))
+        }
+        (None, Ok(())) => Ok(records.found),
+    }
+}
+
+/// Reads the array record by record, so that no more than one of them stands in pieces.
+struct Records<'r> {
+    scan: Scan<'r>,
+    found: Vec<ScannedRecord>,
+    /// Our own error, as serde's has no room for it.
+    error: Option<DecodeError>,
+}
+
+impl<'r> serde::de::DeserializeSeed<'r> for &mut Records<'r> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'r>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'r> serde::de::Visitor<'r> for &mut Records<'r> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'r>>(self, mut array: A) -> Result<(), A::Error> {
+        while let Some(FromObject(fields)) = array.next_element::<FromObject<RecordFields<'r>>>()? {
+            match scan_record(self.scan, &fields) {
+                Ok(record) => self.found.push(record),
+                Err(error) => {
+                    let number = name("sequenceNumber", fields.sequence_number).ok();
+                    self.error = Some(error.in_record(self.found.len(), number.as_deref()));
+                    return Err(serde::de::Error::custom("see Records::error"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn scan_record(scan: Scan<'_>, fields: &RecordFields<'_>) -> Result<ScannedRecord, DecodeError> {
+    Ok(ScannedRecord {
+        data: scan.string(fields.data).map_err(in_field("data"))?,
+        partition_key: required("partitionKey", scan.string(fields.partition_key))?,
+        sequence_number: required("sequenceNumber", scan.string(fields.sequence_number))?,
+        sub_sequence_number: json::number(fields.sub_sequence_number)
+            .map_err(in_field("subSequenceNumber"))?,
+        arrival_millis: json::number(fields.approximate_arrival_timestamp)
+            .map_err(in_field("approximateArrivalTimestamp"))?,
+    })
+}
+
+fn shutdown_reason(value: Option<&RawValue>) -> Result<ShutdownReason, DecodeError> {
+    let name = name("reason", value)?;
+    [ShutdownReason::Terminate, ShutdownReason::Zombie]
+        .into_iter()
+        .find(|reason| reason.name() == name)
+        .ok_or_else(|| in_field("reason")(DecodeErrorKind::UnknownReason { name }))
+}
+
+/// A short text that is compared and not kept.
+fn name(field: &'static str, value: Option<&RawValue>) -> Result<String, DecodeError> {
+    let value = required(field, Ok(value))?;
+    serde_json::from_str(value.get()).map_err(|error| {
+        in_field(field)(match kind_of(value) {
+            "a string" => not_json(&error),
+            got => DecodeErrorKind::WrongType { expected: "a string", got },
+        })
+    })
+}
+
+fn required<T>(
+    field: &'static str,
+    value: Result<Option<T>, DecodeErrorKind>,
+) -> Result<T, DecodeError> {
+    value.and_then(|value| value.ok_or(DecodeErrorKind::Missing)).map_err(in_field(field))
+}
+
+fn in_field(field: &'static str) -> impl FnOnce(DecodeErrorKind) -> DecodeError {
+    move |kind| DecodeError::new(kind).in_field(field)
+}
+
+/// The second pass: takes the pieces out of the line and decodes them in place.
+fn build(scanned: Scanned, line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
+    let mut pieces = Pieces::new(line);
+    match scanned {
+        Scanned::Initialize { shard_id, sequence_number, sub_sequence_number } => {
+            build_initialize(pieces.take([Some(shard_id), sequence_number]), sub_sequence_number)
+                .map_err(|error| error.in_action(Action::Initialize.name()))
+        }
+        Scanned::ProcessRecords { records, millis_behind_latest } => {
+            let records = records
+                .into_iter()
+                .enumerate()
+                .map(|(index, record)| build_record(&mut pieces, index, record))
+                .collect::<Result<_, _>>()
+                .map_err(|error| error.in_action(Action::ProcessRecords.name()))?;
+            Ok(DaemonMessage::ProcessRecords(ProcessRecordsInput { records, millis_behind_latest }))
+        }
+        Scanned::LeaseLost => Ok(DaemonMessage::LeaseLost),
+        Scanned::ShardEnded => Ok(DaemonMessage::ShardEnded),
+        Scanned::ShutdownRequested => Ok(DaemonMessage::ShutdownRequested),
+        Scanned::Shutdown(reason) => Ok(DaemonMessage::Shutdown(reason)),
+        Scanned::Checkpoint { sequence_number, sub_sequence_number, error } => {
+            let [sequence_number, error] = pieces.take([sequence_number, error]);
+            let answer = CheckpointAnswer {
+                sequence_number: optional_text("sequenceNumber", sequence_number)
+                    .map_err(|error| error.in_action("checkpoint"))?,
+                sub_sequence_number,
+                error: optional_text("error", error)
+                    .map_err(|error| error.in_action("checkpoint"))?,
+            };
+            Ok(DaemonMessage::Checkpoint(answer))
+        }
+    }
+}
+
+fn build_initialize<'a>(
+    [shard_id, sequence_number]: [Option<&'a mut [u8]>; 2],
+    sub_sequence_number: Option<u64>,
+) -> Result<DaemonMessage<'a>, DecodeError> {
+    let sequence_number = match optional_text("sequenceNumber", sequence_number)? {
+        Some(text) => Some(place(text)?),
+        None => None,
+    };
+    Ok(DaemonMessage::Initialize(InitializeInput {
+        shard_id: optional_text("shardId", shard_id)?.unwrap_or_default(),
+        sequence_number,
+        sub_sequence_number,
+    }))
+}
+
+fn build_record<'a>(
+    pieces: &mut Pieces<'a>,
+    index: usize,
+    record: ScannedRecord,
+) -> Result<Record<'a>, DecodeError> {
+    let spans = [record.data, Some(record.partition_key), Some(record.sequence_number)];
+    let [data, partition_key, sequence_number] = pieces.take(spans);
+    let number = optional_text("sequenceNumber", sequence_number)
+        .map_err(|error| error.in_record(index, None))?
+        .unwrap_or_default();
+    let data = data.map_or(Ok(&[][..]), |data| {
+        json::unescape(data).and_then(base64::decode_in_place).map(|data| &*data)
+    });
+    let record = || -> Result<Record<'a>, DecodeError> {
+        Ok(Record {
+            data: data.map_err(in_field("data"))?,
+            partition_key: optional_text("partitionKey", partition_key)?.unwrap_or_default(),
+            sequence_number: place(number)?,
+            sub_sequence_number: record.sub_sequence_number,
+            approximate_arrival: record.arrival_millis.map(Duration::from_millis),
+        })
+    };
+    record().map_err(|error| error.in_record(index, Some(number)))
+}
+
+fn optional_text<'a>(
+    field: &'static str,
+    piece: Option<&'a mut [u8]>,
+) -> Result<Option<&'a str>, DecodeError> {
+    piece.map(json::text).transpose().map_err(in_field(field))
+}
+
+fn place(text: &str) -> Result<SequenceNumber<'_>, DecodeError> {
+    SequenceNumber::new(text)
+        .map_err(|error| in_field("sequenceNumber")(DecodeErrorKind::SequenceNumber(error)))
+}
+
+/// Finds in which message, record and field the byte stands that is not UTF-8, by reading the line
+/// as it would be with question marks in place of all such bytes.
+fn locate(line: &[u8], offset: usize) -> DecodeError {
+    // One pass: a line of a wrong charset may have a wrong byte in each of its million records.
+    let mut legible = Vec::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        legible.extend_from_slice(chunk.valid().as_bytes());
+        legible.resize(legible.len() + chunk.invalid().len(), b'?');
+    }
+    let error = DecodeError::new(DecodeErrorKind::Utf8 { offset }).with_cure(
+        "a daemon on Java 17 or older needs -Dfile.encoding=UTF-8 among its JVM's arguments",
+    );
+    let Ok(scan) = Scan::new(&legible) else { return error };
+    let Ok(fields) = serde_json::from_str::<Fields<'_>>(scan.text()) else { return error };
+    let holds = |value: Option<&RawValue>| value.is_some_and(|it| scan.span(it).contains(offset));
+    let error = match name("action", fields.action) {
+        Ok(action) => error.in_action(&action),
+        Err(_) => error,
+    };
+    if holds(fields.shard_id) {
+        return error.in_field("shardId");
+    }
+    let Some(records) = fields.records.filter(|records| holds(Some(records))) else { return error };
+    let Ok(records) = serde_json::from_str::<Vec<&RawValue>>(records.get()) else { return error };
+    let Some(index) = records.iter().position(|record| holds(Some(record))) else { return error };
+    let Ok(record) = serde_json::from_str::<RecordFields<'_>>(records[index].get()) else {
+        return error.in_record(index, None);
+    };
+    let error =
+        error.in_record(index, name("sequenceNumber", record.sequence_number).ok().as_deref());
+    if holds(record.partition_key) {
+        error.in_field("partitionKey")
+    } else if holds(record.data) {
+        error.in_field("data")
+    } else {
+        error
+    }
+}
+
+/// Writes what the daemon writes: `action` first in a message and last in a record.
+pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"action\":\"");
+    out.extend_from_slice(message.action().map_or("checkpoint", Action::name).as_bytes());
+    out.push(b'"');
+    match message {
+        DaemonMessage::Initialize(input) => {
+            out.extend_from_slice(b",\"shardId\":");
+            push_string(out, input.shard_id);
+            let number = input.sequence_number.as_ref().map(SequenceNumber::as_str);
+            push_place(out, number, input.sub_sequence_number);
+        }
+        DaemonMessage::ProcessRecords(input) => {
+            out.extend_from_slice(b",\"records\":[");
+            for (index, record) in input.records.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                push_record(out, record);
+            }
+            out.extend_from_slice(b"],\"millisBehindLatest\":");
+            push_number_or_null(out, input.millis_behind_latest);
+        }
+        DaemonMessage::LeaseLost | DaemonMessage::ShardEnded | DaemonMessage::ShutdownRequested => {
+        }
+        DaemonMessage::Shutdown(reason) => {
+            out.extend_from_slice(b",\"reason\":");
+            push_string(out, reason.name());
+        }
+        DaemonMessage::Checkpoint(answer) => {
+            push_place(out, answer.sequence_number, answer.sub_sequence_number);
+            out.extend_from_slice(b",\"error\":");
+            push_string_or_null(out, answer.error);
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn push_record(out: &mut Vec<u8>, record: &Record<'_>) {
+    out.extend_from_slice(b"{\"data\":\"");
+    base64::encode(record.data, out);
+    out.extend_from_slice(b"\",\"partitionKey\":");
+    push_string(out, record.partition_key);
+    out.extend_from_slice(b",\"sequenceNumber\":\"");
+    out.extend_from_slice(record.sequence_number.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"approximateArrivalTimestamp\":");
+    let arrival = record.approximate_arrival.map(|it| u64::try_from(it.as_millis()));
+    push_number_or_null(out, arrival.map(|millis| millis.unwrap_or(u64::MAX)));
+    out.extend_from_slice(b",\"subSequenceNumber\":");
+    push_number_or_null(out, record.sub_sequence_number);
+    out.extend_from_slice(b",\"action\":\"record\"}");
+}
+
+/// The two numbers that checkpoints and `initialize` have, behind another field.
+pub(super) fn push_place(
+    out: &mut Vec<u8>,
+    sequence_number: Option<&str>,
+    sub_sequence_number: Option<u64>,
+) {
+    out.extend_from_slice(b",\"sequenceNumber\":");
+    push_string_or_null(out, sequence_number);
+    out.extend_from_slice(b",\"subSequenceNumber\":");
+    push_number_or_null(out, sub_sequence_number);
+}

@@ -1,0 +1,234 @@
+//! What both directions need of JSON: values as pieces of the line, and texts written.
+//!
+//! A line is read twice. The first pass, by serde_json, checks that all of it is JSON and finds the
+//! [`Span`]s of the values; it borrows the line shared. The second takes those spans out of the line
+//! as exclusive pieces, in the order in which they stand, and decodes each in place.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::{DecodeError, DecodeErrorKind};
+
+/// A piece of the line, as byte offsets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    pub(super) fn contains(self, offset: usize) -> bool {
+        (self.start..self.end).contains(&offset)
+    }
+}
+
+/// Finds the pieces that serde_json read in the line that it read from.
+#[derive(Clone, Copy)]
+pub(super) struct Scan<'r> {
+    line: &'r str,
+}
+
+impl<'r> Scan<'r> {
+    /// # Errors
+    /// The line is not UTF-8.
+    pub(super) fn new(line: &'r [u8]) -> Result<Scan<'r>, DecodeError> {
+        match core::str::from_utf8(line) {
+            Ok(line) => Ok(Scan { line }),
+            Err(error) => {
+                let offset = error.valid_up_to();
+                Err(DecodeError::new(DecodeErrorKind::Utf8 { offset }))
+            }
+        }
+    }
+
+    pub(super) fn text(self) -> &'r str {
+        self.line
+    }
+
+    /// Where a value stands that was read from this line.
+    pub(super) fn span(self, value: &'r RawValue) -> Span {
+        let start = value.get().as_ptr().addr() - self.line.as_ptr().addr();
+        Span { start, end: start + value.get().len() }
+    }
+
+    /// Where the inside of a string stands; `None` for null and for nothing.
+    pub(super) fn string(
+        self,
+        value: Option<&'r RawValue>,
+    ) -> Result<Option<Span>, DecodeErrorKind> {
+        let Some(value) = value else { return Ok(None) };
+        if !value.get().starts_with('"') {
+            let got = kind_of(value);
+            return Err(DecodeErrorKind::WrongType { expected: "a string", got });
+        }
+        let Span { start, end } = self.span(value);
+        Ok(Some(Span { start: start + 1, end: end - 1 }))
+    }
+}
+
+/// A whole number of 0 or more; `None` for null and for nothing.
+pub(super) fn number(value: Option<&RawValue>) -> Result<Option<u64>, DecodeErrorKind> {
+    let Some(value) = value else { return Ok(None) };
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'-') => Err(DecodeErrorKind::Negative),
+        Some(b'0'..=b'9') => text.parse().map(Some).map_err(|_| DecodeErrorKind::Number),
+        _ => Err(DecodeErrorKind::WrongType { expected: "a number", got: kind_of(value) }),
+    }
+}
+
+/// What a value is, as an error names it.
+pub(super) fn kind_of(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// What serde_json says of a line, with the place in bytes if it is the place that is wrong.
+pub(super) fn not_json(error: &serde_json::Error) -> DecodeErrorKind {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    let text = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    DecodeErrorKind::Json(if error.is_data() {
+        text.to_string()
+    } else {
+        format!("{text} at byte {column}")
+    })
+}
+
+/// Reads a struct from an object alone. serde would take an array for one as well, field by field.
+pub(super) struct FromObject<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromObject<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        T::deserialize(ObjectOnly(json)).map(FromObject)
+    }
+}
+
+struct ObjectOnly<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
+/// The line, handed out piece by piece from its beginning.
+pub(super) struct Pieces<'a> {
+    rest: &'a mut [u8],
+    /// Where `rest` begins in the line.
+    at: usize,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn new(line: &'a mut [u8]) -> Pieces<'a> {
+        Pieces { rest: line, at: 0 }
+    }
+
+    /// Takes pieces that lie behind all that was taken before, in whatever order they stand.
+    pub(super) fn take<const N: usize>(
+        &mut self,
+        spans: [Option<Span>; N],
+    ) -> [Option<&'a mut [u8]>; N] {
+        let mut order: [usize; N] = core::array::from_fn(|index| index);
+        order.sort_unstable_by_key(|&index| spans[index].map(|span| span.start));
+        let mut pieces = [const { None }; N];
+        for index in order {
+            pieces[index] = spans[index].map(|span| self.take_one(span));
+        }
+        pieces
+    }
+
+    fn take_one(&mut self, span: Span) -> &'a mut [u8] {
+        let rest = core::mem::take(&mut self.rest);
+        let (_, rest) = rest.split_at_mut(span.start - self.at);
+        let (piece, rest) = rest.split_at_mut(span.end - span.start);
+        self.rest = rest;
+        self.at = span.end;
+        piece
+    }
+}
+
+/// Removes a string's escapes in place.
+pub(super) fn unescape(inside: &mut [u8]) -> Result<&mut [u8], DecodeErrorKind> {
+    if memchr::memchr(b'\\', inside).is_none() {
+        return Ok(inside);
+    }
+    // Escapes are rare, so the library may take its own memory: what it gives is never longer.
+    let quoted = [b"\"", &*inside, b"\""].concat();
+    // All else was found by the first pass, which does not look at pairs.
+    let text: String = serde_json::from_slice(&quoted)
+        .map_err(|_| DecodeErrorKind::Json(String::from("an escape is half a surrogate pair")))?;
+    let unescaped = &mut inside[..text.len()];
+    unescaped.copy_from_slice(text.as_bytes());
+    Ok(unescaped)
+}
+
+/// Removes a string's escapes in place and gives it as text.
+pub(super) fn text(inside: &mut [u8]) -> Result<&str, DecodeErrorKind> {
+    let unescaped = unescape(inside)?;
+    Ok(core::str::from_utf8(unescaped).expect("a string of a line of UTF-8 is UTF-8"))
+}
+
+/// Appends a string with its quotes, escaped byte for byte as Jackson does: what must be escaped by
+/// its short escape or in upper-case hex (where serde_json has lower case), all else raw.
+pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    let must_be_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    while let Some(length) = rest.iter().position(must_be_escaped) {
+        out.extend_from_slice(&rest[..length]);
+        push_escape(out, rest[length]);
+        rest = &rest[length + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        b'\t' => b't',
+        b'\n' => b'n',
+        0x0c => b'f',
+        b'\r' => b'r',
+        _ => {
+            let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value & 0xf)];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+pub(super) fn push_string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => push_string(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+pub(super) fn push_number_or_null(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        None => out.extend_from_slice(b"null"),
+    }
+}

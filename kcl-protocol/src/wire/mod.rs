@@ -1,0 +1,48 @@
+//! Line to message and back: the only place that knows names on the wire and what may be null.
+//!
+//! Reading is lenient where daemons differ and strict where data could be lost; writing is exact
+//! to the byte. PROTOCOL.md has the whole of it in words.
+
+mod base64;
+mod child_to_daemon;
+mod daemon_to_child;
+mod json;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::{ChildMessage, DaemonMessage, DecodeError};
+
+impl<'a> DaemonMessage<'a> {
+    /// Reads a message from a line without its end. Texts are unescaped and payloads decoded in
+    /// place, so the line is overwritten and the message borrows from it.
+    ///
+    /// # Errors
+    /// The line is no message; the error says where and why. The line may be half overwritten then.
+    pub fn decode(line: &'a mut [u8]) -> Result<DaemonMessage<'a>, DecodeError> {
+        daemon_to_child::decode(line)
+    }
+}
+
+impl DaemonMessage<'_> {
+    /// Appends the message as the daemon writes it, with an LF behind.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        daemon_to_child::encode(self, out);
+    }
+}
+
+impl<'a> ChildMessage<'a> {
+    /// Reads a message as the daemon does: a field that the action does not have makes the line
+    /// unreadable, but numbers may stand as texts, texts as numbers, and anything may follow the
+    /// object. `Ok(Err(action))` is a readable message that a child does not send.
+    pub(crate) fn decode_as_daemon(
+        line: &'a mut [u8],
+    ) -> Result<Result<ChildMessage<'a>, String>, DecodeError> {
+        child_to_daemon::decode(line)
+    }
+
+    /// Appends the message as a line, exactly as the daemon reads it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        child_to_daemon::encode(self, out);
+    }
+}

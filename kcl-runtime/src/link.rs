@@ -1,0 +1,130 @@
+//! The session over a reader and a writer: bytes, lines and messages, and what their end means.
+
+use std::io::{self, Read, Write};
+
+use kcl_protocol::{
+    CheckpointError, ChildSession, DaemonMessage, Line, LineBuffer, LineError, Position, State,
+};
+
+use crate::RunError;
+
+pub(crate) struct Link<R, W> {
+    reader: R,
+    writer: W,
+    lines: LineBuffer,
+    session: ChildSession,
+    /// What is being sent; kept for its memory.
+    out: Vec<u8>,
+}
+
+impl<R: Read, W: Write> Link<R, W> {
+    pub(crate) fn new(reader: R, writer: W, line_limit: usize) -> Self {
+        Link {
+            reader,
+            writer,
+            lines: LineBuffer::with_limit(line_limit),
+            session: ChildSession::new(),
+            out: Vec::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.session.state()
+    }
+
+    /// The next line; `None` at the end of input, which must be between two lines.
+    pub(crate) fn next_line(&mut self) -> Result<Option<Line>, RunError> {
+        loop {
+            if let Some(line) = self.lines.next_line()? {
+                return Ok(Some(line));
+            }
+            match self.reader.read(self.lines.spare()) {
+                Ok(0) => {
+                    return match self.lines.end_of_input() {
+                        Ok(()) => Ok(None),
+                        Err(LineError::EndInsideLine { length }) => Err(RunError::HungUp {
+                            during: format!("inside a line, after {length} bytes of it"),
+                            expected: "the rest of the line",
+                        }),
+                        Err(error) => Err(error.into()),
+                    };
+                }
+                Ok(count) => self.lines.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(RunError::Io { doing: "read from the daemon", error }),
+            }
+        }
+    }
+
+    pub(crate) fn receive<'l>(
+        &mut self,
+        line: &'l mut Line,
+    ) -> Result<DaemonMessage<'l>, RunError> {
+        // The beginning tells who else writes to our stdin, where somebody does.
+        let is_strange = !line.bytes().trim_ascii_start().starts_with(b"{");
+        let beginning = if is_strange { beginning(line.bytes()) } else { String::new() };
+        self.session.receive(line.bytes_mut()).map_err(|error| match error {
+            kcl_protocol::Error::Decode(error) if is_strange => {
+                RunError::Foreign { error, beginning }
+            }
+            error => error.into(),
+        })
+    }
+
+    pub(crate) fn recycle(&mut self, line: Line) {
+        self.lines.recycle(line);
+    }
+
+    /// Judges the end of input.
+    pub(crate) fn end_of_input(&mut self) -> Result<(), RunError> {
+        Ok(self.session.end_of_input()?)
+    }
+
+    /// Asks for a checkpoint and waits for what comes of it.
+    pub(crate) fn checkpoint(
+        &mut self,
+        at: &Position<'_>,
+    ) -> Result<Result<(), CheckpointError>, RunError> {
+        self.out.clear();
+        self.session.checkpoint(at, &mut self.out)?;
+        self.send("with a checkpoint request on its way")?;
+        let Some(mut line) = self.next_line()? else {
+            return Err(RunError::HungUp {
+                during: self.state().to_string(),
+                expected: "the checkpoint's answer",
+            });
+        };
+        let DaemonMessage::Checkpoint(answer) = self.receive(&mut line)? else {
+            // The session takes nothing else now.
+            return Err(kcl_protocol::Error::Failed.into());
+        };
+        let result = answer.result();
+        self.recycle(line);
+        Ok(result)
+    }
+
+    /// Answers the message that is being dealt with.
+    pub(crate) fn answer(&mut self) -> Result<(), RunError> {
+        self.out.clear();
+        self.session.answer(&mut self.out)?;
+        self.send("with a status on its way")
+    }
+
+    fn send(&mut self, during: &str) -> Result<(), RunError> {
+        let sent = self.writer.write_all(&self.out).and_then(|()| self.writer.flush());
+        sent.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::WriteZero => {
+                RunError::HungUp { during: during.to_owned(), expected: "it to be read" }
+            }
+            _ => RunError::Io { doing: "write to the daemon", error },
+        })
+    }
+}
+
+/// Enough of a line to recognise it by.
+fn beginning(line: &[u8]) -> String {
+    const MOST: usize = 60;
+    let text = String::from_utf8_lossy(&line[..line.len().min(MOST)]);
+    let ellipsis = if line.len() > MOST { "…" } else { "" };
+    format!("{}{ellipsis}", text.escape_debug())
+}

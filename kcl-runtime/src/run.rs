@@ -1,0 +1,717 @@
+//! The loop: one message after the other, and what becomes of each. All that an error, a panic or
+//! the end of input leads to is decided here.
+
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use kcl_protocol::{
+    CheckpointError, DEFAULT_LINE_LIMIT, DaemonMessage, ExtendedSequenceNumber, InitializeInput,
+    Position, ProcessRecordsInput, Record, ShutdownReason, State,
+};
+use tracing::{debug, info, warn};
+
+use crate::checkpointer::{Desk, Retries};
+use crate::link::Link;
+use crate::{
+    Backoff, Cadence, CheckpointFailed, Checkpointer, FailedRecords, Method, OnError,
+    ProcessorError, RecordProcessor, RunError, ShardEndCheckpointer, Sleep, Timer, stdio,
+};
+
+/// How long records may be delivered without a checkpoint, by hand, before it is warned about.
+const UNCHECKPOINTED_WARNING: Duration = Duration::from_secs(300);
+
+/// Runs a processor over this process's stdin and stdout, with the default [`Runtime`].
+///
+/// # Errors
+/// See [`RunError`], which also gives the process's exit code.
+pub fn run(processor: impl RecordProcessor) -> Result<(), RunError> {
+    Runtime::new().run(processor)
+}
+
+/// What the signals that stop a service do to this process: see [`Runtime::signals`].
+///
+/// ```
+/// use kcl_runtime::{Runtime, Signals};
+/// let runtime = Runtime::new().signals(Signals::Default);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Signals {
+    /// SIGINT, SIGTERM and SIGHUP do nothing while the daemon holds our input open, so that it can
+    /// still send `shutdownRequested`. The third of them within 5 s takes its default action, and so
+    /// does the first when the daemon has gone, whatever the processor is busy with.
+    #[default]
+    UntilEndOfInput,
+    /// Signals are left alone.
+    Default,
+}
+
+/// The settings of a run.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use kcl_runtime::{Backoff, Cadence, OnError, Runtime};
+/// # use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result};
+/// # struct MyProcessor;
+/// # impl RecordProcessor for MyProcessor {
+/// #     fn process_records(&mut self, _: &ProcessRecordsInput<'_>, _: &mut Checkpointer<'_>) -> Result {
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// let result = Runtime::new()
+///     .checkpoint(Cadence::AtMostEvery(Duration::from_secs(10)))
+///     .on_error(OnError::retry(Backoff::up_to(Duration::from_secs(20))))
+///     .run(MyProcessor);
+/// ```
+#[derive(Debug)]
+pub struct Runtime {
+    settings: Settings,
+    on_error: OnError,
+    signals: Signals,
+    line_limit: usize,
+}
+
+#[derive(Debug)]
+struct Settings {
+    cadence: Cadence,
+    checkpoint_retry: Backoff,
+    shard_end_retry: Backoff,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Runtime::new()
+    }
+}
+
+impl Runtime {
+    /// The defaults: checkpoints by hand, the first error ends the process.
+    pub fn new() -> Runtime {
+        Runtime {
+            settings: Settings {
+                cadence: Cadence::ByHand,
+                checkpoint_retry: Backoff::up_to(Duration::from_secs(30)),
+                shard_end_retry: Backoff::up_to(Duration::from_secs(300)),
+            },
+            on_error: OnError::exit(),
+            signals: Signals::default(),
+            line_limit: DEFAULT_LINE_LIMIT,
+        }
+    }
+
+    /// When the runtime checkpoints by itself; by hand unless set.
+    pub fn checkpoint(mut self, cadence: Cadence) -> Runtime {
+        self.settings.cadence = cadence;
+        self
+    }
+
+    /// What an error from `process_records` leads to; the end of the process unless set.
+    pub fn on_error(mut self, on_error: OnError) -> Runtime {
+        self.on_error = on_error;
+        self
+    }
+
+    /// How long a checkpoint is tried again when its error may pass; up to 30 s unless set, and
+    /// not at all with [`Backoff::none`].
+    pub fn checkpoint_retry(mut self, backoff: Backoff) -> Runtime {
+        self.settings.checkpoint_retry = backoff;
+        self
+    }
+
+    /// How long `shard_ended`, and the checkpoint of the shard's end, is tried again; up to 5
+    /// minutes in all unless set.
+    ///
+    /// While an error of `shard_ended` itself waits to be tried again, the daemon hears nothing: where
+    /// its `timeoutInSeconds` is set, this total must stay well under it.
+    pub fn shard_end_retry(mut self, backoff: Backoff) -> Runtime {
+        self.settings.shard_end_retry = backoff;
+        self
+    }
+
+    /// The longest line that is read, in bytes; 256 MiB unless set. A longer one ends the run.
+    pub fn line_limit(mut self, bytes: usize) -> Runtime {
+        self.line_limit = bytes;
+        self
+    }
+
+    /// What signals do; see [`Signals`].
+    pub fn signals(mut self, signals: Signals) -> Runtime {
+        self.signals = signals;
+        self
+    }
+
+    /// Runs a processor over this process's stdin and stdout, which belong to the protocol from now
+    /// on, until the daemon closes our input.
+    ///
+    /// An error has been written to stderr, as one line, when this returns it.
+    ///
+    /// # Errors
+    /// See [`RunError`], which also gives the process's exit code.
+    pub fn run(self, processor: impl RecordProcessor) -> Result<(), RunError> {
+        let signals = self.signals;
+        let result = stdio::take(signals)
+            .and_then(|pipes| self.run_over(pipes.reader, pipes.writer, pipes.timer, processor));
+        if let Err(error) = &result {
+            stdio::say(&format!("error: {error}"));
+        }
+        result
+    }
+
+    /// Runs a processor over any reader and writer. Touches neither this process's descriptors nor
+    /// its signals, and writes nothing to stderr but through `tracing`.
+    ///
+    /// ```
+    /// use kcl_runtime::{Runtime, SystemTimer};
+    /// # use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result};
+    /// # struct MyProcessor;
+    /// # impl RecordProcessor for MyProcessor {
+    /// #     fn process_records(&mut self, _: &ProcessRecordsInput<'_>, _: &mut Checkpointer<'_>) -> Result {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    ///
+    /// let input = b"{\"action\":\"initialize\",\"shardId\":\"shardId-0\"}\n";
+    /// let mut output = Vec::new();
+    /// Runtime::new().run_over(&input[..], &mut output, SystemTimer::new(), MyProcessor)?;
+    /// assert_eq!(output, b"{\"action\":\"status\",\"responseFor\":\"initialize\"}\n");
+    /// # Ok::<(), kcl_runtime::RunError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn run_over(
+        self,
+        reader: impl Read,
+        writer: impl Write,
+        timer: impl Timer,
+        mut processor: impl RecordProcessor,
+    ) -> Result<(), RunError> {
+        let Runtime { settings, mut on_error, line_limit, .. } = self;
+        let shard_end_pauses = Box::new(settings.shard_end_retry.pauses());
+        let mut shard = Shard {
+            settings,
+            shard_end_pauses,
+            link: Link::new(reader, writer, line_limit),
+            timer,
+            shard_id: String::new(),
+            ledger: Ledger::default(),
+            broken: None,
+            warned_of_no_checkpoint: false,
+        };
+        let result = shard.live(&mut processor, &mut on_error);
+        // What they do at their end is the user's code too.
+        let dropped = guarded(|| {
+            drop((processor, on_error));
+            Ok(())
+        });
+        result.and(
+            dropped.map_err(|failure| failure.into_run_error(&shard.shard_id, Method::Drop, 1)),
+        )
+    }
+}
+
+/// One shard's life in this process.
+struct Shard<R, W, T> {
+    settings: Settings,
+    /// What is left of the pauses that the shard's end may take, in all.
+    shard_end_pauses: Box<dyn Iterator<Item = Duration> + Send>,
+    link: Link<R, W>,
+    timer: T,
+    shard_id: String,
+    ledger: Ledger,
+    /// Why the conversation cannot go on, found while the processor had the word.
+    broken: Option<RunError>,
+    warned_of_no_checkpoint: bool,
+}
+
+/// How far the shard was delivered, and how far it is checkpointed.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// The last record delivered by this process.
+    delivered: Option<ExtendedSequenceNumber<'static>>,
+    /// The last checkpoint stored by this process.
+    stored: Option<ExtendedSequenceNumber<'static>>,
+    /// Records delivered since a checkpoint covered all of them.
+    uncovered: u64,
+    /// When the first of them came, or the last checkpoint behind it was stored.
+    uncovered_since: Option<Duration>,
+    /// When the last checkpoint was stored, or the shard began.
+    last_checkpoint: Duration,
+    /// The daemon said that another worker has the lease.
+    is_lease_gone: bool,
+    /// What came of the last checkpoint of the shard's end.
+    shard_end: Option<Result<(), CheckpointFailed>>,
+}
+
+impl Ledger {
+    fn deliver(&mut self, records: &[Record<'_>], now: Duration) {
+        if let Some(last) = records.last() {
+            self.delivered = Some(last.place().to_owned());
+            self.uncovered += records.len() as u64;
+            self.uncovered_since.get_or_insert(now);
+        }
+    }
+
+    fn store(&mut self, at: &Position<'_>, now: Duration) {
+        match at.place() {
+            Some(place) => self.stored = Some(place.to_owned()),
+            None => self.stored.clone_from(&self.delivered),
+        }
+        self.last_checkpoint = now;
+        if self.covers_all() {
+            self.uncovered = 0;
+            self.uncovered_since = None;
+        } else {
+            self.uncovered_since = Some(now);
+        }
+    }
+
+    /// Whether the last checkpoint covers the last delivered record. So it does where none was
+    /// delivered: the daemon delivers from the last checkpoint on.
+    fn covers_all(&self) -> bool {
+        self.stored >= self.delivered
+    }
+
+    /// How many records at a batch's beginning the last checkpoint covers.
+    fn count_covered(&self, records: &[Record<'_>]) -> usize {
+        let Some(stored) = &self.stored else { return 0 };
+        records.iter().take_while(|record| record.place() <= *stored).count()
+    }
+}
+
+/// How a method of the processor failed.
+enum Failure {
+    Error(ProcessorError),
+    Panic(String),
+}
+
+impl Failure {
+    fn into_run_error(self, shard_id: &str, method: Method, tries: u32) -> RunError {
+        let shard_id = shard_id.to_owned();
+        match self {
+            Failure::Error(error) => RunError::Processor { shard_id, method, tries, error },
+            Failure::Panic(message) => RunError::Panicked { shard_id, method, message },
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Error(error) => f.write_str(&error.in_full()),
+            Failure::Panic(message) => write!(f, "panicked: {message}"),
+        }
+    }
+}
+
+/// Calls the user's code; a panic in it becomes a failure.
+fn guarded(call: impl FnOnce() -> crate::Result) -> Result<(), Failure> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(Failure::Error),
+        Err(payload) => {
+            let text = payload.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            let text = text.unwrap_or("(no message)").to_owned();
+            // To drop it is the user's code again, which may panic again.
+            std::mem::forget(payload);
+            Err(Failure::Panic(text))
+        }
+    }
+}
+
+impl<R: Read, W: Write, T: Timer> Desk for Shard<R, W, T> {
+    fn checkpoint(&mut self, at: &Position<'_>, retries: Retries) -> Result<(), CheckpointFailed> {
+        let mut pauses = self.settings.checkpoint_retry.pauses();
+        let mut tries = 0;
+        loop {
+            let Err(failed) = self.try_checkpoint(at, &mut tries) else { return Ok(()) };
+            if !failed.is_retryable() {
+                return Err(failed);
+            }
+            let pause = match retries {
+                Retries::Checkpoint => pauses.next(),
+                Retries::ShardEnd => self.shard_end_pauses.next(),
+            };
+            let Some(pause) = pause else { return Err(failed) };
+            debug!("{}: {failed}; trying again in {pause:.1?}", self.shard_id);
+            if self.timer.sleep(pause) == Sleep::HungUp {
+                self.broken = Some(RunError::HungUp {
+                    during: "while a checkpoint was to be tried again".to_owned(),
+                    expected: "our input to stay open until the status",
+                });
+                return Err(CheckpointFailed::Broken);
+            }
+        }
+    }
+}
+
+impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
+    fn try_checkpoint(
+        &mut self,
+        at: &Position<'_>,
+        tries: &mut u32,
+    ) -> Result<(), CheckpointFailed> {
+        if self.broken.is_some() {
+            return Err(CheckpointFailed::Broken);
+        }
+        if self.ledger.is_lease_gone {
+            return Err(CheckpointFailed::Refused { error: CheckpointError::Shutdown, tries: 0 });
+        }
+        *tries += 1;
+        match self.link.checkpoint(at) {
+            Ok(Ok(())) => {
+                self.ledger.store(at, self.timer.now());
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                if error.is_lease_lost() {
+                    self.ledger.is_lease_gone = true;
+                    warn!("{}: {error}; no more checkpoints are asked for", self.shard_id);
+                }
+                Err(CheckpointFailed::Refused { error, tries: *tries })
+            }
+            Err(error) => {
+                self.broken = Some(error);
+                Err(CheckpointFailed::Broken)
+            }
+        }
+    }
+
+    /// One message after the other, until the end of input.
+    fn live(
+        &mut self,
+        processor: &mut impl RecordProcessor,
+        on_error: &mut OnError,
+    ) -> Result<(), RunError> {
+        while let Some(mut line) = self.link.next_line()? {
+            match self.link.receive(&mut line)? {
+                DaemonMessage::Initialize(input) => self.initialize(processor, &input)?,
+                DaemonMessage::ProcessRecords(input) => {
+                    self.process_records(processor, on_error, input)?;
+                }
+                DaemonMessage::LeaseLost | DaemonMessage::Shutdown(ShutdownReason::Zombie) => {
+                    self.lease_lost(processor)?;
+                }
+                DaemonMessage::ShardEnded | DaemonMessage::Shutdown(ShutdownReason::Terminate) => {
+                    self.shard_ended(processor)?;
+                }
+                DaemonMessage::ShutdownRequested => self.shutdown_requested(processor)?,
+                // The session takes an answer only while a checkpoint is asked for, and a kind of
+                // message that is new to us is an error there.
+                _ => return Err(kcl_protocol::Error::Failed.into()),
+            }
+            self.link.answer()?;
+            self.link.recycle(line);
+        }
+        self.end_of_input()
+    }
+
+    /// Ends the run if the conversation broke while the processor had the word.
+    fn check_link(&mut self) -> Result<(), RunError> {
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    fn initialize(
+        &mut self,
+        processor: &mut impl RecordProcessor,
+        input: &InitializeInput<'_>,
+    ) -> Result<(), RunError> {
+        input.shard_id.clone_into(&mut self.shard_id);
+        self.ledger.last_checkpoint = self.timer.now();
+        match &input.sequence_number {
+            Some(number) => info!("{}: initialize, records from {number} on", self.shard_id),
+            None => info!("{}: initialize", self.shard_id),
+        }
+        guarded(|| processor.initialize(input))
+            .map_err(|failure| failure.into_run_error(&self.shard_id, Method::Initialize, 1))
+    }
+
+    /// One batch: until all of its records are dealt with, or skipped, or the lease is gone.
+    fn process_records(
+        &mut self,
+        processor: &mut impl RecordProcessor,
+        on_error: &mut OnError,
+        mut input: ProcessRecordsInput<'_>,
+    ) -> Result<(), RunError> {
+        self.ledger.deliver(&input.records, self.timer.now());
+        let mut pauses = on_error.retry.unwrap_or(Backoff::none()).pauses();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let result =
+                guarded(|| processor.process_records(&input, &mut Checkpointer(&mut *self)));
+            self.check_link()?;
+            let Err(failure) = result else { break };
+            if self.ledger.is_lease_gone {
+                debug!("{}: process_records failed after the lease: {failure}", self.shard_id);
+                break;
+            }
+            let pause = match &failure {
+                Failure::Error(_) => pauses.next(),
+                Failure::Panic(_) => None,
+            };
+            match (pause, failure) {
+                (Some(pause), Failure::Error(error)) => {
+                    let (from, all) =
+                        (self.first_to_retry(&error, &input.records), input.records.len());
+                    if from == all && all > 0 {
+                        warn!(
+                            "{}: process_records failed after it had checkpointed the whole batch, \
+                             so there is nothing to try again: {}",
+                            self.shard_id,
+                            error.in_full(),
+                        );
+                        break;
+                    }
+                    warn!(
+                        "{}: process_records failed: {}; trying {} of {all} records again in \
+                         {pause:.1?}",
+                        self.shard_id,
+                        error.in_full(),
+                        all - from,
+                    );
+                    self.sleep_before_retry(Method::ProcessRecords, pause)?;
+                    input.records.drain(..from);
+                }
+                (_, failure) => {
+                    let end = self.skip(on_error, &input.records, failure, tries)?;
+                    if end == input.records.len() {
+                        break;
+                    }
+                    input.records.drain(..end);
+                    tries = 0;
+                }
+            }
+        }
+        self.checkpoint_if_due()
+    }
+
+    /// Where a retry starts: at the record that the error names, even if a checkpoint covers it, as
+    /// nothing else would ever deal with it; else behind what was checkpointed.
+    fn first_to_retry(&self, error: &ProcessorError, records: &[Record<'_>]) -> usize {
+        position_of(error, records).unwrap_or_else(|| self.ledger.count_covered(records))
+    }
+
+    /// Hands failed records to the callback, if there is one for them; gives how many records of
+    /// the batch are dealt with then.
+    fn skip(
+        &self,
+        on_error: &mut OnError,
+        records: &[Record<'_>],
+        failure: Failure,
+        tries: u32,
+    ) -> Result<usize, RunError> {
+        let may_skip = matches!(failure, Failure::Error(_)) || on_error.skip_panics;
+        let Some(keep) = on_error.skip.as_mut().filter(|_| may_skip) else {
+            return Err(failure.into_run_error(&self.shard_id, Method::ProcessRecords, tries));
+        };
+        let error = match failure {
+            Failure::Error(error) => error,
+            Failure::Panic(message) => format!("panicked: {message}").into(),
+        };
+        let covered = self.ledger.count_covered(records);
+        let failed = match position_of(&error, records) {
+            Some(named) => named..named + 1,
+            None => covered..records.len(),
+        };
+        let (shard_id, count) = (self.shard_id.as_str(), failed.len());
+        let end = failed.end.max(covered);
+        if count == 0 {
+            warn!(
+                "{shard_id}: process_records failed with no record left to skip: {}",
+                error.in_full()
+            );
+            return Ok(end);
+        }
+        let records = &records[failed];
+        let failed = FailedRecords { shard_id, records, error: &error, tries };
+        guarded(|| keep(&failed))
+            .map_err(|failure| failure.into_run_error(shard_id, Method::SkipCallback, 1))?;
+        warn!("{shard_id}: skipped {count} records, which the callback kept: {}", error.in_full());
+        Ok(end)
+    }
+
+    fn sleep_before_retry(&mut self, method: Method, pause: Duration) -> Result<(), RunError> {
+        match self.timer.sleep(pause) {
+            Sleep::Elapsed => Ok(()),
+            Sleep::HungUp => Err(RunError::HungUp {
+                during: format!("while {method} was to be tried again"),
+                expected: "our input to stay open until the status",
+            }),
+        }
+    }
+
+    /// What follows a batch that is dealt with.
+    fn checkpoint_if_due(&mut self) -> Result<(), RunError> {
+        let now = self.timer.now();
+        let ledger = &self.ledger;
+        let is_due = match self.settings.cadence {
+            Cadence::ByHand => {
+                self.warn_of_no_checkpoint(now);
+                false
+            }
+            Cadence::EachBatch => true,
+            Cadence::EveryRecords(count) => ledger.uncovered >= count.get(),
+            Cadence::AtMostEvery(time) => now.saturating_sub(ledger.last_checkpoint) >= time,
+        };
+        if is_due { self.checkpoint_by_cadence() } else { Ok(()) }
+    }
+
+    /// Checkpoints all that was delivered, unless nothing is new. A failure is no more than a
+    /// warning, as the next one covers the same records.
+    fn checkpoint_by_cadence(&mut self) -> Result<(), RunError> {
+        if self.ledger.covers_all() || self.ledger.is_lease_gone {
+            return Ok(());
+        }
+        let result = self.checkpoint(&Position::AllDelivered, Retries::Checkpoint);
+        self.check_link()?;
+        if let Err(failed) = result
+            && !failed.is_lease_lost()
+        {
+            warn!("{}: {failed}; the next checkpoint covers these records too", self.shard_id);
+        }
+        Ok(())
+    }
+
+    fn warn_of_no_checkpoint(&mut self, now: Duration) {
+        let is_late = self
+            .ledger
+            .uncovered_since
+            .is_some_and(|since| now.saturating_sub(since) >= UNCHECKPOINTED_WARNING);
+        if is_late && !self.warned_of_no_checkpoint && !self.ledger.is_lease_gone {
+            self.warned_of_no_checkpoint = true;
+            warn!(
+                "{}: {} records in {} minutes without a checkpoint: all of them are delivered \
+                 again after a restart; call checkpointer.checkpoint(), or choose a Cadence",
+                self.shard_id,
+                self.ledger.uncovered,
+                UNCHECKPOINTED_WARNING.as_secs() / 60,
+            );
+        }
+    }
+
+    fn lease_lost(&mut self, processor: &mut impl RecordProcessor) -> Result<(), RunError> {
+        info!("{}: the lease is lost", self.shard_id);
+        self.ledger.is_lease_gone = true;
+        if let Err(failure) = guarded(|| processor.lease_lost()) {
+            warn!("{}: lease_lost failed: {failure}", self.shard_id);
+        }
+        Ok(())
+    }
+
+    fn shutdown_requested(&mut self, processor: &mut impl RecordProcessor) -> Result<(), RunError> {
+        info!("{}: shutdown is requested", self.shard_id);
+        let result = guarded(|| processor.shutdown_requested(&mut Checkpointer(&mut *self)));
+        self.check_link()?;
+        match result {
+            Ok(()) if self.settings.cadence == Cadence::ByHand => Ok(()),
+            Ok(()) => self.checkpoint_by_cadence(),
+            Err(failure) => {
+                warn!(
+                    "{}: shutdown_requested failed, records since the last checkpoint will be \
+                     delivered again: {failure}",
+                    self.shard_id
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns only when the shard's end is checkpointed, or the lease is gone.
+    fn shard_ended(&mut self, processor: &mut impl RecordProcessor) -> Result<(), RunError> {
+        info!("{}: the shard has ended", self.shard_id);
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.ledger.shard_end = None;
+            let result = guarded(|| {
+                processor.shard_ended(&mut ShardEndCheckpointer(&mut ShardEndDesk(self)))
+            });
+            self.check_link()?;
+            if self.ledger.is_lease_gone {
+                return Ok(());
+            }
+            let failure = match result {
+                Ok(()) => return self.finish_shard(),
+                Err(failure) => failure,
+            };
+            // A refusal that does not pass would only be repeated; one that may has been retried
+            // with what there was of pauses.
+            if let Some(Err(failed)) = self.ledger.shard_end.take() {
+                return Err(self.shard_end_refused(&failed));
+            }
+            if let Failure::Panic(_) = failure {
+                return Err(failure.into_run_error(&self.shard_id, Method::ShardEnded, tries));
+            }
+            let Some(pause) = self.shard_end_pauses.next() else {
+                return Err(failure.into_run_error(&self.shard_id, Method::ShardEnded, tries));
+            };
+            warn!("{}: shard_ended failed: {failure}; trying again in {pause:.1?}", self.shard_id);
+            self.sleep_before_retry(Method::ShardEnded, pause)?;
+        }
+    }
+
+    /// Sees to the checkpoint of the shard's end, once the processor has dealt with it.
+    fn finish_shard(&mut self) -> Result<(), RunError> {
+        match self.ledger.shard_end.take() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(failed)) => Err(self.shard_end_refused(&failed)),
+            None if self.settings.cadence != Cadence::ByHand || self.ledger.covers_all() => {
+                let result = self.checkpoint(&Position::AllDelivered, Retries::ShardEnd);
+                self.check_link()?;
+                match result {
+                    Err(failed) if !failed.is_lease_lost() => Err(self.shard_end_refused(&failed)),
+                    _ => Ok(()),
+                }
+            }
+            None => Err(RunError::ShardEnd {
+                shard_id: self.shard_id.clone(),
+                reason: "shard_ended made no checkpoint, and records after the processor's last \
+                         checkpoint may not be dealt with (write `checkpointer.checkpoint()?` in \
+                         shard_ended, when they are)"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    fn shard_end_refused(&self, failed: &CheckpointFailed) -> RunError {
+        let shard_id = self.shard_id.clone();
+        RunError::ShardEnd { shard_id, reason: format!("shard_ended: {failed}") }
+    }
+
+    fn end_of_input(&mut self) -> Result<(), RunError> {
+        match self.link.state() {
+            State::Start => info!("the input ended before any message: no shard to deal with"),
+            _ => info!("{}: end of input", self.shard_id),
+        }
+        self.link.end_of_input()
+    }
+}
+
+/// Takes note of what comes of the shard's end, also where the processor keeps it to itself.
+struct ShardEndDesk<'s, R, W, T>(&'s mut Shard<R, W, T>);
+
+impl<R: Read, W: Write, T: Timer> Desk for ShardEndDesk<'_, R, W, T> {
+    fn checkpoint(&mut self, at: &Position<'_>, retries: Retries) -> Result<(), CheckpointFailed> {
+        let result = self.0.checkpoint(at, retries);
+        if let Some(Ok(())) = self.0.ledger.shard_end {
+            // Once stored it stays so, whatever becomes of another try.
+            return result;
+        }
+        self.0.ledger.shard_end = Some(match &result {
+            Ok(()) => Ok(()),
+            Err(CheckpointFailed::Refused { error, tries }) => {
+                Err(CheckpointFailed::Refused { error: error.clone(), tries: *tries })
+            }
+            Err(CheckpointFailed::Broken) => Err(CheckpointFailed::Broken),
+        });
+        result
+    }
+}
+
+/// Which record of the batch the error names.
+fn position_of(error: &ProcessorError, records: &[Record<'_>]) -> Option<usize> {
+    let named = error.record()?;
+    records.iter().position(|record| record.place() == *named)
+}

@@ -1,0 +1,256 @@
+//! Who owns stdin, stdout and the signals: the protocol.
+//!
+//! This is the only place that touches the process's descriptors and signal handlers, and only
+//! `Runtime::run` calls it.
+
+use std::io::{self, Write};
+
+use crate::{RunError, Signals};
+
+/// Writes one line to stderr, in one piece, whatever it contains.
+pub(crate) fn say(text: &str) {
+    let mut line: String =
+        text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    line.push('\n');
+    // There is nobody to tell that stderr cannot be written.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// Installs a plain subscriber unless the program has its own.
+fn log_to_stderr() {
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::prelude::*;
+
+    let wish = std::env::var_os("RUST_LOG").filter(|wish| !wish.is_empty());
+    let filter = wish.as_ref().map(|wish| wish.to_str()?.parse::<Targets>().ok());
+    let is_understood = !matches!(filter, Some(None));
+    let info = Targets::new().with_default(tracing::Level::INFO);
+    let filter = filter.flatten().unwrap_or(info);
+    // The daemon gives each line of stderr a time of its own.
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        // It would panic where stderr is closed, as it is when the daemon has died.
+        .log_internal_errors(false)
+        .without_time();
+    // It fails where there is one already, which then has its way.
+    let is_ours = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok();
+    if let Some(wish) = wish.filter(|_| is_ours && !is_understood) {
+        tracing::warn!(
+            "RUST_LOG is {wish:?}, which is no level such as `debug`, nor a list such as \
+             `info,my_crate=debug`; logging at `info`"
+        );
+    }
+}
+
+/// The hint for somebody who has started this program by hand.
+fn explain_terminal() {
+    let program = std::env::args().next().unwrap_or_else(|| "PROGRAM".to_owned());
+    say(
+        "this program is a Kinesis record processor: the KCL's MultiLangDaemon starts it and talks \
+         to it over stdin and stdout",
+    );
+    say(&format!("hint: try it with: kcl-helper local -- {program}"));
+}
+
+#[cfg(unix)]
+pub(crate) use unix::take;
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::OpenOptions;
+    use std::io::{self, IsTerminal, Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Weak};
+    use std::time::{Duration, Instant};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::io::Errno;
+
+    use super::{RunError, Signals, explain_terminal, log_to_stderr};
+    use crate::{Sleep, SystemTimer, Timer};
+
+    /// What the protocol is spoken over.
+    pub(crate) struct Pipes {
+        pub(crate) reader: Input,
+        pub(crate) writer: Output,
+        pub(crate) timer: PipeTimer,
+    }
+
+    pub(crate) struct Input(Arc<OwnedFd>);
+    pub(crate) struct Output(OwnedFd);
+
+    /// Pauses that end when the daemon closes our input.
+    pub(crate) struct PipeTimer {
+        clock: SystemTimer,
+        input: Arc<OwnedFd>,
+    }
+
+    /// Takes stdin and stdout away from everything else in this process and from what it starts:
+    /// descriptor 0 reads as empty and 1 goes where 2 goes, from now on.
+    pub(crate) fn take(signals: Signals) -> Result<Pipes, RunError> {
+        // A second run would read nothing from the null device, and speak to stderr.
+        static TAKEN: AtomicBool = AtomicBool::new(false);
+        if TAKEN.swap(true, Ordering::SeqCst) {
+            let error = io::Error::other("stdin and stdout belong to this process's first run");
+            return Err(RunError::Io { doing: "run a second time", error });
+        }
+        let is_terminal = io::stdin().is_terminal();
+        // Close-on-exec, and above 2: neither a subprocess nor a stray print can reach them.
+        let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+            .map_err(failed("take stdin"))?;
+        let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)
+            .map_err(failed("take stdout"))?;
+        let null = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map_err(|error| RunError::Io { doing: "open /dev/null", error })?;
+        rustix::stdio::dup2_stdin(&null).map_err(failed("redirect stdin"))?;
+        // Where stderr is closed, prints go nowhere.
+        rustix::stdio::dup2_stdout(rustix::stdio::stderr())
+            .or_else(|_| rustix::stdio::dup2_stdout(&null))
+            .map_err(failed("redirect stdout"))?;
+
+        log_to_stderr();
+        let input = Arc::new(input);
+        if is_terminal {
+            explain_terminal();
+        } else if signals == Signals::UntilEndOfInput {
+            survive_signals(Arc::downgrade(&input))?;
+        }
+        Ok(Pipes {
+            reader: Input(Arc::clone(&input)),
+            writer: Output(output),
+            timer: PipeTimer { clock: SystemTimer::new(), input },
+        })
+    }
+
+    fn failed(doing: &'static str) -> impl FnOnce(Errno) -> RunError {
+        move |errno| RunError::Io { doing, error: errno.into() }
+    }
+
+    impl Read for Input {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            loop {
+                match rustix::io::read(&*self.0, &mut *buffer) {
+                    // Somebody who shares the pipe has made it non-blocking.
+                    Err(Errno::AGAIN) => wait_for(&self.0, PollFlags::IN)?,
+                    result => return Ok(result?),
+                }
+            }
+        }
+    }
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            loop {
+                match rustix::io::write(&self.0, bytes) {
+                    Err(Errno::AGAIN) => wait_for(&self.0, PollFlags::OUT)?,
+                    result => return Ok(result?),
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn wait_for(fd: &OwnedFd, events: PollFlags) -> io::Result<()> {
+        match poll(&mut [PollFd::new(fd, events)], None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// A pipe's hang-up is always reported; a socket's only if asked for, where it can be.
+    #[cfg(target_os = "linux")]
+    const HANG_UP: PollFlags = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    const HANG_UP: PollFlags = PollFlags::empty();
+
+    fn has_hung_up(input: &OwnedFd) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(input, HANG_UP)], Some(&now)).is_ok_and(|count| count > 0)
+    }
+
+    impl Timer for PipeTimer {
+        fn now(&self) -> Duration {
+            self.clock.now()
+        }
+
+        fn sleep(&mut self, pause: Duration) -> Sleep {
+            let end = Instant::now() + pause;
+            loop {
+                let left = end.saturating_duration_since(Instant::now());
+                let Ok(timeout) = Timespec::try_from(left) else { return Sleep::Elapsed };
+                match poll(&mut [PollFd::new(&*self.input, HANG_UP)], Some(&timeout)) {
+                    Ok(0) => return Sleep::Elapsed,
+                    Ok(_) => return Sleep::HungUp,
+                    Err(Errno::INTR) => {}
+                    // What cannot be polled cannot tell that it hangs up.
+                    Err(_) => return self.clock.sleep(left),
+                }
+            }
+        }
+    }
+
+    /// So many signals within this time take their default action.
+    const INSISTENT: (usize, Duration) = (3, Duration::from_secs(5));
+
+    /// Handlers, never SIG_IGN, which programs that the processor starts would inherit. Without our
+    /// input, be it that the run has ended or that the daemon has, signals take their default action
+    /// again.
+    fn survive_signals(input: Weak<OwnedFd>) -> Result<(), RunError> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        use signal_hook::iterator::Signals;
+
+        let failed = |error| RunError::Io { doing: "install signal handlers", error };
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
+        let watch = move || {
+            let mut recent: Vec<Instant> = Vec::new();
+            for signal in signals.forever() {
+                let now = Instant::now();
+                recent.retain(|time| now.duration_since(*time) < INSISTENT.1);
+                recent.push(now);
+                let is_daemon_there = input.upgrade().is_some_and(|input| !has_hung_up(&input));
+                if recent.len() >= INSISTENT.0 || !is_daemon_there {
+                    // It does not return for these three; were it to, the next one tries again.
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
+            }
+        };
+        let builder = std::thread::Builder::new().name("kcl-signals".into()).stack_size(64 << 10);
+        builder.spawn(watch).map_err(failed)?;
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) use elsewhere::take;
+
+/// Without Unix descriptors the pipes are shared with whoever prints.
+#[cfg(not(unix))]
+mod elsewhere {
+    use std::io::{self, IsTerminal, Stdin, Stdout};
+
+    use super::{RunError, Signals, explain_terminal, log_to_stderr};
+    use crate::SystemTimer;
+
+    pub(crate) struct Pipes {
+        pub(crate) reader: Stdin,
+        pub(crate) writer: Stdout,
+        pub(crate) timer: SystemTimer,
+    }
+
+    pub(crate) fn take(_: Signals) -> Result<Pipes, RunError> {
+        log_to_stderr();
+        if io::stdin().is_terminal() {
+            explain_terminal();
+        }
+        Ok(Pipes { reader: io::stdin(), writer: io::stdout(), timer: SystemTimer::new() })
+    }
+}

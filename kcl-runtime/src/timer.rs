@@ -1,0 +1,82 @@
+//! The one seam through which the loop knows of time.
+
+use std::time::{Duration, Instant};
+
+/// Time and pauses. [`Runtime::run_over`](crate::Runtime::run_over) takes one, so that a test can
+/// run a life of hours in microseconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use kcl_runtime::{Sleep, Timer};
+///
+/// /// Time that passes only when it is waited for.
+/// struct Virtual(Duration);
+///
+/// impl Timer for Virtual {
+///     fn now(&self) -> Duration {
+///         self.0
+///     }
+///     fn sleep(&mut self, pause: Duration) -> Sleep {
+///         self.0 += pause;
+///         Sleep::Elapsed
+///     }
+/// }
+/// ```
+pub trait Timer {
+    /// The time since some fixed moment; it never goes back.
+    fn now(&self) -> Duration;
+
+    /// Waits for this long, or until the daemon hangs up.
+    fn sleep(&mut self, pause: Duration) -> Sleep;
+}
+
+/// How a pause ended.
+///
+/// ```
+/// use std::time::Duration;
+/// use kcl_runtime::{Sleep, SystemTimer, Timer};
+/// assert_eq!(SystemTimer::new().sleep(Duration::from_millis(1)), Sleep::Elapsed);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sleep {
+    /// The time has passed.
+    Elapsed,
+    /// The daemon has closed our input. There is nobody left to wait for.
+    HungUp,
+}
+
+/// The system's clock and sleep, for transports that cannot tell when the other end hangs up.
+///
+/// ```
+/// use kcl_runtime::{SystemTimer, Timer};
+/// let timer = SystemTimer::new();
+/// assert!(timer.now() <= timer.now());
+/// ```
+#[derive(Debug, Clone)]
+pub struct SystemTimer {
+    start: Instant,
+}
+
+impl SystemTimer {
+    /// A timer whose time begins now.
+    pub fn new() -> SystemTimer {
+        SystemTimer { start: Instant::now() }
+    }
+}
+
+impl Default for SystemTimer {
+    fn default() -> Self {
+        SystemTimer::new()
+    }
+}
+
+impl Timer for SystemTimer {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&mut self, pause: Duration) -> Sleep {
+        std::thread::sleep(pause);
+        Sleep::Elapsed
+    }
+}

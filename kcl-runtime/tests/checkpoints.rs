@@ -1,0 +1,488 @@
+//! When checkpoints are asked for, how they are retried, and how a shard ends.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
+mod support;
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use kcl_protocol::{Action, Record, SequenceNumber, ShutdownReason};
+use kcl_runtime::testing::Daemon;
+use kcl_runtime::{
+    Backoff, Cadence, CheckpointError, CheckpointFailed, ExtendedSequenceNumber, RunError, Runtime,
+};
+use support::{Scripted, processing, scripted, warnings};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn every(cadence: Cadence) -> Runtime {
+    Runtime::new().checkpoint(cadence)
+}
+
+#[test]
+fn at_a_record_both_numbers_are_sent_and_at_a_number_alone_just_that() {
+    let record = |sub| {
+        let mut record = Record::new("k", SequenceNumber::new("21").unwrap(), b"x").to_owned();
+        record.sub_sequence_number = Some(sub);
+        record
+    };
+    let report = Daemon::new().records([record(0), record(1), record(2), record(3)]).run(
+        processing(|input, checkpointer| {
+            checkpointer.checkpoint_at(&input.records[0].sequence_number)?;
+            checkpointer.checkpoint_at(&input.records[1])?;
+            let number = input.records[0].sequence_number.borrowed();
+            checkpointer.checkpoint_at(ExtendedSequenceNumber::new(number, 2))?;
+            Ok(checkpointer.checkpoint()?)
+        }),
+    );
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["21/0", "21/1", "21/2", "21/3"]);
+}
+
+#[test]
+fn what_may_pass_is_retried_within_the_bounds() {
+    let runtime = Runtime::new().checkpoint_retry(
+        Backoff::up_to(Duration::from_secs(3)).first(Duration::from_secs(1)).without_jitter(),
+    );
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .refuse_checkpoint(CheckpointError::Dependency)
+        .batch(["a"])
+        .run_with(runtime, processing(|_, checkpointer| Ok(checkpointer.checkpoint()?)));
+    report.outcome.unwrap();
+    assert_eq!(report.pauses, [Duration::from_secs(1), Duration::from_secs(2)]);
+    assert_eq!(report.checkpoints, ["1/0"]);
+}
+
+#[test]
+fn what_stays_refused_comes_back_typed() {
+    let off = Runtime::new().checkpoint_retry(Backoff::none());
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .refuse_checkpoint(CheckpointError::Other("OddException".into()))
+        .batch(["a"])
+        .run_with(
+            off,
+            processing(|_, checkpointer| {
+                let failed = checkpointer.checkpoint().unwrap_err();
+                assert!(failed.is_retryable() && !failed.is_lease_lost());
+                let failed = checkpointer.checkpoint().unwrap_err();
+                let CheckpointFailed::Refused { error, tries: 1 } = failed else { panic!() };
+                assert_eq!(error, CheckpointError::Other("OddException".into()));
+                let ahead = SequenceNumber::new("2").unwrap();
+                let failed = checkpointer.checkpoint_at(&ahead).unwrap_err();
+                assert_eq!(
+                    failed.to_string(),
+                    "checkpoint refused: IllegalArgumentException: not between the last checkpoint \
+                     and the last delivered record"
+                );
+                Ok(())
+            }),
+        );
+    report.outcome.unwrap();
+    assert!(report.pauses.is_empty() && report.checkpoints.is_empty());
+}
+
+#[test]
+fn the_default_bounds_are_thirty_seconds() {
+    let throttled = (0..100)
+        .fold(Daemon::new(), |daemon, _| daemon.refuse_checkpoint(CheckpointError::Throttling));
+    let report = throttled.batch(["a"]).run(processing(|_, checkpointer| {
+        assert!(checkpointer.checkpoint().is_err());
+        Ok(())
+    }));
+    report.outcome.unwrap();
+    let total: Duration = report.pauses.iter().sum();
+    assert!(total <= Duration::from_secs(30) && report.pauses.len() > 5, "{:?}", report.pauses);
+}
+
+#[test]
+fn each_batch_is_checkpointed() {
+    let report = Daemon::new()
+        .batch(["a", "b"])
+        .batch([""; 0])
+        .batch(["c"])
+        .shutdown_requested()
+        .run_with(every(Cadence::EachBatch), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["2/0", "3/0"]);
+}
+
+#[test]
+fn records_are_counted_since_the_last_checkpoint() {
+    let report = Daemon::new()
+        .batch(["1", "2"])
+        .batch(["3", "4"])
+        .batch(["5"])
+        .batch(["6", "7"])
+        .batch(["8"])
+        .run_with(every(Cadence::every_records(3)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["4/0", "7/0"]);
+}
+
+#[test]
+fn time_is_judged_after_a_batch() {
+    let report = Daemon::new()
+        .batch(["1"])
+        .wait(MINUTE)
+        .batch(["2"])
+        .batch(["3"])
+        .wait(MINUTE)
+        .shutdown_requested()
+        .run_with(every(Cadence::AtMostEvery(MINUTE)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["2/0", "3/0"]);
+}
+
+#[test]
+fn a_cadences_failed_checkpoint_is_a_warning_and_the_next_one_covers_it() {
+    let (report, warnings) = warnings(|| {
+        Daemon::new()
+            .refuse_checkpoint(CheckpointError::InvalidState)
+            .batch(["a"])
+            .batch([""; 0])
+            .run_with(every(Cadence::EachBatch), scripted())
+    });
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["1/0"]);
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: checkpoint refused: InvalidStateException: the lease table \
+             cannot be used, or no checkpoint is allowed now; the next checkpoint covers these \
+             records too"]
+    );
+}
+
+#[test]
+fn a_failed_batch_is_not_checkpointed_by_the_cadence() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .run_with(every(Cadence::EachBatch), processing(|_, _| Err("no".into())));
+    assert!(report.outcome.is_err() && report.checkpoints.is_empty());
+}
+
+#[test]
+fn five_minutes_without_a_checkpoint_are_warned_about_once() {
+    let daemon = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a", "b"]).wait(MINUTE));
+    let (report, warnings) = warnings(|| daemon.run(scripted()));
+    report.outcome.unwrap();
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: 12 records in 5 minutes without a checkpoint: all of them are \
+             delivered again after a restart; call checkpointer.checkpoint(), or choose a Cadence"]
+    );
+}
+
+#[test]
+fn who_checkpoints_is_not_warned() {
+    let daemon = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a"]).wait(MINUTE));
+    let mut batches = 0;
+    let (report, warnings) = warnings(|| {
+        daemon.run(processing(|_, checkpointer| {
+            batches += 1;
+            if batches % 3 == 0 {
+                checkpointer.checkpoint()?;
+            }
+            Ok(())
+        }))
+    });
+    report.outcome.unwrap();
+    assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn by_hand_a_shutdown_request_checkpoints_nothing_of_itself() {
+    let report = Daemon::new().batch(["a"]).shutdown_requested().run(scripted());
+    report.outcome.unwrap();
+    assert!(report.checkpoints.is_empty() && report.refused.is_empty());
+    assert_eq!(report.answered.last(), Some(&Action::ShutdownRequested));
+}
+
+#[test]
+fn no_time_at_all_means_after_each_batch() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .refuse_checkpoint(CheckpointError::InvalidState)
+        .batch(["b"])
+        .batch([""; 0])
+        .run_with(every(Cadence::AtMostEvery(Duration::ZERO)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["1/0", "2/0"]);
+}
+
+#[test]
+fn a_cadence_asks_for_nothing_when_the_lease_is_gone() {
+    let (report, warnings) = warnings(|| {
+        Daemon::new()
+            .refuse_checkpoint(CheckpointError::Shutdown)
+            .batch(["a"])
+            .batch(["b"])
+            .shutdown_requested()
+            .shard_ended()
+            .run_with(every(Cadence::EachBatch), scripted())
+    });
+    report.outcome.unwrap();
+    assert_eq!(report.refused, [CheckpointError::Shutdown]);
+    assert_eq!(report.answered.last(), Some(&Action::ShardEnded));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_foreign_line_in_place_of_a_checkpoints_answer_is_shown() {
+    let input = b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n\
+                  {\"action\":\"shutdownRequested\"}\nPicked up _JAVA_OPTIONS\n";
+    let processor = Scripted {
+        shutdown_requested: Box::new(|checkpointer| Ok(checkpointer.checkpoint()?)),
+        ..scripted()
+    };
+    let timer = kcl_runtime::SystemTimer::new();
+    let error = Runtime::new().run_over(&input[..], Vec::new(), timer, processor).unwrap_err();
+    assert!(matches!(error, RunError::Foreign { .. }), "{error}");
+    assert!(error.to_string().ends_with("; the line begins: Picked up _JAVA_OPTIONS"), "{error}");
+}
+
+#[test]
+fn the_end_of_a_shard_is_checkpointed_by_a_cadence() {
+    let report = Daemon::new()
+        .batch(["a"])
+        .shard_ended()
+        .run_with(every(Cadence::every_records(100)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+    assert_eq!(report.answered.last(), Some(&Action::ShardEnded));
+}
+
+#[test]
+fn by_hand_the_end_is_checkpointed_if_the_processors_own_covers_the_last_record() {
+    let checkpoints_each =
+        || processing(|input, checkpointer| Ok(checkpointer.checkpoint_at(&input.records[0])?));
+    let report = Daemon::new().batch(["a"]).shard_ended().run(checkpoints_each());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["1/0", "SHARD_END/0"]);
+
+    let report = Daemon::new().batch(["a", "b"]).shard_ended().run(checkpoints_each());
+    let error = report.outcome.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "shardId-000000000000: shard_ended made no checkpoint, and records after the processor's \
+         last checkpoint may not be dealt with (write `checkpointer.checkpoint()?` in shard_ended, \
+         when they are); to answer shardEnded now would leave the shard unfinished: its child \
+         shards would not be read until another worker takes it over"
+    );
+    assert!(matches!(error, RunError::ShardEnd { .. }));
+    assert_eq!(report.answered.last(), Some(&Action::ProcessRecords));
+}
+
+#[test]
+fn by_hand_a_number_alone_does_not_cover_the_last_of_its_sub_sequences() {
+    let record = |sub| {
+        let mut record = Record::new("k", SequenceNumber::new("21").unwrap(), b"x").to_owned();
+        record.sub_sequence_number = Some(sub);
+        record
+    };
+    let by_number = processing(|input, checkpointer| {
+        Ok(checkpointer.checkpoint_at(&input.records[0].sequence_number)?)
+    });
+    let report = Daemon::new().records([record(0), record(1)]).shard_ended().run(by_number);
+    assert!(matches!(report.outcome, Err(RunError::ShardEnd { .. })), "{:?}", report.outcome);
+    assert_eq!(report.checkpoints, ["21/0"]);
+}
+
+#[test]
+fn an_error_after_the_end_was_stored_is_retried_and_the_end_stays_stored() {
+    let calls = RefCell::new(0);
+    let stores_then_fails = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            *calls.borrow_mut() += 1;
+            checkpointer.checkpoint()?;
+            if *calls.borrow() == 1 { Err("no goodbye".into()) } else { Ok(()) }
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shard_ended().run(stores_then_fails);
+    report.outcome.unwrap();
+    assert_eq!(*calls.borrow(), 2);
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
+fn a_hang_up_while_a_checkpoint_is_to_be_tried_again_ends_the_run() {
+    /// The daemon hangs up in the first pause.
+    struct HangsUp;
+    impl kcl_runtime::Timer for HangsUp {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn sleep(&mut self, _: Duration) -> kcl_runtime::Sleep {
+            kcl_runtime::Sleep::HungUp
+        }
+    }
+    let input = b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n{\"action\":\"shardEnded\"}\n\
+                  {\"action\":\"checkpoint\",\"error\":\"ThrottlingException\"}\n";
+    for processor in [scripted(), ends_by_itself()] {
+        let mut output = Vec::new();
+        let result = Runtime::new().run_over(&input[..], &mut output, HangsUp, processor);
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "the daemon hung up while a checkpoint was to be tried again; expected our input to \
+             stay open until the status"
+        );
+        assert!(!output.windows(10).any(|part| part == b"shardEnded"), "no status");
+    }
+}
+
+#[test]
+fn a_shard_that_ends_without_a_record_is_checkpointed() {
+    let report = Daemon::new().shard_ended().run(scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
+fn the_words_of_1_x_lead_to_the_same() {
+    let report = Daemon::new().shutdown(ShutdownReason::Terminate).run(scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+    assert_eq!(report.answered, [Action::Initialize, Action::Shutdown]);
+
+    let lost = RefCell::new(0);
+    let processor = Scripted {
+        lease_lost: Box::new(|| {
+            *lost.borrow_mut() += 1;
+            Ok(())
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shutdown(ShutdownReason::Zombie).run(processor);
+    report.outcome.unwrap();
+    assert!(report.checkpoints.is_empty());
+    assert_eq!(*lost.borrow(), 1);
+}
+
+fn ends_by_itself<'f>() -> Scripted<'f> {
+    Scripted { shard_ended: Box::new(|checkpointer| Ok(checkpointer.checkpoint()?)), ..scripted() }
+}
+
+#[test]
+fn the_end_is_retried_for_five_minutes_and_never_answered_without_it() {
+    let throttled = (0..1_000)
+        .fold(Daemon::new(), |daemon, _| daemon.refuse_checkpoint(CheckpointError::Throttling));
+    for processor in [scripted(), ends_by_itself()] {
+        let report = throttled.clone().shard_ended().run(processor);
+        let error = report.outcome.unwrap_err();
+        let total: Duration = report.pauses.iter().sum();
+        assert!(total <= 5 * MINUTE && total > 4 * MINUTE, "{total:?}");
+        let tries = report.refused.len();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "shardId-000000000000: shard_ended: checkpoint refused after {tries} tries: \
+                 ThrottlingException: try again later; to answer shardEnded now would leave the \
+                 shard unfinished: its child shards would not be read until another worker takes \
+                 it over"
+            )
+        );
+        assert_eq!(report.answered, [Action::Initialize]);
+    }
+}
+
+#[test]
+fn a_throttled_end_succeeds_in_the_end() {
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .refuse_checkpoint(CheckpointError::Throttling)
+        .shard_ended()
+        .run(ends_by_itself());
+    report.outcome.unwrap();
+    assert_eq!(report.pauses.len(), 2);
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+}
+
+#[test]
+fn any_other_refusal_of_the_end_ends_the_run_at_once_even_if_the_processor_hides_it() {
+    let hides = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            let _ = checkpointer.checkpoint();
+            Ok(())
+        }),
+        ..scripted()
+    };
+    for processor in [scripted(), ends_by_itself(), hides] {
+        let report = Daemon::new()
+            .refuse_checkpoint(CheckpointError::InvalidState)
+            .shard_ended()
+            .run(processor);
+        assert!(matches!(report.outcome, Err(RunError::ShardEnd { .. })), "{:?}", report.outcome);
+        assert!(report.pauses.is_empty());
+        assert_eq!(report.answered, [Action::Initialize]);
+    }
+}
+
+#[test]
+fn an_end_that_is_stored_stays_so_whatever_becomes_of_another_try() {
+    let asks_twice = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            checkpointer.checkpoint()?;
+            assert!(checkpointer.checkpoint().is_err());
+            Ok(())
+        }),
+        ..scripted()
+    };
+    let input = br#"{"action":"initialize","shardId":"s"}
+{"action":"shardEnded"}
+{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":null}
+{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":"InvalidStateException"}
+"#;
+    let mut output = Vec::new();
+    let timer = kcl_runtime::SystemTimer::new();
+    Runtime::new().run_over(&input[..], &mut output, timer, asks_twice).unwrap();
+    let status = b"{\"action\":\"status\",\"responseFor\":\"shardEnded\"}\n";
+    assert!(output.ends_with(status));
+}
+
+#[test]
+fn an_end_after_the_lease_is_gone_is_answered_whatever_the_processor_returned() {
+    for processor in [scripted(), ends_by_itself()] {
+        let report =
+            Daemon::new().refuse_checkpoint(CheckpointError::Shutdown).shard_ended().run(processor);
+        report.outcome.unwrap();
+        assert_eq!(report.answered, [Action::Initialize, Action::ShardEnded]);
+    }
+}
+
+#[test]
+fn an_error_of_shard_ended_is_retried_then_ends_the_run() {
+    let calls = RefCell::new(0);
+    let flushes_at_last = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            *calls.borrow_mut() += 1;
+            if *calls.borrow() < 3 {
+                return Err("the sink is busy".into());
+            }
+            Ok(checkpointer.checkpoint()?)
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shard_ended().run(flushes_at_last);
+    report.outcome.unwrap();
+    assert_eq!(report.pauses.len(), 2);
+
+    let never =
+        Scripted { shard_ended: Box::new(|_| Err("the sink is gone".into())), ..scripted() };
+    let report = Daemon::new().shard_ended().run_with(
+        Runtime::new().shard_end_retry(
+            Backoff::up_to(Duration::from_secs(3)).first(Duration::from_secs(1)).without_jitter(),
+        ),
+        never,
+    );
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: shard_ended failed after 3 tries: the sink is gone"
+    );
+
+    let panics = Scripted { shard_ended: Box::new(|_| panic!("torn")), ..scripted() };
+    let report = Daemon::new().shard_ended().run(panics);
+    assert!(matches!(report.outcome, Err(RunError::Panicked { .. })));
+    assert!(report.pauses.is_empty());
+}

@@ -1,0 +1,115 @@
+//! Every dialogue of the fixtures, played to the runtime: to the daemon's lines it must say what
+//! the child said, be it a recorded one or one by hand.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
+mod support;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use kcl_fixtures::{Dialogue, Turn, dialogues};
+use kcl_runtime::{
+    Backoff, CheckpointFailed, Checkpointer, ExtendedSequenceNumber, RunError, Runtime,
+    SequenceNumber, SystemTimer,
+};
+use serde_json::Value;
+use support::Scripted;
+
+fn json(line: &[u8]) -> Value {
+    serde_json::from_slice(line).unwrap()
+}
+
+/// Asks for what the child of the dialogue asked for.
+fn ask(checkpointer: &mut Checkpointer<'_>, request: &Value) -> Result<(), CheckpointFailed> {
+    let Some(number) = request["sequenceNumber"].as_str() else {
+        return checkpointer.checkpoint();
+    };
+    let number = SequenceNumber::new(number).unwrap();
+    match request["subSequenceNumber"].as_u64() {
+        Some(sub) => checkpointer.checkpoint_at(ExtendedSequenceNumber::new(number, sub)),
+        None => checkpointer.checkpoint_at(number),
+    }
+}
+
+/// Plays the child's part; what came of each checkpoint must be what the daemon answered.
+fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
+    let turns = RefCell::new(VecDeque::from(dialogue.turns()));
+    let next = || -> Turn<'_> { turns.borrow_mut().pop_front().unwrap() };
+    let check = |asked: &kcl_fixtures::Asked<'_>, result: Result<(), CheckpointFailed>| {
+        let answer = json(asked.answer.unwrap());
+        let error = match &result {
+            Ok(()) => None,
+            Err(CheckpointFailed::Refused { error, .. }) => Some(error.name()),
+            Err(failed) => panic!("{}: {failed}", dialogue.name),
+        };
+        assert_eq!(error, answer["error"].as_str(), "{}", dialogue.name);
+    };
+    let play_turn = |checkpointer: &mut Checkpointer<'_>| {
+        for asked in &next().asked {
+            check(asked, ask(checkpointer, &json(asked.request)));
+        }
+    };
+    let processor = Scripted {
+        initialize: Box::new(|_| {
+            next();
+            Ok(())
+        }),
+        process_records: Box::new(|_, checkpointer| {
+            play_turn(checkpointer);
+            Ok(())
+        }),
+        shutdown_requested: Box::new(|checkpointer| {
+            play_turn(checkpointer);
+            Ok(())
+        }),
+        shard_ended: Box::new(|checkpointer| {
+            for asked in &next().asked {
+                check(asked, checkpointer.checkpoint());
+            }
+            Ok(())
+        }),
+        lease_lost: Box::new(|| {
+            next();
+            Ok(())
+        }),
+    };
+    let runtime = Runtime::new().checkpoint_retry(Backoff::none()).shard_end_retry(Backoff::none());
+    let input = dialogue.daemon_bytes();
+    let mut output = Vec::new();
+    let result = runtime.run_over(&input[..], &mut output, SystemTimer::new(), processor);
+    (result, output)
+}
+
+/// A child on this runtime has no checkpointer where the daemon allows no checkpoint.
+fn cannot_be_typed(dialogue: &Dialogue) -> bool {
+    dialogue.turns().iter().any(|turn| {
+        let action = json(turn.message.trim_ascii())["action"].as_str().map(str::to_owned);
+        !turn.asked.is_empty() && matches!(action.as_deref(), Some("initialize" | "leaseLost"))
+    })
+}
+
+#[test]
+fn the_runtime_says_what_the_child_said() {
+    let (mut played, mut left_out) = (0, Vec::new());
+    for dialogue in dialogues() {
+        if cannot_be_typed(&dialogue) {
+            left_out.push(dialogue.name);
+            continue;
+        }
+        played += 1;
+        let (result, output) = play(&dialogue);
+        assert!(result.is_ok(), "{}: {result:?}", dialogue.name);
+        let said: Vec<Value> =
+            output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(json).collect();
+        let child = dialogue.child_bytes();
+        let mut expected: Vec<Value> =
+            child.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(json).collect();
+        if dialogue.breaks_off() {
+            // The recorded child died where ours answers.
+            expected.push(serde_json::json!({"action": "status", "responseFor": "shutdown"}));
+        }
+        assert_eq!(said, expected, "{}", dialogue.name);
+    }
+    assert!(played >= 30, "{played}");
+    assert_eq!(left_out, ["checkpoint-during-initialize", "checkpoint-during-lease-lost"]);
+}

@@ -1,0 +1,518 @@
+//! The real process: its pipes, its signals, its exit codes and what it says on stderr.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const INITIALIZE: &str = r#"{"action":"initialize","shardId":"shardId-000000000000","sequenceNumber":"TRIM_HORIZON","subSequenceNumber":0}"#;
+const BATCH: &str = r#"{"action":"processRecords","records":[{"data":"dzA=","partitionKey":"k0","sequenceNumber":"1","approximateArrivalTimestamp":1795399083000,"subSequenceNumber":0,"action":"record"}],"millisBehindLatest":0}"#;
+const CHECKPOINTED: &str =
+    r#"{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":null}"#;
+const LEASE_LOST: &str = r#"{"action":"leaseLost"}"#;
+
+const INITIALIZED: &str = r#"{"action":"status","responseFor":"initialize"}"#;
+const CHECKPOINT: &str =
+    r#"{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null}"#;
+const PROCESSED: &str = r#"{"action":"status","responseFor":"processRecords"}"#;
+
+/// Cargo builds a package's examples for its tests, beside the folder of the tests; but not for
+/// `cargo test --test process` alone.
+fn program() -> PathBuf {
+    let mut folder = std::env::current_exe().unwrap();
+    folder.pop();
+    folder.pop();
+    folder.join("examples/awkward_processor")
+}
+
+/// The example, started as the daemon does, with a reader on each of its pipes.
+struct Processor {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// Held while a process is started: between fork and exec it has a copy of every descriptor, also
+/// of those that another test is closing.
+static STARTING: Mutex<()> = Mutex::new(());
+
+fn start(command: &mut Command) -> Child {
+    let _guard = STARTING.lock();
+    if command.get_envs().all(|(name, _)| name != "RUST_LOG") {
+        command.env_remove("RUST_LOG");
+    }
+    command.env("RUST_BACKTRACE", "0").spawn().unwrap()
+}
+
+/// Everything that the process left behind.
+struct End {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Processor {
+    fn start(what: &str) -> Processor {
+        Processor::start_with(what, &[])
+    }
+
+    fn start_with(what: &str, environment: &[(&str, &str)]) -> Processor {
+        let mut command = Command::new(program());
+        command.envs(environment.iter().copied());
+        command.arg(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = start(&mut command);
+        let mut stderr = child.stderr.take().unwrap();
+        Processor {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take().map(BufReader::new),
+            stderr: Some(std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                stderr.read_to_end(&mut bytes).unwrap();
+                String::from_utf8(bytes).unwrap()
+            })),
+            child,
+        }
+    }
+
+    fn send(&mut self, line: &str) {
+        self.send_bytes(format!("{line}\n").as_bytes());
+    }
+
+    fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    #[track_caller]
+    fn expect(&mut self, line: &str) {
+        let mut got = String::new();
+        self.stdout.as_mut().unwrap().read_line(&mut got).unwrap();
+        assert_eq!(got.trim_end_matches('\n'), line);
+    }
+
+    #[track_caller]
+    fn exchange(&mut self, line: &str, answer: &str) {
+        self.send(line);
+        self.expect(answer);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Closes the process's stdin and waits for its end.
+    fn close(mut self) -> End {
+        drop(self.stdin.take());
+        self.wait()
+    }
+
+    fn wait(mut self) -> End {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "the process does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut stdout = String::new();
+        if let Some(mut rest) = self.stdout.take() {
+            rest.read_to_string(&mut stdout).unwrap();
+        }
+        let stderr = self.stderr.take().unwrap().join().unwrap();
+        End { status: self.child.wait().unwrap(), stdout, stderr }
+    }
+}
+
+impl Drop for Processor {
+    fn drop(&mut self) {
+        // A test that fails half-way leaves no process.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_whole_life_says_what_happens_and_ends_with_0() {
+    let mut processor = Processor::start("plain");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.exchange(BATCH, CHECKPOINT);
+    processor.exchange(CHECKPOINTED, PROCESSED);
+    processor.exchange(LEASE_LOST, r#"{"action":"status","responseFor":"leaseLost"}"#);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(0));
+    assert_eq!(end.stdout, "");
+    assert_eq!(
+        end.stderr,
+        " INFO shardId-000000000000: initialize, records from TRIM_HORIZON on\n\
+         1 records\n \
+         INFO shardId-000000000000: the lease is lost\n \
+         INFO shardId-000000000000: end of input\n"
+    );
+}
+
+#[test]
+fn nothing_that_prints_reaches_the_protocol_and_nothing_that_reads_takes_from_it() {
+    let mut processor = Processor::start("prints");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    // The next message is in the pipe already while the subprocess reads its stdin to the end.
+    processor.send(BATCH);
+    processor.expect(CHECKPOINT);
+    processor.exchange(CHECKPOINTED, PROCESSED);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(0));
+    assert_eq!(end.stdout, "", "not one foreign byte");
+    assert_eq!(end.stderr.matches("responseFor").count(), 2_000);
+    assert_eq!(end.stderr.matches("no line end from").count(), 2);
+    assert!(end.stderr.contains("from a subprocess\nend of its stdin\n"));
+    assert!(end.stderr.contains("by the descriptor's name\n"));
+}
+
+#[test]
+fn a_subprocess_that_stays_holds_no_end_of_the_protocol() {
+    let mut processor = Processor::start("stays");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.exchange(BATCH, CHECKPOINT);
+    processor.exchange(CHECKPOINTED, PROCESSED);
+    drop(processor.stdin.take());
+    let mut rest = String::new();
+    processor.stdout.as_mut().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "", "our stdout ends though the subprocess lives");
+    assert_eq!(processor.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_failure_is_one_line_and_no_status() {
+    let mut processor = Processor::start("fails");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.send(BATCH);
+    let end = processor.wait();
+    assert_eq!(end.status.code(), Some(1));
+    assert_eq!(end.stdout, "");
+    assert_eq!(
+        end.stderr,
+        " INFO shardId-000000000000: initialize, records from TRIM_HORIZON on\n\
+         error: shardId-000000000000: process_records failed: line one line two\n"
+    );
+}
+
+#[test]
+fn a_panic_ends_with_101() {
+    let mut processor = Processor::start("panics");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.send(BATCH);
+    let end = processor.wait();
+    assert_eq!(end.status.code(), Some(101));
+    assert!(
+        end.stderr.ends_with("error: shardId-000000000000: process_records panicked: torn\n"),
+        "{}",
+        end.stderr
+    );
+}
+
+#[track_caller]
+fn ends_with(send: &[&str], last: &[u8], code: i32, error: &str) {
+    let mut processor = Processor::start("plain");
+    for line in send {
+        processor.send(line);
+    }
+    processor.send_bytes(last);
+    let end = processor.close();
+    let said = end.stderr.lines().last().unwrap_or_default();
+    assert_eq!((end.status.code(), said), (Some(code), error));
+}
+
+#[test]
+fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
+    let no_message = " INFO the input ended before any message: no shard to deal with";
+    ends_with(&[], b"", 0, no_message);
+    ends_with(&[], b"\r\n \n", 0, no_message);
+    ends_with(&[INITIALIZE], b"", 0, " INFO shardId-000000000000: end of input");
+    ends_with(
+        &[INITIALIZE],
+        b"{\"action\":\"processRec",
+        4,
+        "error: the daemon hung up inside a line, after 21 bytes of it; expected the rest of the \
+         line",
+    );
+    ends_with(
+        &[INITIALIZE, BATCH],
+        b"",
+        4,
+        "error: the daemon hung up during a checkpoint in processRecords; expected the \
+         checkpoint's answer",
+    );
+    ends_with(
+        &[],
+        b"hello from somebody else, who has more to say than will fit\x1b[1m into an error\n",
+        5,
+        "error: cannot go on with the daemon's messages: not the JSON of a message: expected value \
+         at byte 1; the line begins: hello from somebody else, who has more to say than will \
+         fit\\u{1b}…",
+    );
+    ends_with(
+        &[INITIALIZE],
+        b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n",
+        5,
+        "error: cannot go on with the daemon's messages: got initialize between messages; expected \
+         processRecords, leaseLost, shardEnded, shutdownRequested, shutdown or end of input",
+    );
+    ends_with(
+        &[INITIALIZE],
+        b"{\"action\":\"processRecords\",\"records\":[{\"data\":\"a!==\",\"partitionKey\":\"k\",\
+          \"sequenceNumber\":\"7\"}]}\n",
+        5,
+        "error: cannot go on with the daemon's messages: processRecords, record 0 (sequence number \
+         7), field `data`: not base64: letter `!` at offset 1",
+    );
+}
+
+#[test]
+fn signals_do_nothing_while_the_daemon_is_there() {
+    let mut processor = Processor::start("plain");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.signal(Signal::INT);
+    processor.signal(Signal::TERM);
+    processor.exchange(BATCH, CHECKPOINT);
+    processor.exchange(CHECKPOINTED, PROCESSED);
+    assert_eq!(processor.close().status.code(), Some(0));
+}
+
+#[test]
+fn the_third_signal_within_five_seconds_takes_its_default_action() {
+    let mut processor = Processor::start("plain");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    // Two of a kind that are pending at once are one, so they get time apart.
+    let end = Instant::now() + Duration::from_secs(60);
+    while processor.child.try_wait().unwrap().is_none() && Instant::now() < end {
+        processor.signal(Signal::HUP);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(processor.wait().status.signal(), Some(Signal::HUP.as_raw()));
+}
+
+#[test]
+fn a_setting_leaves_signals_alone() {
+    let mut processor = Processor::start("default-signals");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.signal(Signal::TERM);
+    assert_eq!(processor.wait().status.signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn a_pause_before_a_retry_ends_when_stdin_hangs_up() {
+    let mut processor = Processor::start("retries");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.send(BATCH);
+    // The first pause is a minute or more; the test would outlast its patience.
+    let begin = Instant::now();
+    let end = processor.close();
+    assert!(begin.elapsed() < Duration::from_secs(45));
+    assert_eq!(end.status.code(), Some(4));
+    assert!(
+        end.stderr.ends_with(
+            "error: the daemon hung up while process_records was to be tried again; expected our \
+             input to stay open until the status\n"
+        ),
+        "{}",
+        end.stderr
+    );
+}
+
+#[test]
+fn a_daemon_that_no_longer_reads_is_told_from_one_that_hung_up() {
+    let mut processor = Processor::start("plain");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    // Its stdin is still open.
+    let guard = STARTING.lock();
+    drop(processor.stdout.take());
+    // `spawn` returns shortly before the system has closed the new process's copies.
+    std::thread::sleep(Duration::from_millis(200));
+    drop(guard);
+    processor.send(BATCH);
+    let end = processor.wait();
+    assert_eq!(end.status.code(), Some(4));
+    assert!(
+        end.stderr.ends_with(
+            "error: the daemon hung up with a checkpoint request on its way; expected it to be \
+             read\n"
+        ),
+        "{}",
+        end.stderr
+    );
+}
+
+/// A terminal: the end of who sits there, and that of the program.
+fn open_terminal() -> (std::fs::File, std::fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let stdin = std::fs::OpenOptions::new().read(true).write(true).open(name).unwrap();
+    (std::fs::File::from(terminal), stdin)
+}
+
+#[test]
+fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
+    let (mut terminal, stdin) = open_terminal();
+    let mut command = Command::new(program());
+    let child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    terminal.write_all(format!("{INITIALIZE}\n").as_bytes()).unwrap();
+    // Ctrl-D at the beginning of a line ends a terminal's input.
+    terminal.write_all(b"\x04").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{INITIALIZED}\n"));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let program = program();
+    assert_eq!(
+        stderr.lines().take(2).collect::<Vec<_>>(),
+        [
+            "this program is a Kinesis record processor: the KCL's MultiLangDaemon starts it and \
+             talks to it over stdin and stdout",
+            &format!("hint: try it with: kcl-helper local -- {}", program.display()),
+        ]
+    );
+}
+
+#[test]
+fn in_a_terminal_signals_are_left_alone() {
+    let (mut terminal, stdin) = open_terminal();
+    let mut command = Command::new(program());
+    let mut child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()));
+    terminal.write_all(format!("{INITIALIZE}\n").as_bytes()).unwrap();
+    // It has answered, so it would have installed its handlers.
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), INITIALIZED);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn a_second_run_in_one_process_says_so_instead_of_ending_well() {
+    let mut processor = Processor::start("runs-twice");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(3));
+    assert!(
+        end.stderr.ends_with(
+            "the first run: Ok(())\nerror: cannot run a second time: stdin and stdout belong to \
+             this process's first run\n"
+        ),
+        "{}",
+        end.stderr
+    );
+}
+
+#[test]
+fn without_a_daemon_the_first_signal_ends_even_a_busy_processor() {
+    let mut processor = Processor::start("sleeps");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.signal(Signal::TERM);
+    processor.send(BATCH);
+    drop(processor.stdin.take());
+    // The first signal came too early; of those that follow, one must do.
+    std::thread::sleep(Duration::from_millis(500));
+    let begin = Instant::now();
+    processor.signal(Signal::TERM);
+    assert_eq!(processor.wait().status.signal(), Some(Signal::TERM.as_raw()));
+    assert!(begin.elapsed() < Duration::from_secs(45));
+}
+
+#[test]
+fn subprocesses_do_not_inherit_what_signals_do_here() {
+    let mut processor = Processor::start("kills-a-subprocess");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.exchange(BATCH, CHECKPOINT);
+    processor.exchange(CHECKPOINTED, PROCESSED);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(0));
+    assert!(end.stderr.contains("the subprocess: signal: 15"), "{}", end.stderr);
+}
+
+#[test]
+fn a_subscriber_of_the_programs_own_stays_and_cannot_reach_stdout() {
+    let mut processor = Processor::start("own-subscriber");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    let end = processor.close();
+    assert_eq!(end.status.code(), Some(0));
+    assert_eq!(end.stdout, "");
+    assert_eq!(
+        end.stderr,
+        "shardId-000000000000: initialize, records from TRIM_HORIZON on\n\
+         shardId-000000000000: end of input\n"
+    );
+}
+
+#[test]
+fn the_level_of_the_log_is_a_wish_that_may_be_unreadable() {
+    let said = |wish: &str| {
+        let mut processor = Processor::start_with("plain", &[("RUST_LOG", wish)]);
+        processor.exchange(INITIALIZE, INITIALIZED);
+        processor.close().stderr
+    };
+    let usual = " INFO shardId-000000000000: initialize, records from TRIM_HORIZON on\n \
+                 INFO shardId-000000000000: end of input\n";
+    assert_eq!(said("error"), "");
+    assert_eq!(said(""), usual, "empty is as good as not set");
+    assert_eq!(
+        said("a=b=c"),
+        format!(
+            " WARN RUST_LOG is \"a=b=c\", which is no level such as `debug`, nor a list such as \
+             `info,my_crate=debug`; logging at `info`\n{usual}"
+        )
+    );
+}
+
+#[test]
+fn a_socket_that_does_not_block_will_do_and_its_hang_up_is_noticed_too() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    let (mut daemon, ours) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let mut command = Command::new(program());
+    command.arg("retries").stdin(OwnedFd::from(ours.try_clone().unwrap()));
+    let child = start(command.stdout(OwnedFd::from(ours)).stderr(Stdio::piped()));
+    drop(command);
+    // It waits for a line that comes in pieces.
+    let (begin, rest) = INITIALIZE.split_at(20);
+    daemon.write_all(begin.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    daemon.write_all(format!("{rest}\n").as_bytes()).unwrap();
+    let mut answers = BufReader::new(daemon.try_clone().unwrap());
+    let mut line = String::new();
+    answers.read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), INITIALIZED);
+    daemon.write_all(format!("{BATCH}\n").as_bytes()).unwrap();
+    daemon.shutdown(std::net::Shutdown::Write).unwrap();
+    let begin = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(45));
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn a_file_may_be_its_stdin_and_stderr_may_be_gone() {
+    let path = std::env::temp_dir().join(format!("kcl-runtime-input-{}", std::process::id()));
+    std::fs::write(&path, format!("{INITIALIZE}\n{LEASE_LOST}\n")).unwrap();
+    let stdin = std::fs::File::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (reader, stderr) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(program());
+    let child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        format!("{INITIALIZED}\n{{\"action\":\"status\",\"responseFor\":\"leaseLost\"}}\n")
+    );
+}

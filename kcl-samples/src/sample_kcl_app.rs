@@ -1,0 +1,133 @@
+//! A processor that writes one line about each record, and checkpoints now and then: the sample
+//! that every KCL library begins with.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use kcl_runtime::{
+    Backoff, Checkpointer, ExtendedSequenceNumber, InitializeInput, ProcessRecordsInput,
+    RecordProcessor, Result, Runtime, ShardEndCheckpointer,
+};
+
+use crate::say;
+
+/// Between checkpoints, of which the first follows the first batch.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// Five tries of a checkpoint in all, five seconds apart.
+const BETWEEN_TRIES: Duration = Duration::from_secs(5);
+const RETRIES: u32 = 4;
+
+/// Writes a line about each record to stderr, which the daemon copies into its log.
+#[derive(Debug, Default)]
+pub struct SampleProcessor {
+    /// The place of the last record that was dealt with.
+    largest: Option<ExtendedSequenceNumber<'static>>,
+    last_checkpoint: Option<Instant>,
+}
+
+impl RecordProcessor for SampleProcessor {
+    fn initialize(&mut self, input: &InitializeInput<'_>) -> Result {
+        say(format_args!("Initialized for {}", input.shard_id));
+        Ok(())
+    }
+
+    fn process_records(
+        &mut self,
+        input: &ProcessRecordsInput<'_>,
+        checkpointer: &mut Checkpointer<'_>,
+    ) -> Result {
+        for record in &input.records {
+            say(format_args!(
+                "Record (Partition Key: {}, Sequence Number: {}, Subsequence Number: {}, \
+                 Data Size: {})",
+                record.partition_key,
+                record.sequence_number,
+                record.sub_sequence_number.unwrap_or(0),
+                record.data.len(),
+            ));
+            self.largest = self.largest.take().max(Some(record.place().to_owned()));
+        }
+        let is_due = self.last_checkpoint.is_none_or(|time| time.elapsed() >= CHECKPOINT_EVERY);
+        if let Some(largest) = self.largest.as_ref().filter(|_| is_due) {
+            // The next checkpoint covers what this one could not.
+            match checkpointer.checkpoint_at(largest) {
+                Ok(()) => self.last_checkpoint = Some(Instant::now()),
+                Err(failed) => say(format_args!("Failed to checkpoint at {largest}: {failed}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn lease_lost(&mut self) -> Result {
+        say(format_args!("Lease has been lost"));
+        Ok(())
+    }
+
+    fn shard_ended(&mut self, checkpointer: &mut ShardEndCheckpointer<'_>) -> Result {
+        say(format_args!("Shard has ended, checkpointing"));
+        Ok(checkpointer.checkpoint()?)
+    }
+
+    fn shutdown_requested(&mut self, checkpointer: &mut Checkpointer<'_>) -> Result {
+        say(format_args!("Shutdown has been requested, checkpointing"));
+        Ok(checkpointer.checkpoint()?)
+    }
+}
+
+/// Runs the sample over stdin and stdout.
+pub fn main() -> ExitCode {
+    let retry = Backoff::up_to(BETWEEN_TRIES * RETRIES)
+        .first(BETWEEN_TRIES)
+        .longest(BETWEEN_TRIES)
+        .without_jitter();
+    match Runtime::new().checkpoint_retry(retry).run(SampleProcessor::default()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.exit_code(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_runtime::CheckpointError;
+    use kcl_runtime::testing::Daemon;
+
+    use super::*;
+
+    #[test]
+    fn checkpoints_after_the_first_batch_and_at_the_shutdown() {
+        let report = Daemon::new()
+            .batch(["cat", "dog"])
+            .batch(["bird"])
+            .shutdown_requested()
+            .lease_lost()
+            .run(SampleProcessor::default());
+        report.outcome.unwrap();
+        assert_eq!(report.checkpoints, ["2/0", "3/0"]);
+    }
+
+    #[test]
+    fn an_empty_first_batch_asks_for_nothing() {
+        let report = Daemon::new().batch([""; 0]).run(SampleProcessor::default());
+        report.outcome.unwrap();
+        assert!(report.checkpoints.is_empty() && report.refused.is_empty());
+    }
+
+    #[test]
+    fn a_refused_checkpoint_is_left_to_the_next_one() {
+        let report = Daemon::new()
+            .refuse_checkpoint(CheckpointError::InvalidState)
+            .batch(["cat"])
+            .batch(["dog"])
+            .run(SampleProcessor::default());
+        report.outcome.unwrap();
+        assert_eq!(report.checkpoints, ["2/0"]);
+    }
+
+    #[test]
+    fn the_end_of_the_shard_is_checkpointed() {
+        let report = Daemon::new().batch(["cat"]).shard_ended().run(SampleProcessor::default());
+        report.outcome.unwrap();
+        assert_eq!(report.checkpoints, ["1/0", "SHARD_END/0"]);
+    }
+}
