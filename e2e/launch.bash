@@ -36,9 +36,9 @@ ends_with() {
   [ "$status" = "$expected" ] || { echo "status $status, wanted $expected"; false; }
 }
 
-# waits_for FILE TEXT: up to a minute.
+# waits_for FILE TEXT: up to half a minute.
 waits_for() {
-  for _ in $(seq 600); do
+  for _ in $(seq 300); do
     grep -qF -- "$2" "$1" 2>/dev/null && return
     sleep 0.1
   done

@@ -25,7 +25,7 @@ starts_and_stops() {
   "$helper" run app.properties --offline --endpoint-url http://127.0.0.1:1 "$@" >"$log" 2>&1 &
   local pid=$!
   pids+=("$pid")
-  waits_for "$log" "Initialization attempt 1" || return
+  waits_for "$log" "Initializing LeaseCoordinator attempt 1" || return
   kill -TERM "$pid"
   wait "$pid" || status=$?
   has "$log" "SIGTERM: the daemon is asked to stop" && has "$log" "stopped in"
@@ -39,7 +39,7 @@ check "with another collector from the environment" \
 check "with a collector of the user's" starts_and_stops parallel --jvm-arg=-XX:+UseParallelGC
 
 archived() {
-  starts_and_stops archived "--jvm-arg=-Xlog:class+load:file=$work/classes"
+  starts_and_stops archived "--jvm-arg=-Xlog:class+load:file=$work/classes" || return
   local shared all
   shared=$(grep -c 'source: shared objects file' "$work/classes")
   all=$(grep -c 'source:' "$work/classes")

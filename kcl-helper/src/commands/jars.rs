@@ -30,18 +30,24 @@ enum Action {
     Path(Place),
 }
 
+/// Which jars, and where.
 #[derive(Debug, clap::Args)]
-struct Place {
+pub(crate) struct Place {
     /// The daemon's version
-    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
-    kcl_version: Version,
+    #[arg(
+        long,
+        value_name = "V",
+        default_value_t = Version::DEFAULT,
+        env = "KCL_HELPER_KCL_VERSION"
+    )]
+    pub(crate) kcl_version: Version,
     /// The folder that jars are kept in
     #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
     cache: Option<PathBuf>,
 }
 
 impl Place {
-    fn jars(&self) -> Result<Jars> {
+    pub(crate) fn jars(&self) -> Result<Jars> {
         Jars::of(Daemon::of(self.kcl_version)?, &Cache::find(self.cache.as_deref())?)
     }
 }

@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
+use super::jars::Place;
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
-use crate::launch::daemon::Daemon;
-use crate::launch::jars::{Cache, Jars};
+use crate::launch::jars::Jars;
 use crate::launch::java::{Java, Origin};
 use crate::launch::{archive, lean, sample};
 use crate::output::{self, Words};
-use crate::properties::{Surroundings, Version};
+use crate::properties::Surroundings;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -81,12 +81,8 @@ struct ClassPathArgs {
     /// Put PATH before the daemon's jars; repeatable
     #[arg(short = 'c', long, value_name = "PATH", alias = "path")]
     classpath: Vec<PathBuf>,
-    /// The daemon's version
-    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
-    kcl_version: Version,
-    /// The folder that jars are kept in
-    #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
-    cache: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,8 +96,8 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     let surroundings = Surroundings::of_this_process();
     let properties = chosen_file(args.properties.properties, args.properties.sample, words)?
         .ok_or_else(|| Error::new(Exit::Usage, "no properties file is named"))?;
-    let daemon = Daemon::of(args.class_path.kcl_version)?;
-    let jars = jars(daemon, &args.class_path, words)?;
+    let jars = jars(&args.class_path.place, words)?;
+    let daemon = jars.daemon();
     let mut flags = Vec::new();
     if !args.plain_jvm {
         // A java that is not here, as when the line is for another machine, has no archive here.
@@ -144,8 +140,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
 pub(crate) fn run_class_path(args: ClassPathOnlyArgs, globals: &Globals) -> Result<Exit> {
     let words = Words::new(globals);
     let properties = chosen_file(args.properties, args.sample, words)?;
-    let daemon = Daemon::of(args.class_path.kcl_version)?;
-    let jars = jars(daemon, &args.class_path, words)?.present().0;
+    let jars = jars(&args.class_path.place, words)?.present().0;
     let paths = command::class_path(&args.class_path.classpath, jars, properties.as_deref());
     match args.format {
         Format::Text => {
@@ -169,10 +164,10 @@ fn chosen_file(named: Option<PathBuf>, sample: bool, words: Words) -> Result<Opt
 }
 
 /// The jars, with a warning where the class path lacks some: as with kclpy, that is no failure.
-fn jars(daemon: Daemon, args: &ClassPathArgs, words: Words) -> Result<Jars> {
-    let jars = Jars::of(daemon, &Cache::find(args.cache.as_deref())?)?;
+fn jars(place: &Place, words: Words) -> Result<Jars> {
+    let jars = place.jars()?;
     let (here, missing) = jars.present();
-    let version = daemon.version();
+    let version = jars.daemon().version();
     let folder: &Path = jars.folder();
     if here.is_empty() {
         words.warn(&format!("no jars of {version} in {}", folder.display()));

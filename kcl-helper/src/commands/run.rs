@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use backon::BackoffBuilder as _;
 use clap::ValueEnum;
 
-use super::jars::SourceArgs;
+use super::jars::{Place, SourceArgs};
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::daemon::Daemon;
-use crate::launch::jars::{Cache, Depth, Jars};
+use crate::launch::jars::{Depth, Jars};
 use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
 use crate::launch::supervise::{self, Signals, Stop};
 use crate::launch::{archive, lean};
 use crate::output::Words;
-use crate::properties::{self, File, Launcher, Request, Source, Surroundings, Version};
+use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
 
 /// A daemon that ran for this long had overcome what ended the one before it.
 const SETTLED: Duration = Duration::from_secs(300);
@@ -60,9 +60,8 @@ pub(crate) struct Args {
     /// A log configuration for the daemon (logback.xml)
     #[arg(short, long, value_name = "PATH")]
     log_configuration: Option<PathBuf>,
-    /// The daemon's version
-    #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
-    kcl_version: Version,
+    #[command(flatten)]
+    place: Place,
     /// The java program [default: that of JAVA_HOME, else of PATH]
     #[arg(short, long, value_name = "PATH")]
     java: Option<PathBuf>,
@@ -77,9 +76,6 @@ pub(crate) struct Args {
     classpath: Vec<PathBuf>,
     #[command(flatten)]
     source: SourceArgs,
-    /// The folder that jars are kept in
-    #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
-    cache: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,7 +87,8 @@ enum Restart {
 pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
     let words = Words::new(globals);
     let surroundings = Surroundings::of_this_process();
-    let daemon = Daemon::of(args.kcl_version)?;
+    let jars = args.place.jars()?;
+    let daemon = jars.daemon();
     let source = Source::read(&args.file)?;
     // A file that breaks the format has that one finding, and `checked` reports it.
     let file = File::parse(&source.bytes).unwrap_or_default();
@@ -112,7 +109,6 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
     for note in &changes.notes {
         words.say(note);
     }
-    let jars = Jars::of(daemon, &Cache::find(args.cache.as_deref())?)?;
     provide(&jars, &java, args, words)?;
     // From here on there is something to clean up.
     let signals = Signals::listen()?;
@@ -133,7 +129,7 @@ fn checked(
     words: Words,
 ) -> Result<String> {
     let request = Request {
-        version: args.kcl_version,
+        version: args.place.kcl_version,
         launcher: Launcher::Run,
         overrides: &changes.overrides,
         jvm_args: &args.jvm_arg,
@@ -150,7 +146,7 @@ fn checked(
     Ok(format!("{}{more}", report.summary()))
 }
 
-/// Makes sure of the jars. Comparing sizes finds what an interrupted copy leaves, and costs nothing.
+/// Makes sure of the jars. Comparing sizes finds what an interrupted copy leaves, and is quick.
 fn provide(jars: &Jars, java: &Java, args: &Args, words: Words) -> Result<()> {
     if !jars.faults(Depth::Size)?.is_empty() {
         let fetched = jars.fetch(&args.source.source(), words)?;

@@ -41,7 +41,7 @@ pub(crate) fn make(jars: &Jars, java: &Java, jars_changed: bool, words: Words) -
     if present(jars, java).is_some() && !jars_changed {
         return Ok(());
     }
-    if java.major < OLDEST_JAVA || jars.version().major() == 1 {
+    if java.major < OLDEST_JAVA || jars.daemon().version().major() == 1 {
         words.detail(&format!(
             "no class-data archive: it needs Java {OLDEST_JAVA} and a daemon from 2.0"
         ));

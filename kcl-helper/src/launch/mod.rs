@@ -1,8 +1,8 @@
 //! Launching the real daemon: which jars, which java, which words, and looking after the process.
 //!
 //! Everything up to the command is plain data that can be printed instead of run:
-//! `Daemon` (what a version is made of) + `jars` (where they are) + `Java` (what runs them) become a
-//! `JavaCommand`. Only `jars`, `archive` and `supervise` have effects.
+//! `Daemon` (what a version is made of), `Jars` (where they are) and `Java` (what runs them) become
+//! a `JavaCommand`. Only `jars`, `archive` and `supervise` have effects.
 
 pub(crate) mod archive;
 pub(crate) mod command;

@@ -170,7 +170,8 @@ fn spawn(command: &JavaCommand) -> Result<Pid> {
         starter.args(words);
         starter
     };
-    // The signal for a parent's death comes when the thread ends that spawned: this is the main one.
+    // The kernel takes the end of the thread that spawned for the parent's death. This is the main
+    // thread, which ends with the process.
     let child =
         starter.stdin(Stdio::null()).stdout(log).process_group(0).spawn().map_err(failed)?;
     // A child's id is a positive number.

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use backon::BackoffBuilder as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{Fault, Faulty, Jar, hexadecimal};
 use crate::error::{Error, Exit, Result};
@@ -74,25 +73,30 @@ fn in_words(failures: Vec<(String, &Jar)>) -> String {
 
 /// Proxies come from ALL_PROXY, HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which ureq reads itself.
 fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .user_agent(concat!("kcl-helper/", env!("CARGO_PKG_VERSION")))
         .http_status_as_error(false)
-        .tls_config(TlsConfig::builder().root_certs(root_certificates()).build())
         .timeout_connect(Some(Duration::from_secs(10)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
-        .timeout_recv_body(Some(Duration::from_secs(300)))
-        .build()
-        .new_agent()
+        .timeout_recv_body(Some(Duration::from_secs(300)));
+    #[cfg(feature = "https")]
+    let config = config.tls_config(trust());
+    config.build().new_agent()
 }
 
 /// The system's certificates, else those that ureq brings.
-fn root_certificates() -> RootCerts {
+#[cfg(feature = "https")]
+fn trust() -> ureq::tls::TlsConfig {
+    use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
     let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
-        return RootCerts::WebPki;
-    }
-    let certificates = found.iter().map(|found| Certificate::from_der(found).to_owned()).collect();
-    RootCerts::Specific(Arc::new(certificates))
+    let certificates: Vec<_> =
+        found.iter().map(|found| Certificate::from_der(found).to_owned()).collect();
+    let roots = match certificates.is_empty() {
+        true => RootCerts::WebPki,
+        false => RootCerts::Specific(certificates.into()),
+    };
+    TlsConfig::builder().root_certs(roots).build()
 }
 
 fn proxy_words(agent: &ureq::Agent) -> String {

@@ -182,7 +182,9 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             jars in proptest::collection::vec(
-                ("[a-z.]{1,9}", "[a-z-]{1,9}", "[0-9][0-9.]{0,5}", any::<u64>(), "[0-9a-f]{64}"), 0..5)
+                ("[a-z.]{1,9}", "[a-z-]{1,9}", "[0-9][0-9.]{0,5}", any::<u64>(), "[0-9a-f]{64}"),
+                0..5,
+            )
         ) {
             let jars = jars.into_iter().filter(|jar| !jar.0.starts_with('.')).map(|jar| Jar {
                 file: format!("{}-{}.jar", jar.1, jar.2),

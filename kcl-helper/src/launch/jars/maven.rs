@@ -148,8 +148,8 @@ fn dependency(
 
 fn pom(dependencies: &[String]) -> String {
     format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  <modelVersion>4.0.0</modelVersion>\n  \
-         <groupId>kcl-helper</groupId>\n  <artifactId>jars</artifactId>\n  <version>1</version>\n  \
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n  \
+         <modelVersion>4.0.0</modelVersion>\n  <groupId>kcl-helper</groupId>\n  <artifactId>jars</artifactId>\n  <version>1</version>\n  \
          <packaging>pom</packaging>\n  <dependencies>\n{}  </dependencies>\n</project>\n",
         dependencies.concat()
     )

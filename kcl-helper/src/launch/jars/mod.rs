@@ -22,7 +22,6 @@ pub(crate) use lock::{Jar, Lock};
 use crate::error::{Error, Exit, Result};
 use crate::launch::daemon::Daemon;
 use crate::output::Words;
-use crate::properties::Version;
 
 /// How the names begin of what a killed fetch leaves behind.
 const UNFINISHED: &str = ".unfinished-";
@@ -78,8 +77,8 @@ impl Jars {
         Ok(Jars { daemon, cache: cache.clone(), folder, lock })
     }
 
-    pub(crate) fn version(&self) -> Version {
-        self.daemon.version()
+    pub(crate) fn daemon(&self) -> Daemon {
+        self.daemon
     }
 
     pub(crate) fn folder(&self) -> &Path {
