@@ -172,6 +172,10 @@ impl Progress {
             return;
         }
         let records = sum(&self.stats, ShardStats::records);
+        if records == self.last_records {
+            // That a child is silent is said elsewhere; an input at rest needs no words.
+            return;
+        }
         self.console.say(&format!(
             "{} records, {:.1} MB, {} in {:.0}s",
             with_commas(records),
