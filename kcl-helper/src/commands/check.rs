@@ -1,7 +1,7 @@
 //! `kcl-helper check`.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -119,7 +119,8 @@ fn print_effective(reports: &[Report], request: &Request<'_>, format: Format) ->
     let (readable, refused): (Vec<&Report>, Vec<&Report>) =
         reports.iter().partition(|report| report.is_readable());
     for report in refused {
-        anstream::eprintln!("{}", report.text());
+        // Where stderr is closed there is nobody to tell.
+        let _ = writeln!(anstream::stderr(), "{}", report.text());
     }
     if format != Format::Json {
         let mut readable = readable.iter();

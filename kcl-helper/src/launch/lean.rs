@@ -2,7 +2,10 @@
 //! the dear compiler is used, and classes that are ready.
 //!
 //! A JVM's defaults are for a server that computes. The daemon waits for Kinesis and moves text.
-//! What the flags save, and that they cost nothing at full load, `bench/lean_jvm.py` measures.
+//! What the flags save, and what they cost at full load, `bench/lean_jvm.py` measures: on 2 cores
+//! with Java 17, medians of 3 runs beside the plain command, 0.68 of the CPU to the first batch, 0.60
+//! of the memory there and a third of it after full load, but 0.77 of the throughput at full load
+//! (20 MB/s in place of 26), at 1.05 of the CPU a megabyte. `--plain-jvm` leaves them out.
 
 use std::ffi::OsString;
 use std::path::Path;
