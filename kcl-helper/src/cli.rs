@@ -101,6 +101,6 @@ pub(crate) enum Command {
     #[command(name = commands::exec::NAME, hide = true)]
     ExecDaemon(commands::exec::Args),
     /// The sample processor, as `local --sample` starts it
-    #[command(hide = true)]
+    #[command(name = commands::SAMPLE_CHILD, hide = true)]
     SampleChild,
 }

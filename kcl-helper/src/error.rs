@@ -1,8 +1,9 @@
 //! How a command ends: its exit status, and for a failure what failed, why, and what to type next.
 
 use std::error::Error as StdError;
-use std::io::Write as _;
 use std::process::ExitCode;
+
+use crate::output;
 
 /// The exit statuses of every command. 128+n means ended by signal n; 101 is our own bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +72,10 @@ impl Error {
             line.push_str(&cause.to_string());
             source = cause.source();
         }
-        let mut text = format!("error: {line}\n");
+        output::tell(&format!("error: {line}"));
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {hint}\n"));
+            output::tell(&format!("hint: {hint}"));
         }
-        // Where stderr is closed there is nobody to tell, and the exit status says it all the same.
-        let _ = anstream::stderr().write_all(text.as_bytes());
     }
 }
 

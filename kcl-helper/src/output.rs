@@ -77,7 +77,8 @@ impl Words {
     }
 }
 
-/// A reader of stderr that has gone away must not end a daemon that is being looked after.
-fn tell(text: &str) {
+/// Says it on stderr. A reader that has gone away must not end a daemon that is being looked after,
+/// and the exit status says the rest.
+pub(crate) fn tell(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -72,7 +72,7 @@ fn sample() -> Result<Program> {
     let program = std::env::current_exe().map_err(|error| {
         Error::new(Exit::Surroundings, "cannot find this program itself").because(error)
     })?;
-    Ok(Program { program: program.into(), args: vec!["sample-child".into()] })
+    Ok(Program { program: program.into(), args: vec![super::SAMPLE_CHILD.into()] })
 }
 
 /// `10s` or `500ms`.

@@ -13,6 +13,9 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::error::Result;
 
+/// The hidden subcommand that is the sample processor.
+pub(crate) const SAMPLE_CHILD: &str = "sample-child";
+
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let globals = &cli.globals;
     let exit = match cli.command {

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Set a property for this run, whatever the file says; repeatable
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = super::check::key_value)]
     set: Vec<(String, String)>,
     /// Replace $NAME and ${NAME} in the file's values by environment variables
     #[arg(long)]
@@ -255,13 +255,6 @@ fn repeated(
         if signals.asked_to_stop_within(wait) {
             return Ok(status);
         }
-    }
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE".to_owned()),
     }
 }
 

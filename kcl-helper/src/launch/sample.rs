@@ -19,7 +19,7 @@ pub(crate) fn properties_file() -> Result<PathBuf> {
     let folder = strategy.data_dir().join("kcl-helper");
     std::fs::create_dir_all(&folder).map_err(|error| failed(error.into()))?;
     let path = folder.join("sample.properties");
-    let child = format!("{} sample-child", program.display());
+    let child = format!("{} {}", program.display(), crate::commands::SAMPLE_CHILD);
     let entries = [
         ("executableName", child.as_str()),
         ("streamName", "words"),

@@ -1,6 +1,5 @@
 //! The closing table.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use super::driver::{Outcome, Report};
 use super::progress::ShardStats;
 use super::shards::{Place, covered};
 use crate::error::{Error, Exit, Result};
+use crate::output;
 
 /// A shard's line.
 #[derive(Debug)]
@@ -81,14 +81,7 @@ pub(crate) fn rows(
 
 /// Prints the table: a row per shard, and their sum.
 pub(crate) fn print(rows: &[Row], took: Duration) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(table(rows, took).as_bytes()).and_then(|()| stdout.flush()) {
-        // Whoever closed the pipe wants no more.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Exit::Surroundings, "cannot write to stdout").because(error))
-        }
-        _ => Ok(()),
-    }
+    output::print(table(rows, took))
 }
 
 const HEAD: [&str; 8] =
