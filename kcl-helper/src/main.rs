@@ -10,6 +10,7 @@ mod launch;
 mod local;
 mod output;
 mod properties;
+mod record;
 
 use std::process::ExitCode;
 

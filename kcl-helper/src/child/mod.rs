@@ -341,7 +341,8 @@ fn await_exit(pid: Option<Pid>) {
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
 }
 
-fn cannot_start(program: &Program, error: io::Error) -> Error {
+/// Why the program does not start, and what may help.
+pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
     let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
     let has_slash = program.program.as_encoded_bytes().contains(&b'/');
     let exists_here = std::path::Path::new(&program.program).exists();
