@@ -77,7 +77,7 @@ pub(crate) enum Launcher {
 pub(crate) fn limits(version: Version) -> String {
     format!(
         "note: for {version} only the format, the names of keys and of credentials providers, \
-        required keys and the program are judged"
+        required keys and the program are judged; --effective shows the defaults of 3.x"
     )
 }
 
