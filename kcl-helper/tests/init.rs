@@ -59,9 +59,26 @@ fn what_was_made_and_what_to_type_next() {
     let stage = Stage::new();
     assert_snapshot!(
         stage.run(&["init", "my-app", "--stream", "words", "--region", "eu-west-1", "--application", "My.App"]),
-        @""
+        @r"
+    status 0
+    my-app: application My.App, stream words in eu-west-1
+      .dockerignore
+      .gitignore
+      Cargo.toml
+      Dockerfile
+      README.md
+      app.properties
+      iam-policy.json
+      my-app.service
+      src/main.rs
+    it depends on CHECKOUT/kcl-runtime
+    next:
+      cd my-app
+      cargo test
+      cargo build && KCL_HELPER local -- target/debug/my-app
+    "
     );
-    assert_snapshot!(stage.run(&["init", "by-version", "--checkout", "none", "-q"]), @"");
+    assert_snapshot!(stage.run(&["init", "by-version", "--checkout", "none", "-q"]), @"status 0");
     let manifest = fs::read_to_string(stage.root.join("by-version/Cargo.toml")).unwrap();
     assert!(manifest.ends_with("kcl-runtime = \"0.1.0\"\n"), "{manifest}");
 }
@@ -78,9 +95,33 @@ fn what_cannot_be_made_leaves_nothing() {
         stage.run(&["init", "none/my-app"]),
     ];
     assert!(stage.is_empty());
-    assert_snapshot!(texts.concat(), @"");
+    assert_snapshot!(texts.concat(), @r"
+    status 2
+    error: `My App` cannot be the project's name: a name is a lower-case letter and up to 62 lower-case letters, digits, - and _, and no word that Rust or cargo keeps for itself
+    hint: kcl-helper init my-app
+    status 2
+    error: `..` names no new folder
+    hint: kcl-helper init my-app
+    status 2
+    error: `ab` cannot be the application: an application's name has 3 to 128 letters, digits, -, _ and . in it, as its DynamoDB tables do
+    hint: name it with --application
+    status 2
+    error: invalid value 'my words' for '--stream <STREAM>': a stream's name has 1 to 128 letters, digits, -, _ and . in it
+
+    For more information, try '--help'.
+    status 2
+    error: / has no kcl-runtime in it
+    hint: name the folder that kcl-runtime/Cargo.toml is in
+    status 2
+    error: none is no folder
+    hint: mkdir -p none
+    ");
     fs::create_dir(stage.root.join("my-app")).unwrap();
-    assert_snapshot!(stage.run(&["init", "my-app"]), @"");
+    assert_snapshot!(stage.run(&["init", "my-app"]), @r"
+    status 2
+    error: my-app is there already, and stays as it is
+    hint: choose another name, or remove it first
+    ");
 }
 
 /// No registry is asked: the lock is the workspace's, whose packages are here.

@@ -43,7 +43,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     let surroundings = Surroundings::of_this_process();
     let folder = args.folder.as_path();
     let name = name_of(folder)?;
-    refuse_taken(folder)?;
+    refuse_unusable(folder)?;
     let runtime = runtime(args.checkout.as_deref(), folder)?;
     let mut prompt = Prompt {
         asks: !args.no_interactive && io::stdin().is_terminal() && io::stderr().is_terminal(),
@@ -130,10 +130,17 @@ fn name_of(folder: &Path) -> Result<Name> {
     })
 }
 
-fn refuse_taken(folder: &Path) -> Result<()> {
-    match folder.symlink_metadata() {
-        Ok(_) => Err(taken(folder)),
-        Err(_) => Ok(()),
+fn refuse_unusable(folder: &Path) -> Result<()> {
+    if folder.symlink_metadata().is_ok() {
+        return Err(taken(folder));
+    }
+    match folder.parent() {
+        Some(parent) if parent != Path::new("") && !parent.is_dir() => {
+            let parent = parent.display();
+            Err(Error::new(Exit::Usage, format!("{parent} is no folder"))
+                .hint(format!("mkdir -p {parent}")))
+        }
+        _ => Ok(()),
     }
 }
 

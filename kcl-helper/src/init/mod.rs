@@ -305,7 +305,7 @@ impl Runtime {
     fn workspace(&self) -> &'static str {
         match self {
             Runtime::Checkout { around: true, .. } => {
-                "\n# Not a part of the checkout that it is in.\n[workspace]\n"
+                "\n\n# Not a part of the checkout that it is in.\n[workspace]"
             }
             _ => "",
         }
