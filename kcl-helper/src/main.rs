@@ -6,6 +6,7 @@ mod child;
 mod cli;
 mod commands;
 mod error;
+mod init;
 mod launch;
 mod local;
 mod output;

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod exec;
+pub(crate) mod init;
 pub(crate) mod jars;
 pub(crate) mod local;
 pub(crate) mod print_command;
@@ -20,6 +21,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let globals = &cli.globals;
     let exit = match cli.command {
         Command::Local(args) => local::run(args, globals)?,
+        Command::Init(args) => init::run(args, globals)?,
         Command::Check(args) => check::run(args, globals)?,
         Command::DumpProperties(args) => check::dump(&args)?,
         // Alone in passing another program's status on.

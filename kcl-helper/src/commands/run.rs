@@ -18,7 +18,7 @@ use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
 use crate::launch::supervise::{self, Signals, Stop};
-use crate::launch::{archive, lean};
+use crate::launch::{archive, lean, sample};
 use crate::output::Words;
 use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
 
@@ -28,8 +28,11 @@ const SETTLED: Duration = Duration::from_secs(300);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The properties file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "sample", conflicts_with = "sample")]
+    file: Option<PathBuf>,
+    /// Run the sample: its properties file is written to your data folder
+    #[arg(long)]
+    sample: bool,
     /// Set a property for this run, whatever the file says; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::check::key_value)]
     set: Vec<(String, String)>,
@@ -89,7 +92,11 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
     let surroundings = Surroundings::of_this_process();
     let jars = args.place.jars()?;
     let daemon = jars.daemon();
-    let source = Source::read(&args.file)?;
+    let path = match &args.file {
+        Some(path) => path.clone(),
+        None => sample::properties_file(words)?,
+    };
+    let source = Source::read(&path)?;
     // A file that breaks the format has that one finding, and `checked` reports it.
     let file = File::parse(&source.bytes).unwrap_or_default();
     let wishes = Wishes {
@@ -114,7 +121,8 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
     let signals = Signals::listen()?;
     let folder = RunFolder::new()?;
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
-    let launch = Launch { args, daemon, file: &file, surroundings: &surroundings, words };
+    let launch =
+        Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, words };
     let command = launch.command(changes, &java, &jars, &folder)?;
     let status = repeated(&command, grace, &signals, args, words)?;
     Ok(ExitCode::from(status))
@@ -163,6 +171,7 @@ fn provide(jars: &Jars, java: &Java, args: &Args, words: Words) -> Result<()> {
 struct Launch<'a> {
     args: &'a Args,
     daemon: Daemon,
+    path: &'a Path,
     file: &'a File,
     surroundings: &'a Surroundings,
     words: Words,
@@ -178,7 +187,7 @@ impl Launch<'_> {
     ) -> Result<JavaCommand> {
         let args = self.args;
         self.find_program(&mut changes, folder)?;
-        let properties = folder.properties(&args.file, self.file, &changes.overrides)?;
+        let properties = folder.properties(self.path, self.file, &changes.overrides)?;
         let level = args.log_level.or(args.quiet_daemon.then_some(Level::Warn));
         let log = match (&args.log_configuration, level) {
             (Some(log), _) => Some(command::absolute(log)),
@@ -197,7 +206,7 @@ impl Launch<'_> {
         let command = JavaCommand {
             java: java.path.clone().into(),
             flags,
-            class_path: command::class_path(&args.classpath, jars.present().0, Some(&args.file)),
+            class_path: command::class_path(&args.classpath, jars.present().0, Some(self.path)),
             main_class: self.daemon.main_class(),
             arguments: self.daemon.arguments(&properties, log.as_deref()),
         };
@@ -207,7 +216,7 @@ impl Launch<'_> {
 
     /// Helps the daemon to a program that it would not find.
     fn find_program(&self, changes: &mut Changes, folder: &RunFolder) -> Result<()> {
-        let beside = self.args.file.parent().unwrap_or(Path::new(""));
+        let beside = self.path.parent().unwrap_or(Path::new(""));
         let Some(typed) = changes.get(self.file, "executableName") else {
             return Ok(());
         };
