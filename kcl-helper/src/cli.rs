@@ -81,6 +81,8 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// Measure record processors of any language
+    Bench(commands::bench::Args),
     /// Judge a .properties file as the daemon will read it
     Check(commands::check::Args),
     /// Print what a .properties file says, for comparison with the JDK

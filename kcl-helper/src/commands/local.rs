@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
     /// How long a child may be silent before that is said
-    #[arg(long, hide = true, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, hide = true, value_name = "TIME", default_value = "10s", value_parser = super::units::duration)]
     patience: Duration,
     /// Your record processor and its arguments; no shell comes between
     #[arg(last = true, value_name = "COMMAND")]
@@ -73,16 +73,4 @@ fn sample() -> Result<Program> {
         Error::new(Exit::Surroundings, "cannot find this program itself").because(error)
     })?;
     Ok(Program { program: program.into(), args: vec![super::SAMPLE_CHILD.into()] })
-}
-
-/// `10s` or `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let unit = text.trim_start_matches(|char: char| char.is_ascii_digit());
-    let number = text[..text.len() - unit.len()].parse().ok().filter(|number| *number > 0);
-    match (number, unit) {
-        (Some(number), "s") => Ok(Duration::from_secs(number)),
-        (Some(number), "ms") => Ok(Duration::from_millis(number)),
-        (Some(number), "") => Err(format!("{number} of what? write {number}s or {number}ms")),
-        _ => Err("write a time such as 10s or 500ms".into()),
-    }
 }

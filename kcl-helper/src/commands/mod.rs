@@ -1,5 +1,6 @@
 //! One file a subcommand: what was typed becomes a call into the layer below.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod exec;
@@ -7,6 +8,7 @@ pub(crate) mod jars;
 pub(crate) mod local;
 pub(crate) mod print_command;
 pub(crate) mod run;
+mod units;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let globals = &cli.globals;
     let exit = match cli.command {
         Command::Local(args) => local::run(args, globals)?,
+        Command::Bench(args) => bench::run(args, globals)?,
         Command::Check(args) => check::run(args, globals)?,
         Command::DumpProperties(args) => check::dump(&args)?,
         // Alone in passing another program's status on.

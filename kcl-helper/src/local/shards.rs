@@ -1,6 +1,6 @@
 //! Which shard a record belongs to, and its number there, as Kinesis would choose them.
 
-use kcl_protocol::ExtendedSequenceNumber;
+use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
 use md5::{Digest, Md5};
 
 /// A checkpoint.
@@ -47,6 +47,11 @@ impl Shards {
 /// The id of a shard, as Kinesis counts them.
 pub(crate) fn shard_id(shard: u32) -> String {
     format!("shardId-{shard:012}")
+}
+
+/// Where a shard without a checkpoint starts.
+pub(crate) fn trim_horizon() -> Place {
+    ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0)
 }
 
 /// The line as its own key, if it can be one.
