@@ -105,4 +105,7 @@ pub(crate) enum Command {
     /// The sample processor, as `local --sample` starts it
     #[command(name = commands::SAMPLE_CHILD, hide = true)]
     SampleChild,
+    /// The benchmark's own processor, as `bench --sample` starts it
+    #[command(name = commands::BENCH_CHILD, hide = true)]
+    BenchChild,
 }

@@ -170,13 +170,10 @@ const SHORT: Duration = Duration::from_millis(500);
 /// What makes the figures doubtful, and what would cure it.
 pub(crate) fn warnings(options: &Options, figures: &[Figures]) -> Vec<(String, String)> {
     let mut warnings = vec![];
-    let mut warn = |text: &str, hint: &str| {
-        let warning = (text.to_owned(), hint.to_owned());
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    };
-    for figures in figures {
+    for (figures, name) in figures.iter().zip(["A: ", "B: "]) {
+        let name = if options.programs.len() > 1 { name } else { "" };
+        let mut warn =
+            |text: &str, hint: &str| warnings.push((format!("{name}{text}"), hint.to_owned()));
         let total = figures.total();
         if total.took < SHORT || total.batches < FEW_BATCHES {
             let text = format!(

@@ -116,7 +116,7 @@ mod tests {
         let error = Load::new(10_000, 1 << 20).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a batch of 10000 records of 1048576 bytes is a line of about 13336 MiB"
+            "a batch of 10000 records of 1048576 bytes is a line of about 13335 MiB"
         );
         assert_eq!(error.exit(), Exit::Usage);
     }

@@ -207,9 +207,7 @@ impl Driver {
             Ok(false) => return Ok(None),
             Ok(true) => {}
         }
-        let unsaid = talk.skipped.unsaid();
-        if unsaid > 0 {
-            let text = format!("skipped {unsaid} more lines on stdout that are no messages");
+        if let Some(text) = talk.skipped.rest() {
             self.words.result(&format!("{}: {text}", self.who));
         }
         let Talk { wire, batches, checkpoints, latency, .. } = talk;
@@ -454,10 +452,17 @@ impl Talk<'_> {
         faults::gone(&driver.who, &how, &what, stranger.as_deref())
     }
 
-    /// Looks for a breach of the protocol alone.
+    /// Takes a line of a child that reads no more, so that nothing needs an answer.
     fn hear_last(&mut self, mut line: kcl_protocol::Line, during: Action) -> Result<()> {
+        let heard = faults::Heard::new(line.bytes());
         match self.session.receive(line.bytes_mut()) {
-            Ok(_) | Err(kcl_protocol::Error::Failed) => Ok(()),
+            Ok(received) => {
+                self.spoke |= !received.is_noise();
+                if let Some(text) = self.skipped.line(&heard, &received) {
+                    self.driver.words.result(&format!("{}: {text}", self.driver.who));
+                }
+                Ok(())
+            }
             Err(error) => {
                 let what = self.what(during);
                 Err(faults::broke_the_protocol(&self.driver.who, &what, &error))

@@ -9,6 +9,7 @@ use kcl_protocol::{Action, Received};
 
 use super::{STDOUT_LINE_LIMIT, harmless};
 use crate::error::{Error, Exit};
+use crate::local::console::with_commas;
 
 /// How long to wait for what follows at once where nothing is wrong: the exit status of a child
 /// whose pipes have closed, or the end of pipes whose child has exited.
@@ -134,9 +135,12 @@ impl Skipped {
         })
     }
 
-    /// How many were not shown.
-    pub(crate) fn unsaid(&self) -> u64 {
-        self.0.saturating_sub(SHOWN_LINES)
+    /// What to say at the end of those that were not shown.
+    pub(crate) fn rest(&self) -> Option<String> {
+        let more = self.0.saturating_sub(SHOWN_LINES);
+        let lines = if more == 1 { "line" } else { "lines" };
+        let that = if more == 1 { "that is no message" } else { "that are no messages" };
+        (more > 0).then(|| format!("skipped {} more {lines} on stdout {that}", with_commas(more)))
     }
 }
 

@@ -21,6 +21,9 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Args {
+    /// Measure the built-in processor, which does next to nothing
+    #[arg(long, conflicts_with = "command")]
+    sample: bool,
     /// Records in a batch
     #[arg(long, value_name = "N", default_value_t = 500,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -88,7 +91,7 @@ pub(crate) struct Args {
     )]
     format: Format,
     /// The record processor and its arguments; no shell comes between
-    #[arg(last = true, value_name = "COMMAND", required = true)]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -99,7 +102,15 @@ enum Format {
 }
 
 pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
-    let mut programs = vec![Program::from(args.command.as_slice())];
+    let first = match (args.sample, args.command.is_empty()) {
+        (true, _) => super::ourselves(super::BENCH_CHILD)?,
+        (false, false) => Program::from(args.command.as_slice()),
+        (false, true) => {
+            return Err(Error::new(Exit::Usage, "no record processor to measure")
+                .hint("kcl-helper bench --sample, or kcl-helper bench -- COMMAND"));
+        }
+    };
+    let mut programs = vec![first];
     if let Some(vs) = &args.vs {
         let words: Vec<&str> = vs.split_ascii_whitespace().collect();
         if words.is_empty() {

@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     let program = match (args.sample, args.command.is_empty()) {
-        (true, _) => sample()?,
+        (true, _) => super::ourselves(super::SAMPLE_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
         (false, true) => {
             return Err(Error::new(Exit::Usage, "no record processor to run")
@@ -65,12 +65,4 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
         patience: args.patience,
         quiet: globals.quiet,
     })
-}
-
-/// The sample processor is this program itself, by a command that help does not show.
-fn sample() -> Result<Program> {
-    let program = std::env::current_exe().map_err(|error| {
-        Error::new(Exit::Surroundings, "cannot find this program itself").because(error)
-    })?;
-    Ok(Program { program: program.into(), args: vec![super::SAMPLE_CHILD.into()] })
 }

@@ -10,7 +10,7 @@ use kcl_protocol::{
 };
 
 use super::AtEnd;
-use super::console::{Console, with_commas};
+use super::console::Console;
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
 use super::shards::{Place, covered, push_sequence_number, shard_id};
@@ -136,10 +136,8 @@ impl Driver {
         let took = start.elapsed();
         life.driver.queue.close();
         let outcome = result.unwrap_or_else(|cut| life.cut_short(cut));
-        let unsaid = life.skipped.unsaid();
-        if unsaid > 0 {
-            let more = with_commas(unsaid);
-            life.warn(&format!("skipped {more} more lines on stdout that are no messages"));
+        if let Some(text) = life.skipped.rest() {
+            life.warn(&text);
         }
         let Driver { child, checkpoints, .. } = &mut life.driver;
         child.finish();
