@@ -13,7 +13,7 @@ use super::AtEnd;
 use super::console::Console;
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
-use super::shards::{Place, covered, push_sequence_number, shard_id};
+use super::shards::{Place, covered, push_sequence_number, shard_id, trim_horizon};
 use super::state::Store;
 use crate::child::faults::{self, BETWEEN, MOMENT, Silence, Skipped};
 use crate::child::{Bell, Child, StdoutEnd, describe};
@@ -126,6 +126,7 @@ impl Driver {
         let start = Instant::now();
         let mut life = Life {
             session: DaemonSession::new(),
+            ahead: None,
             skipped: Skipped::default(),
             answering: false,
             spoke: false,
@@ -155,6 +156,8 @@ impl Driver {
 struct Life {
     driver: Driver,
     session: DaemonSession,
+    /// The batch to be sent next.
+    ahead: Option<Ready>,
     skipped: Skipped,
     /// A checkpoint's answer may still be on its way. As in the daemon, nothing more is read until
     /// it is written, so that a child that only asks and never reads cannot fill our memory.
@@ -177,8 +180,12 @@ impl Life {
             if Control::is(&self.driver.control.stop) {
                 break true;
             }
+            if let Some(ready) = self.ahead.take() {
+                self.process(ready)?;
+                continue;
+            }
             match self.driver.queue.next() {
-                Next::Batch(batch) => self.process(&batch)?,
+                Next::Batch(batch) => self.process(Ready::new(&batch)?)?,
                 Next::End => break false,
                 Next::Wait => {
                     self.check_idle()?;
@@ -203,42 +210,22 @@ impl Life {
         Ok(outcome)
     }
 
-    fn process(&mut self, batch: &Batch) -> Result<(), Cut> {
-        let mut numbers = String::with_capacity(56 * batch.records);
-        let mut lines = (u64::MAX, 0);
-        let mut oldest_wait = Duration::ZERO;
-        for (arrival, record) in batch.iter() {
-            push_sequence_number(record.line, &mut numbers);
-            lines = (lines.0.min(record.line), record.line);
-            // Of the last record: how long it has waited since it was read.
-            oldest_wait = arrival.elapsed().unwrap_or_default();
+    fn process(&mut self, ready: Ready) -> Result<(), Cut> {
+        let Ready { line, last, what, records, bytes } = ready;
+        self.driver.checkpoints.deliver(&last);
+        self.session.sent(Action::ProcessRecords).map_err(|error| bug(&error))?;
+        self.converse(line, Action::ProcessRecords, &what)?;
+        self.driver.stats.add_batch(records, bytes);
+        Ok(())
+    }
+
+    /// While the child works: makes the next batch ready, if there is one that will not grow.
+    fn look_ahead(&mut self) -> Result<(), Cut> {
+        if self.ahead.is_none()
+            && let Some(batch) = self.driver.queue.next_full()
+        {
+            self.ahead = Some(Ready::new(&batch)?);
         }
-        let mut rest = numbers.as_str();
-        let mut records = Vec::with_capacity(batch.records);
-        for (arrival, waiting) in batch.iter() {
-            let (number, later) = rest.split_at(56);
-            rest = later;
-            let number = SequenceNumber::new(number).map_err(|error| bug(&error))?;
-            let key = match waiting.key {
-                Some(key) => key,
-                None => std::str::from_utf8(waiting.data).map_err(|error| bug(&error))?,
-            };
-            let mut record = Record::new(key, number, waiting.data);
-            record.sub_sequence_number = Some(0);
-            record.approximate_arrival = Some(since_1970(arrival));
-            records.push(record);
-        }
-        if let Some(last) = records.last() {
-            self.driver.checkpoints.deliver(&last.place());
-        }
-        let mut input = ProcessRecordsInput::new(records);
-        input.millis_behind_latest = Some(oldest_wait.as_millis() as u64);
-        let what = match lines {
-            (first, last) if first == last => format!("processRecords of line {first}"),
-            (first, last) => format!("processRecords of lines {first} to {last}"),
-        };
-        self.ask(&DaemonMessage::ProcessRecords(input), &what)?;
-        self.driver.stats.add_batch(batch.records, batch.bytes);
         Ok(())
     }
 
@@ -284,7 +271,12 @@ impl Life {
         let action = message.action().unwrap_or(Action::ProcessRecords);
         let mut out = Vec::new();
         self.session.send(message, &mut out).map_err(|error| bug(&error))?;
-        self.driver.child.send(out);
+        self.converse(out, action, what)
+    }
+
+    /// Writes the line of a message, which the session knows to be sent, and hears its answer.
+    fn converse(&mut self, line: Vec<u8>, action: Action, what: &str) -> Result<(), Cut> {
+        self.driver.child.send(line);
         let mut silence = Silence::since(Instant::now(), self.driver.patience);
         let mut trouble_since = None;
         let mut has_status = false;
@@ -323,6 +315,9 @@ impl Life {
                     return Err(self.gone(what, write_error.is_some()));
                 }
                 until = until.min(since + MOMENT);
+            }
+            if action == Action::ProcessRecords {
+                self.look_ahead()?;
             }
             self.driver.bell.wait(Some(until));
         }
@@ -478,6 +473,62 @@ impl Life {
         format!("shard {}", self.driver.shard)
     }
 }
+
+/// A batch as its line.
+#[derive(Debug)]
+struct Ready {
+    line: Vec<u8>,
+    /// Of the last record.
+    last: Place,
+    /// Its name for people.
+    what: String,
+    records: usize,
+    bytes: usize,
+}
+
+impl Ready {
+    fn new(batch: &Batch) -> Result<Ready, Cut> {
+        let mut numbers = String::with_capacity(56 * batch.records);
+        let mut lines = (u64::MAX, 0);
+        let mut last_arrival = UNIX_EPOCH;
+        for (arrival, record) in batch.iter() {
+            push_sequence_number(record.line, &mut numbers);
+            lines = (lines.0.min(record.line), record.line);
+            last_arrival = arrival;
+        }
+        let mut rest = numbers.as_str();
+        let mut records = Vec::with_capacity(batch.records);
+        for (arrival, waiting) in batch.iter() {
+            let (number, later) = rest.split_at(56);
+            rest = later;
+            let number = SequenceNumber::new(number).map_err(|error| bug(&error))?;
+            let key = match waiting.key {
+                Some(key) => key,
+                None => std::str::from_utf8(waiting.data).map_err(|error| bug(&error))?,
+            };
+            let mut record = Record::new(key, number, waiting.data);
+            record.sub_sequence_number = Some(0);
+            record.approximate_arrival = Some(since_1970(arrival));
+            records.push(record);
+        }
+        let last = records.last().map_or_else(trim_horizon, |last| last.place().to_owned());
+        let keys: usize = records.iter().map(|record| record.partition_key.len()).sum();
+        let mut line = Vec::with_capacity(batch.bytes / 3 * 4 + keys + FRAME * (batch.records + 1));
+        let mut input = ProcessRecordsInput::new(records);
+        // Of the last record: how long it has waited since it was read.
+        let waited = last_arrival.elapsed().unwrap_or_default();
+        input.millis_behind_latest = Some(waited.as_millis() as u64);
+        DaemonMessage::ProcessRecords(input).encode(&mut line);
+        let what = match lines {
+            (first, last) if first == last => format!("processRecords of line {first}"),
+            (first, last) => format!("processRecords of lines {first} to {last}"),
+        };
+        Ok(Ready { line, last, what, records: batch.records, bytes: batch.bytes })
+    }
+}
+
+/// What a record has around its payload and its key.
+const FRAME: usize = 240;
 
 /// In whole milliseconds, as the wire has it.
 fn since_1970(time: SystemTime) -> Duration {
