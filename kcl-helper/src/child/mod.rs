@@ -20,6 +20,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use kcl_protocol::{Line, LineBuffer};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 pub(crate) use bell::Bell;
 pub(crate) use process::{Pipes, Process, Program, describe};
@@ -40,10 +42,14 @@ const INBOX_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Child {
     process: Process,
-    writes: Option<mpsc::Sender<Vec<u8>>>,
+    /// What is written to without waiting, and the thread that waits.
+    stdin: Option<(Arc<ChildStdin>, mpsc::Sender<Unwritten>)>,
     shared: Arc<Shared>,
     last_words: LastWords,
 }
+
+/// A line, and how much of it has gone through.
+type Unwritten = (Vec<u8>, usize);
 
 /// Why no more lines come from stdout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,12 +92,18 @@ impl Child {
     ) -> Result<Child> {
         let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(program)?;
         let waiter = process.waiter();
+        let never_waits =
+            fcntl_getfl(&stdin).and_then(|flags| fcntl_setfl(&stdin, flags | OFlags::NONBLOCK));
+        never_waits.map_err(|error| {
+            Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
+        })?;
+        let stdin = Arc::new(stdin);
         let shared =
             Arc::new(Shared { inbox: Mutex::default(), room: Condvar::new(), bell: bell.clone() });
         let (writes, to_write) = mpsc::channel();
         let child = Child {
             process,
-            writes: Some(writes),
+            stdin: Some((stdin.clone(), writes)),
             shared: shared.clone(),
             last_words: LastWords::default(),
         };
@@ -99,7 +111,7 @@ impl Child {
         let words = child.last_words.clone();
         let threads = (|| {
             let at = shared.clone();
-            start("stdin", move || write(stdin, &to_write, &at))?;
+            start("stdin", move || write(&stdin, &to_write, &at))?;
             let at = shared.clone();
             start("stdout", move || read(stdout, &at))?;
             let at = shared.clone();
@@ -126,10 +138,24 @@ impl Child {
     /// Hands over a line to be written; it is gone through when [`unwritten`](Self::unwritten) says
     /// 0 again.
     pub(crate) fn send(&mut self, line: Vec<u8>) {
-        if let Some(writes) = &self.writes {
+        let Some((stdin, writes)) = &self.stdin else { return };
+        let mut written = 0;
+        if self.shared.lock().unwritten == 0 {
+            // Nothing stands before it, so what the pipe has room for goes in at once: the child
+            // starts to read before the thread has woken up, which most lines do not need.
+            match (&**stdin).write(&line) {
+                Ok(count) => written = count,
+                Err(error) if is_only_full(&error) => {}
+                Err(error) => {
+                    self.shared.tell(|inbox| inbox.write_error = Some(error.to_string()));
+                    return;
+                }
+            }
+        }
+        if written < line.len() {
             self.shared.tell(|inbox| inbox.unwritten += 1);
             // The thread is there until the channel is closed, which `close_input` alone does.
-            let _ = writes.send(line);
+            let _ = writes.send((line, written));
         }
     }
 
@@ -173,7 +199,7 @@ impl Child {
 
     /// Closes stdin behind what is still to be written, and drains stdout from now on.
     pub(crate) fn close_input(&mut self) {
-        self.writes = None;
+        self.stdin = None;
         self.shared.tell(|inbox| {
             inbox.discard = true;
             inbox.lines.clear();
@@ -240,10 +266,10 @@ fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.into()).stack_size(256 << 10).spawn(run).map(drop)
 }
 
-fn write(mut stdin: ChildStdin, to_write: &mpsc::Receiver<Vec<u8>>, shared: &Shared) {
+fn write(stdin: &ChildStdin, to_write: &mpsc::Receiver<Unwritten>, shared: &Shared) {
     let mut failed = false;
-    for line in to_write {
-        let result = if failed { Ok(()) } else { stdin.write_all(&line) };
+    for (line, written) in to_write {
+        let result = if failed { Ok(()) } else { write_all(stdin, &line[written..]) };
         shared.tell(|inbox| {
             inbox.unwritten -= 1;
             if let Err(error) = result {
@@ -252,6 +278,26 @@ fn write(mut stdin: ChildStdin, to_write: &mpsc::Receiver<Vec<u8>>, shared: &Sha
             }
         });
     }
+}
+
+/// Waits for room as often as it takes.
+fn write_all(mut stdin: &ChildStdin, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match stdin.write(line) {
+            Ok(count) => line = &line[count..],
+            Err(error) if is_only_full(&error) => {
+                // An interrupted wait has seen nothing, and then the write says so once more.
+                let _ = poll(&mut [PollFd::new(&stdin, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the write may succeed later.
+pub(crate) fn is_only_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn read(mut stdout: ChildStdout, shared: &Shared) {
