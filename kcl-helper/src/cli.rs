@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Local(commands::local::Args),
     /// Make a new project: a record processor with all that it needs to run
     Init(commands::init::Args),
+    /// Measure record processors of any language
+    Bench(commands::bench::Args),
     /// Judge a .properties file as the daemon will read it
     Check(commands::check::Args),
     /// Print what a .properties file says, for comparison with the JDK
@@ -106,4 +108,7 @@ pub(crate) enum Command {
     /// The sample processor, as `local --sample` starts it
     #[command(name = commands::SAMPLE_CHILD, hide = true)]
     SampleChild,
+    /// The benchmark's own processor, as `bench --sample` starts it
+    #[command(name = commands::BENCH_CHILD, hide = true)]
+    BenchChild,
 }

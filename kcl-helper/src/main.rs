@@ -2,6 +2,7 @@
 //!
 //! This file is the whole life of the process: parse, run, print what failed, exit.
 
+mod bench;
 mod child;
 mod cli;
 mod commands;
