@@ -77,6 +77,7 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may
 mod tests {
     use clap::CommandFactory;
 

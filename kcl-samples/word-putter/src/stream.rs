@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_config::default_provider::region;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, meta::region::RegionProviderChain};
@@ -28,8 +30,14 @@ pub(crate) struct Stream {
 impl Stream {
     /// Finds region, credentials and address as every AWS SDK does. Nothing is sent yet.
     pub(crate) async fn connect(args: &Args) -> Stream {
+        // ring, as its C is short: the SDK's own choice wants cmake.
+        let http = Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
-        let mut default_region = aws_config::default_provider::region::Builder::default();
+        // The machine's own region is asked for by HTTP.
+        let mut default_region = region::Builder::default()
+            .configure(&ProviderConfig::default().with_http_client(http.clone()));
         if let Some(profile) = &args.profile {
             loader = loader.profile_name(profile);
             default_region = default_region.profile_name(profile);
@@ -40,10 +48,6 @@ impl Stream {
         let region = RegionProviderChain::first_try(args.region.clone().map(Region::new))
             .or_else(default_region.build())
             .or_else("us-east-1");
-        // ring, as its C is short: the SDK's own choice wants cmake.
-        let http = Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .operation_attempt_timeout(Duration::from_secs(30));

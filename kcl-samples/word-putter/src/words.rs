@@ -63,6 +63,7 @@ fn read(input: impl Read, mut give: impl FnMut(Result<Word, String>) -> bool) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may
 mod tests {
     use super::*;
 
