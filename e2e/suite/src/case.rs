@@ -107,7 +107,8 @@ impl<'a> Case<'a> {
             ("kinesisEndpoint", stream.kinesis.url.clone()),
             ("dynamoDBEndpoint", self.stage.dynamodb.url.clone()),
             ("metricsLevel", "NONE".to_owned()),
-            ("failoverTimeMillis", "1000".to_owned()),
+            // Long enough that a busy machine does not lose leases.
+            ("failoverTimeMillis", "5000".to_owned()),
             ("shardSyncIntervalMillis", "1000".to_owned()),
             ("parentShardPollIntervalMillis", "1000".to_owned()),
             ("idleTimeBetweenReadsInMillis", "200".to_owned()),
@@ -147,7 +148,7 @@ impl<'a> Case<'a> {
             .arg(&properties)
             .args(["--offline", "--kcl-version", self.version, cbor_off])
             // As many as four at a time.
-            .args(["--jvm-arg=-Xmx512m"])
+            .arg("--jvm-arg=-Xmx1g")
             .args(arguments)
             .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "x")])
             .env("AWS_SECRET_ACCESS_KEY", "x")
@@ -172,7 +173,7 @@ impl<'a> Case<'a> {
         &self,
         worker: &mut Worker,
         what: &str,
-        wanted: impl Fn(&Ledger) -> bool,
+        mut wanted: impl FnMut(&Ledger) -> bool,
     ) -> Result<Ledger> {
         wait_for(what, || {
             let ended = worker.process.0.try_wait()?;

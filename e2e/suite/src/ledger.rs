@@ -49,13 +49,25 @@ pub fn now() -> u64 {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The process has this shard, from behind this place on.
-    Start { shard: String, from: String },
+    Start {
+        shard: String,
+        from: String,
+    },
     /// A record was delivered.
-    Record { at: At, hash: String },
+    Record {
+        at: At,
+        hash: String,
+    },
     /// A record was given up, and kept here, by the policy for failed records.
-    Skip { at: At, hash: String },
+    Skip {
+        at: At,
+        hash: String,
+    },
     /// A checkpoint was asked for; the answer is `ok` or an error's text.
-    Checkpoint { at: String, answer: String },
+    Checkpoint {
+        at: String,
+        answer: String,
+    },
     /// A planted fault follows: the batch ends here.
     Fault(String),
     ShutdownRequested,
@@ -86,7 +98,9 @@ impl Event {
         let words: Vec<&str> = text.split('\t').collect();
         let at = |number: &str, sub: &str| Some((Number(number.to_owned()), sub.parse().ok()?));
         Some(match words[..] {
-            ["start", shard, from] => Event::Start { shard: shard.to_owned(), from: from.to_owned() },
+            ["start", shard, from] => {
+                Event::Start { shard: shard.to_owned(), from: from.to_owned() }
+            }
             ["record", n, sub, hash] => Event::Record { at: at(n, sub)?, hash: hash.to_owned() },
             ["skip", n, sub, hash] => Event::Skip { at: at(n, sub)?, hash: hash.to_owned() },
             ["checkpoint", at, answer] => {
@@ -162,9 +176,9 @@ impl Ledger {
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             let mut events = Vec::new();
             for line in whole.lines() {
-                let parsed = line.split_once('\t').and_then(|(time, event)| {
-                    Some((time.parse().ok()?, Event::parse(event)?))
-                });
+                let parsed = line
+                    .split_once('\t')
+                    .and_then(|(time, event)| Some((time.parse().ok()?, Event::parse(event)?)));
                 events.push(parsed.with_context(|| format!("{}: {line}", path.display()))?);
             }
             if let Some((_, Event::Start { shard, .. })) = events.first() {
@@ -264,9 +278,7 @@ pub fn judge(put: &Put, ledger: &Ledger) -> Verdict {
                     let reached = reached.entry(&life.shard).or_default();
                     if next.is_some_and(|next| next != index) || index > *reached {
                         let wanted = next.unwrap_or(*reached);
-                        verdict
-                            .wrong
-                            .push(format!("{}: is no. {index}, wanted {wanted}", place()));
+                        verdict.wrong.push(format!("{}: is no. {index}, wanted {wanted}", place()));
                     }
                     next = Some(index + 1);
                     *reached = (*reached).max(index + 1);
@@ -296,10 +308,9 @@ mod tests {
     fn ledger(lives: &[&str]) -> Ledger {
         let event = |word: &str| match word {
             "!" => Event::Fault(String::new()),
-            number => Event::Record {
-                at: (Number(number.to_owned()), 0),
-                hash: format!("h{number}"),
-            },
+            number => {
+                Event::Record { at: (Number(number.to_owned()), 0), hash: format!("h{number}") }
+            }
         };
         let life = |(pid, words): (usize, &&str)| Life {
             shard: "s".to_owned(),

@@ -87,7 +87,8 @@ fn run_one(stage: &Stage, scenario: &Scenario, version: Version, keep: &Path) ->
     let name = format!("{}-{}", scenario.name, version.replace('.', "-"));
     let folder = stage.folder.join(&name);
     if result.is_ok() && left_over(&folder) {
-        result = Err(anyhow::anyhow!("processes are left, which have {name} in their command line"));
+        result =
+            Err(anyhow::anyhow!("processes are left, which have {name} in their command line"));
     }
     if let Err(error) = result {
         let kept = keep.join(&name);
@@ -114,22 +115,19 @@ fn run_one(stage: &Stage, scenario: &Scenario, version: Version, keep: &Path) ->
 }
 
 fn first_lines(lines: &[String]) -> String {
-    let more = if lines.len() > 5 { format!("\nand {} more", lines.len() - 5) } else { String::new() };
+    let more =
+        if lines.len() > 5 { format!("\nand {} more", lines.len() - 5) } else { String::new() };
     lines[..lines.len().min(5)].join("\n") + &more
 }
 
 /// Whether a process has the scenario's folder in its command line, a moment after its end.
 fn left_over(folder: &Path) -> bool {
     let folder = folder.display().to_string();
-    let any = || {
-        fs::read_dir("/proc").is_ok_and(|entries| {
-            entries.filter_map(Result::ok).any(|entry| {
-                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).split(['\0', '/']).any(|_| true)
-                    && String::from_utf8_lossy(&line).contains(&format!("{folder}"))
-            })
-        })
+    let has = |entry: fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&folder)
     };
+    let any = || fs::read_dir("/proc").is_ok_and(|entries| entries.filter_map(Result::ok).any(has));
     for _ in 0..50 {
         if !any() {
             return false;

@@ -82,7 +82,9 @@ impl Stage {
                 let port = free_port()?;
                 let log = folder.join(format!("{name}.log"));
                 let mut command = start(port)?;
-                command.stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
+                command
+                    .stdout(File::create(&log)?)
+                    .stderr(File::options().append(true).open(&log)?);
                 let mut process =
                     Owned(command.spawn().with_context(|| format!("{name} cannot be started"))?);
                 let service = match name {

@@ -5,12 +5,28 @@
 //! judges the ledger: each record at least once, in order, none foreign, and none twice unless the
 //! scenario has a fault.
 
+mod aggregated;
+mod failures;
+mod noise;
 mod plain;
+mod reshard;
+mod restart;
 mod stop;
+mod takeover;
 
 use crate::case::Scenario;
 
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Scenario> {
-    [plain::SCENARIOS, stop::SCENARIOS].concat()
+    [
+        plain::SCENARIOS,
+        takeover::SCENARIOS,
+        reshard::SCENARIOS,
+        stop::SCENARIOS,
+        failures::SCENARIOS,
+        restart::SCENARIOS,
+        noise::SCENARIOS,
+        aggregated::SCENARIOS,
+    ]
+    .concat()
 }
