@@ -38,6 +38,13 @@ pub struct Scenario {
     pub run: fn(&mut Case<'_>) -> Result<()>,
 }
 
+impl Scenario {
+    /// What its stream, application and folder are called.
+    pub fn case_name(&self, version: Version) -> String {
+        format!("{}-{}", self.name, version.replace('.', "-"))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duplicates {
     /// The scenario has no fault.
@@ -65,7 +72,7 @@ pub struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub fn new(stage: &'a Stage, scenario: &Scenario, version: Version) -> Result<Case<'a>> {
-        let name = format!("{}-{}", scenario.name, version.replace('.', "-"));
+        let name = scenario.case_name(version);
         let folder = stage.folder.join(&name);
         fs::create_dir(&folder)?;
         Ok(Case {

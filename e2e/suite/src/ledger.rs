@@ -260,9 +260,10 @@ pub fn judge(put: &Put, ledger: &Ledger) -> Verdict {
                     next = None;
                     continue;
                 }
-                Event::Skip { .. } => {
+                // It was delivered, and is kept.
+                Event::Skip { at, hash } => {
                     verdict.skipped += 1;
-                    continue;
+                    (at, hash)
                 }
                 Event::Record { at, hash } => (at, hash),
                 _ => continue,
@@ -308,6 +309,7 @@ mod tests {
     fn ledger(lives: &[&str]) -> Ledger {
         let event = |word: &str| match word {
             "!" => Event::Fault(String::new()),
+            "skip4" => Event::Skip { at: (Number("4".to_owned()), 0), hash: "h4".to_owned() },
             number => {
                 Event::Record { at: (Number(number.to_owned()), 0), hash: format!("h{number}") }
             }
@@ -340,6 +342,7 @@ mod tests {
         check(&["1 2 3", "5 6 7 8 9 10 11 12"], (11, 0, 1, 1));
         check(&["1 2 3 ! 5 6 7 8 9 10 11 12"], (11, 0, 1, 1));
         check(&["1 2 3"], (3, 0, 9, 0));
+        check(&["1 2 3 ! skip4 5 6 7 8 9 10 11 12"], (12, 0, 0, 0));
         // A foreign one, and one out of order.
         check(&["1 2 13 3 4 5 6 7 8 9 10 11 12"], (12, 0, 0, 1));
         check(&["2 1 3 4 5 6 7 8 9 10 11 12"], (12, 0, 0, 3));

@@ -84,7 +84,7 @@ fn run_one(stage: &Stage, scenario: &Scenario, version: Version, keep: &Path) ->
         Ok(())
     });
     row.seconds = started.elapsed().as_secs_f64();
-    let name = format!("{}-{}", scenario.name, version.replace('.', "-"));
+    let name = scenario.case_name(version);
     let folder = stage.folder.join(&name);
     if result.is_ok() && left_over(&folder) {
         result =

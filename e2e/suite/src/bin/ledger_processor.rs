@@ -33,6 +33,8 @@ struct LedgerProcessor {
     folder: PathBuf,
     told: Processor,
     seen: usize,
+    /// The record that the planted fault is at, once it is known.
+    faulty: Option<ledger::At>,
 }
 
 fn place(record: &Record<'_>) -> ledger::At {
@@ -50,8 +52,12 @@ impl LedgerProcessor {
     }
 
     /// Whether the planted fault is due, which it is a number of times in the whole application.
-    fn is_due(&self) -> Option<FaultKind> {
+    fn is_due(&mut self, record: &Record<'_>) -> Option<FaultKind> {
         let fault = self.told.fault.filter(|fault| fault.at == self.seen)?;
+        let place = place(record);
+        if *self.faulty.get_or_insert_with(|| place.clone()) != place {
+            return None;
+        }
         let free = |time: &usize| {
             let path = self.folder.join(format!("fault-{time}"));
             OpenOptions::new().write(true).create_new(true).open(path).is_ok()
@@ -110,10 +116,10 @@ impl RecordProcessor for LedgerProcessor {
         checkpointer: &mut Checkpointer<'_>,
     ) -> Result {
         for record in &input.records {
-            if let Some(kind) = self.is_due() {
+            if let Some(kind) = self.is_due(record) {
                 self.fail(kind, record)?;
             }
-            let hash = ledger::hash(&record.partition_key, record.data);
+            let hash = ledger::hash(record.partition_key, record.data);
             self.book.write(&Event::Record { at: place(record), hash });
             self.seen += 1;
             if self.told.checkpoint == Checkpoint::EachRecord {
@@ -173,7 +179,7 @@ fn runtime(told: &Processor, book: &Book) -> Runtime {
     let book = book.clone();
     let keep = move |failed: &kcl_runtime::FailedRecords<'_, '_>| {
         for record in failed.records {
-            let hash = ledger::hash(&record.partition_key, record.data);
+            let hash = ledger::hash(record.partition_key, record.data);
             book.write(&Event::Skip { at: place(record), hash });
         }
         Ok(())
@@ -206,7 +212,8 @@ fn main() -> ExitCode {
     let file = OpenOptions::new().create_new(true).append(true).open(path);
     let book = Book(Arc::new(Mutex::new(file.expect("a ledger of this process's own"))));
     let runtime = runtime(&told, &book);
-    let processor = LedgerProcessor { book, folder: folder.to_owned(), told, seen: 0 };
+    let folder = folder.to_owned();
+    let processor = LedgerProcessor { book, folder, told, seen: 0, faulty: None };
     match runtime.run(processor) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.exit_code(),
