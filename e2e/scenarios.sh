@@ -9,7 +9,7 @@ target=$root/target/e2e
 tools=$target/tools
 cd "$root"
 
-# has NAME: what this version of a tool needs is there already. Else install and call done_with.
+# has NAME VERSION: the tool was installed from just this.
 stamp() { cat "$@" | sha256sum | cut -c1-16; }
 has() { [ "$(cat "$tools/$1.stamp" 2>/dev/null)" = "$2" ]; }
 
@@ -35,6 +35,8 @@ if ! has dynamodb-local "$(stamp $pom)"; then
     -DoutputDirectory="$tools/dynamodb-local"
   stamp $pom >"$tools/dynamodb-local.stamp"
 fi
+# Of the tools under test, what is not built yet; the samples lie beside the helper.
+cargo build --quiet --workspace --bins
 for version in 1.15.3 2.2.0 2.5.4 3.1.3; do
   "$helper" jars fetch --kcl-version "$version" >/dev/null
 done

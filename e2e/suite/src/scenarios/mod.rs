@@ -11,6 +11,7 @@ mod noise;
 mod plain;
 mod reshard;
 mod restart;
+mod samples;
 mod stop;
 mod takeover;
 
@@ -20,6 +21,7 @@ use crate::case::Scenario;
 pub fn all() -> Vec<Scenario> {
     [
         plain::SCENARIOS,
+        samples::SCENARIOS,
         takeover::SCENARIOS,
         reshard::SCENARIOS,
         stop::SCENARIOS,
