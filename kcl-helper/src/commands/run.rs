@@ -18,6 +18,7 @@ use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
 use crate::launch::supervise::{self, Signals, Stop};
+use crate::launch::worker_id::WorkerId;
 use crate::launch::{archive, lean, sample};
 use crate::output::Words;
 use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
@@ -104,7 +105,7 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
         expand: args.expand_env,
         endpoint: args.endpoint_url.clone(),
     };
-    let changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
+    let mut changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
     let verdict = checked(source, &changes, args, &surroundings, words)?;
     let java = Java::find(args.java.as_deref(), &surroundings)?;
     words.say(&format!(
@@ -123,8 +124,11 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
     let launch =
         Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, words };
+    let worker_id = launch.worker_id(&mut changes)?;
     let command = launch.command(changes, &java, &jars, &folder)?;
     let status = repeated(&command, grace, &signals, args, words)?;
+    // It was ours until here.
+    drop(worker_id);
     Ok(ExitCode::from(status))
 }
 
@@ -212,6 +216,32 @@ impl Launch<'_> {
         };
         self.words.detail(&command::shell_line(&command.words()).to_text());
         Ok(command)
+    }
+
+    /// Names the worker, where the file does not.
+    fn worker_id(&self, changes: &mut Changes) -> Result<Option<WorkerId>> {
+        if ["workerId", "workerIdentifier"].iter().any(|key| changes.get(self.file, key).is_some())
+        {
+            return Ok(None);
+        }
+        let value = |key| changes.get(self.file, key).unwrap_or_default();
+        let folder = self.args.place.cache()?.workers();
+        let (application, region) = (value("applicationName"), value("regionName"));
+        let taken = WorkerId::take(&folder, application, region);
+        let id = match taken {
+            Ok(id) => id,
+            // A container's file system may be read-only; the daemon then finds a name itself.
+            Err(error) => {
+                let folder = folder.display();
+                self.words.detail(&format!("no worker id is kept: {folder}: {error}"));
+                None
+            }
+        };
+        if let Some(id) = &id {
+            self.words.detail(&format!("workerId is set to {} for this run", id.name));
+            changes.overrides.push(("workerId".to_owned(), id.name.clone()));
+        }
+        Ok(id)
     }
 
     /// Helps the daemon to a program that it would not find.
