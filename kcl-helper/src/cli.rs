@@ -27,6 +27,7 @@ const HELP: &str = "\
 
 First steps:
   kcl-helper local --sample         the sample processor, here and now
+  kcl-helper init my-app            a project of your own
   kcl-helper check app.properties   what the daemon will make of a file
   kcl-helper run app.properties     the real daemon
 
@@ -81,6 +82,10 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// Make a new project: a record processor with all that it needs to run
+    Init(commands::init::Args),
+    /// Measure record processors of any language
+    Bench(commands::bench::Args),
     /// Judge a .properties file as the daemon will read it
     Check(commands::check::Args),
     /// Print what a .properties file says, for comparison with the JDK
@@ -105,4 +110,7 @@ pub(crate) enum Command {
     /// The sample processor, as `local --sample` starts it
     #[command(name = commands::SAMPLE_CHILD, hide = true)]
     SampleChild,
+    /// The benchmark's own processor, as `bench --sample` starts it
+    #[command(name = commands::BENCH_CHILD, hide = true)]
+    BenchChild,
 }

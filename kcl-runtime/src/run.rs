@@ -624,7 +624,8 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         let mut tries = 0;
         loop {
             tries += 1;
-            self.ledger.shard_end = None;
+            // Once stored it stays so, whatever becomes of another try.
+            self.ledger.shard_end = self.ledger.shard_end.take().filter(Result::is_ok);
             let result = guarded(|| {
                 processor.shard_ended(&mut ShardEndCheckpointer(&mut ShardEndDesk(self)))
             });
@@ -638,8 +639,8 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             };
             // A refusal that does not pass would only be repeated; one that may has been retried
             // with what there was of pauses.
-            if let Some(Err(failed)) = self.ledger.shard_end.take() {
-                return Err(self.shard_end_refused(&failed));
+            if let Some(Err(failed)) = &self.ledger.shard_end {
+                return Err(self.shard_end_refused(failed));
             }
             if let Failure::Panic(_) = failure {
                 return Err(failure.into_run_error(&self.shard_id, Method::ShardEnded, tries));

@@ -20,10 +20,13 @@ fn help_fits_a_screen() {
 
     First steps:
       kcl-helper local --sample         the sample processor, here and now
+      kcl-helper init my-app            a project of your own
       kcl-helper check app.properties   what the daemon will make of a file
       kcl-helper run app.properties     the real daemon
     ");
-    for command in ["check", "run", "jars", "print-command", "print-classpath", "completions"] {
+    for command in
+        ["init", "check", "run", "jars", "print-command", "print-classpath", "completions"]
+    {
         assert!(lines.iter().any(|line| line.starts_with(&format!("  {command} "))), "{command}");
     }
 }

@@ -1,0 +1,57 @@
+//! `sample_word_putter`: puts words into an Amazon Kinesis stream, for record processors to be
+//! tried on. It makes the stream if there is none.
+
+mod cli;
+mod failure;
+mod outbox;
+mod put;
+mod say;
+mod stream;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = cli::Args::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say::error(format_args!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let exit = runtime.block_on(run(&args));
+    // A look-up of a name may hang in a thread of its own, and nobody waits for its answer.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn run(args: &cli::Args) -> ExitCode {
+    let mut interrupt = match say::Interrupt::catch() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            say::error(format_args!("cannot catch Ctrl-C: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let active = async {
+        let stream = stream::Stream::connect(args).await;
+        stream.make_active(args.shards.get()).await.map(|()| stream)
+    };
+    let stream = tokio::select! {
+        active = active => match active {
+            Ok(stream) => stream,
+            Err(failure) => {
+                say::failure(&failure);
+                return ExitCode::FAILURE;
+            }
+        },
+        () = interrupt.wait() => {
+            say::put(&args.stream, 0);
+            return say::INTERRUPTED.into();
+        }
+    };
+    put::Putter::new(args, &stream, interrupt).run().await
+}

@@ -1,0 +1,156 @@
+//! The stream behind the official SDK: whether it is there, and putting records into it.
+
+use std::time::Duration;
+
+use aws_config::default_provider::region;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, meta::region::RegionProviderChain};
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
+use aws_smithy_http_client::{Builder, tls};
+
+use crate::cli::Args;
+use crate::failure::{Call, Failure};
+use crate::outbox::Word;
+use crate::say::progress;
+
+/// Between looks at a stream that is not yet there.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
+
+pub(crate) struct Stream {
+    client: Client,
+    name: String,
+    /// The endpoint's address, or the region.
+    at: String,
+}
+
+impl Stream {
+    /// Finds region, credentials and address as every AWS SDK does. Nothing is sent yet.
+    pub(crate) async fn connect(args: &Args) -> Stream {
+        // ring, as its C is short: the SDK's own choice wants cmake.
+        let http = Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        // The machine's own region is asked for by HTTP.
+        let mut default_region = region::Builder::default()
+            .configure(&ProviderConfig::default().with_http_client(http.clone()));
+        if let Some(profile) = &args.profile {
+            loader = loader.profile_name(profile);
+            default_region = default_region.profile_name(profile);
+        }
+        if let Some(url) = &args.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let region = RegionProviderChain::first_try(args.region.clone().map(Region::new))
+            .or_else(default_region.build())
+            .or_else("us-east-1");
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(Duration::from_secs(30));
+        let config =
+            loader.region(region).http_client(http).timeout_config(timeouts.build()).load().await;
+        let region = config.region().map_or("us-east-1", Region::as_ref).to_owned();
+        let at = config.endpoint_url().map(str::to_owned);
+        let name = args.stream.clone();
+        match &at {
+            Some(at) => progress(format_args!("Connecting to stream: {name} in {region} at {at}")),
+            None => progress(format_args!("Connecting to stream: {name} in {region}")),
+        }
+        Stream { client: Client::new(&config), name, at: at.unwrap_or(region) }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until the stream can be put into, and makes it if there is none.
+    pub(crate) async fn make_active(&self, shards: i32) -> Result<(), Failure> {
+        loop {
+            let status = match self.status().await? {
+                Some(StreamStatus::Active) => return Ok(()),
+                Some(status) => status,
+                None => {
+                    self.create(shards).await?;
+                    StreamStatus::Creating
+                }
+            };
+            progress(format_args!(
+                "{} has status: {status}, sleeping for {} seconds",
+                self.name,
+                BETWEEN_LOOKS.as_secs()
+            ));
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    async fn status(&self) -> Result<Option<StreamStatus>, Failure> {
+        let doing = format!("cannot look at stream {}", self.name);
+        let call = Call { doing: &doing, action: "DescribeStreamSummary", at: &self.at };
+        match self.client.describe_stream_summary().stream_name(&self.name).send().await {
+            Ok(output) => {
+                Ok(output.stream_description_summary.map(|summary| summary.stream_status))
+            }
+            Err(error) => match Failure::new(call, &error) {
+                failure if failure.code.as_deref() == Some("ResourceNotFoundException") => Ok(None),
+                failure => Err(failure),
+            },
+        }
+    }
+
+    async fn create(&self, shards: i32) -> Result<(), Failure> {
+        let doing = format!("cannot create stream {}", self.name);
+        let call = Call { doing: &doing, action: "CreateStream", at: &self.at };
+        let plural = if shards == 1 { "shard" } else { "shards" };
+        progress(format_args!("Creating stream: {} with {shards} {plural}", self.name));
+        let create = self.client.create_stream().stream_name(&self.name).shard_count(shards);
+        match create.send().await.map_err(|error| Failure::new(call, &error)) {
+            // Somebody else was quicker.
+            Err(failure) if failure.code.as_deref() == Some("ResourceInUseException") => Ok(()),
+            created => created.map(|_| ()),
+        }
+    }
+
+    /// Puts words in one call: for each, whether it was put. Nothing is tried again here.
+    pub(crate) async fn put<'a>(
+        &self,
+        words: impl Iterator<Item = &'a Word>,
+    ) -> Result<Vec<Result<(), Failure>>, Failure> {
+        let call = Call { doing: "cannot put", action: "PutRecords", at: &self.at };
+        let records = words.map(|word| {
+            PutRecordsRequestEntry::builder()
+                .data(Blob::new(word.as_str()))
+                .partition_key(word.key())
+                .build()
+                .map_err(|error| format!("{error}"))
+        });
+        let records = records.collect::<Result<Vec<_>, _>>();
+        let records = records.map_err(|error| Failure::said(call, &error, None, 0))?;
+        let put = self
+            .client
+            .put_records()
+            .stream_name(&self.name)
+            .set_records(Some(records))
+            .customize()
+            .config_override(
+                aws_sdk_kinesis::config::Config::builder().retry_config(RetryConfig::disabled()),
+            )
+            .send();
+        let output = put.await.map_err(|error| Failure::new(call, &error))?;
+        let answer =
+            |record: &aws_sdk_kinesis::types::PutRecordsResultEntry| match record.error_code() {
+                Some(code) => Err(Failure::said(call, code, record.error_message(), 500)),
+                None => Ok(()),
+            };
+        Ok(output.records().iter().map(answer).collect())
+    }
+
+    /// For a word that the service's answer leaves out.
+    pub(crate) fn no_answer(&self) -> Failure {
+        let call = Call { doing: "cannot put", action: "PutRecords", at: &self.at };
+        Failure::said(call, "the service's answer leaves this record out", None, 500)
+    }
+}
