@@ -36,13 +36,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn recovers(case: &mut Case<'_>, fault: Fault) -> Result<()> {
     let proxy = FaultProxy::start(&case.stage.dynamodb)?;
     case.properties.insert("dynamoDBEndpoint", proxy.url.clone());
+    // The daemon's SDK tries a throttled call for up to a minute, in which no lease of the worker is
+    // renewed: with the default of 10 s all would be lost, whatever the child does.
+    case.properties.insert("failoverTimeMillis", "90000".to_owned());
     let stream = case.stream(&case.stage.ferrokinesis, 2)?;
     stream.put(&records(300, 20..=200, 11), &mut case.put)?;
     let mut worker = case.start(&stream, &[])?;
     case.wait_for_all(&mut worker)?;
     proxy.set(Some(fault));
     stream.put(&records(300, 20..=200, 12), &mut case.put)?;
-    wait_for("checkpoints to be refused", || Ok((proxy.answered() >= 2).then_some(())))?;
+    wait_for("the children to hear of it", || {
+        let heard = match fault {
+            Fault::Throttled => worker.log_has("Provisioned Throughput on the lease table")?,
+            Fault::Refused | Fault::Broken => proxy.answered() >= 4,
+        };
+        Ok(heard.then_some(()))
+    })?;
     proxy.set(None);
     stream.put(&records(300, 20..=200, 13), &mut case.put)?;
     case.wait_for_all(&mut worker)?;
