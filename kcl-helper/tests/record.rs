@@ -388,7 +388,7 @@ fn a_redacted_recording_has_no_payload_and_the_program_has_it_all() {
     child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, line.as_bytes());
-    assert_snapshot!(place.recorded("<"), @r#"{"records":[{"data":"NiBieXRlcywgc2hhMjU2IDJiYjgwZDUzN2IxZGEzZTM=","partitionKey":"3 bytes, sha256 6521c08b86f49f4e"}]}"#);
+    assert_snapshot!(place.recorded("<"), @r#"{"records":[{"data":"NiBieXRlcywgc2hhMjU2IDJiYjgwZDUzN2IxZGEzZTM=","partitionKey":"3 bytes, sha256 6ed0337140bd32b4"}]}"#);
 }
 
 #[test]
@@ -398,7 +398,18 @@ fn what_cannot_be_run_is_said() {
         let output = place.command(options, command).output().unwrap();
         format!("{}\n{}", output.status, String::from_utf8(output.stderr).unwrap())
     };
-    assert_snapshot!(say(&[], &["./no-such-program"]).replace(std::env::current_dir().unwrap().to_str().unwrap(), "[here]"), @"");
-    assert_snapshot!(say(&["--max-size", "100"], &["true"]), @"");
+    let here = std::env::current_dir().unwrap();
+    let said = say(&[], &["./no-such-program"]).replace(here.to_str().unwrap(), "[here]");
+    assert_snapshot!(said, @r"
+    exit status: 3
+    error: cannot start `./no-such-program`: No such file or directory (os error 2)
+    hint: a path counts from the working folder, [here]
+    ");
+    assert_snapshot!(say(&["--max-size", "100"], &["true"]), @r"
+    exit status: 2
+    error: invalid value '100' for '--max-size <SIZE>': 100 of what? write 100B or 100KiB
+
+    For more information, try '--help'.
+    ");
     assert!(!place.rec().exists());
 }
