@@ -92,7 +92,7 @@ fn lease_stolen(case: &mut Case<'_>) -> Result<()> {
     ensure!(of(other).len() == 1, "the other shard had {} processes", of(other).len());
     ensure!(of(stolen).len() == 2, "the stolen shard had {} processes", of(stolen).len());
     let first = of(stolen)[0];
-    let refused = first.checkpoints().iter().any(|(_, answer)| *answer != "ok");
+    let refused = first.checkpoints().any(|(_, answer)| answer != "ok");
     ensure!(refused, "no checkpoint was refused");
     ensure!(first.has(&Event::LeaseLost), "no leaseLost");
     case.all_is_checkpointed()
