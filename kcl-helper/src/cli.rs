@@ -93,6 +93,8 @@ pub(crate) enum Command {
     DumpProperties(commands::check::DumpArgs),
     /// Run the real daemon on a properties file
     Run(commands::run::Args),
+    /// Run a program as executableName does, and write down what it and the daemon say
+    Record(commands::record::Args),
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
     /// Print the command that starts the daemon

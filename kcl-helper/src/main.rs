@@ -12,6 +12,7 @@ mod launch;
 mod local;
 mod output;
 mod properties;
+mod record;
 
 use std::process::ExitCode;
 

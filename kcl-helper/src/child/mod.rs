@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 pub(crate) use bell::Bell;
-pub(crate) use process::{Pipes, Process, Program, describe};
+pub(crate) use process::{Pipes, Process, Program, cannot_start, describe};
 pub(crate) use stderr::{LastWords, harmless, pump as pump_stderr};
 
 use crate::error::{Error, Exit, Result};

@@ -152,7 +152,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
-fn cannot_start(program: &Program, error: io::Error) -> Error {
+pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
     let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
     let has_slash = program.program.as_encoded_bytes().contains(&b'/');
     let exists_here = std::path::Path::new(&program.program).exists();

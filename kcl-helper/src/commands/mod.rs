@@ -8,6 +8,7 @@ pub(crate) mod init;
 pub(crate) mod jars;
 pub(crate) mod local;
 pub(crate) mod print_command;
+pub(crate) mod record;
 pub(crate) mod run;
 mod units;
 
@@ -39,8 +40,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(args, globals)?,
         Command::Check(args) => check::run(args, globals)?,
         Command::DumpProperties(args) => check::dump(&args)?,
-        // Alone in passing another program's status on.
+        // These pass another program's status on.
         Command::Run(args) => return run::run(&args, globals),
+        Command::Record(args) => return record::run(args),
         Command::Jars(args) => jars::run(args, globals)?,
         Command::Print(args) => print_command::run(args, globals)?,
         Command::PrintClasspath(args) => print_command::run_class_path(args, globals)?,
