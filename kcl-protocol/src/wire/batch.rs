@@ -28,6 +28,11 @@ const SUB_SEQUENCE_NUMBER: &[u8; 21] = b",\"subSequenceNumber\":";
 const RECORD_END: &[u8; 19] = b",\"action\":\"record\"}";
 const BEHIND: &[u8; 23] = b"],\"millisBehindLatest\":";
 
+/// How many records ahead memory is asked for, and in what pieces it comes. A record's texts end
+/// farther than one piece behind the line's beginning.
+const AHEAD: usize = 8;
+const CACHE_LINE: usize = 64;
+
 /// A batch whose payloads are decoded in its line.
 pub(super) struct Batch {
     found: Vec<Found>,
@@ -79,7 +84,20 @@ pub(super) fn read(line: &mut [u8]) -> Option<Batch> {
 
 impl Batch {
     pub(super) fn input(self, line: &[u8]) -> ProcessRecordsInput<'_> {
-        let records = self.found.iter().map(|found| found.record(line)).collect();
+        // The texts of a large batch have left the cache since they were checked. A look at those of
+        // a later record has them fetched while earlier ones are dealt with.
+        let mut looked_at = 0;
+        let mut records = Vec::with_capacity(self.found.len());
+        for (index, found) in self.found.iter().enumerate() {
+            if let Some(later) = self.found.get(index + AHEAD) {
+                let end = later.texts as usize + later.texts_length as usize;
+                for offset in [later.texts as usize, end - CACHE_LINE, end - 1] {
+                    looked_at ^= line[offset];
+                }
+            }
+            records.push(found.record(line));
+        }
+        core::hint::black_box(looked_at);
         ProcessRecordsInput { records, millis_behind_latest: self.millis_behind_latest }
     }
 }
@@ -241,4 +259,211 @@ fn is_plain(text: &[u8]) -> bool {
 fn is_number(text: &[u8]) -> bool {
     (1..=MAX_SEQUENCE_NUMBER_DIGITS).contains(&text.len())
         && text.iter().fold(true, |all, byte| all & byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec};
+
+    use kcl_fixtures::Folder;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::daemon_to_child::decode_plainly;
+    use super::*;
+    use crate::{DaemonMessage, OwnedRecord};
+
+    /// Whether the fast path took the line. Both paths must give the same, to the error's words, and
+    /// what is refused must be as it was.
+    fn check(line: &[u8]) -> bool {
+        let (mut ours, mut plain) = (line.to_vec(), line.to_vec());
+        let plain = decode_plainly(&mut plain);
+        let told = |result: Result<DaemonMessage<'_>, crate::DecodeError>| match result {
+            Ok(message) => {
+                let mut payloads = vec![];
+                if let DaemonMessage::ProcessRecords(input) = &message {
+                    // `Debug` shows their lengths alone.
+                    payloads.extend(input.records.iter().map(|record| record.data.to_vec()));
+                }
+                format!("{message:?} {payloads:?}")
+            }
+            Err(error) => format!("{error:?} {error}"),
+        };
+        let plain = told(plain);
+        let is_taken = match read(&mut ours) {
+            Some(batch) => {
+                let input = batch.input(&ours);
+                assert_eq!(told(Ok(DaemonMessage::ProcessRecords(input))), plain);
+                true
+            }
+            None => {
+                assert_eq!(ours, line, "a refused line is as it was");
+                false
+            }
+        };
+        assert_eq!(told(DaemonMessage::decode(&mut line.to_vec())), plain);
+        is_taken
+    }
+
+    fn record() -> impl Strategy<Value = OwnedRecord> {
+        let number = prop::option::weighted(0.9, 0..10_000_000_000_000_000_000_u64);
+        let data = prop_oneof![vec(any::<u8>(), 0..200), vec(any::<u8>(), 0..9_000)];
+        // What Jackson does not escape.
+        let key = "[ !#-\\[\\]-~\u{7f}-\u{ffff}]{0,40}";
+        ("[0-9]{1,129}", key, data, number.clone(), number).prop_map(
+            |(sequence_number, partition_key, data, sub_sequence_number, arrival)| OwnedRecord {
+                data,
+                partition_key,
+                sequence_number: sequence_number.parse().unwrap(),
+                sub_sequence_number,
+                approximate_arrival: arrival.map(Duration::from_millis),
+            },
+        )
+    }
+
+    /// A batch as a daemon writes it, without the line's end.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        (vec(record(), 0..6), prop::option::of(0..10_000_000_000_000_000_000_u64)).prop_map(
+            |(records, millis_behind_latest)| {
+                let records = records.iter().map(OwnedRecord::as_record).collect();
+                let mut line = Vec::new();
+                DaemonMessage::ProcessRecords(ProcessRecordsInput {
+                    records,
+                    millis_behind_latest,
+                })
+                .encode(&mut line);
+                line.pop();
+                line
+            },
+        )
+    }
+
+    /// What is likely to make a difference somewhere in a line.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let known = [
+            "\"",
+            "\\",
+            "\\\"",
+            "\\u0041",
+            "\\ud800",
+            "\\/",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            "0",
+            "00",
+            "-",
+            "-1",
+            "1.5",
+            "1e3",
+            "null",
+            "true",
+            "=",
+            "==",
+            "A",
+            "99999999999999999999",
+            "18446744073709551615",
+            "\n",
+            "\t",
+            "\0",
+            "é",
+            "SHARD_END",
+            "\"x\":1,",
+            "\"data\":null,",
+            "],\"millisBehindLatest\":1}",
+            "{}",
+        ];
+        prop_oneof![
+            prop::sample::select(known.to_vec()).prop_map(|text| text.as_bytes().to_vec()),
+            vec(any::<u8>(), 0..4),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn what_daemons_write_is_taken(line in line()) {
+            prop_assert!(check(&line));
+        }
+
+        #[test]
+        fn damaged_lines_are_judged_alike(
+            mut line in line(),
+            damage in vec((any::<prop::sample::Index>(), 0..3_usize, piece()), 1..4),
+        ) {
+            for (at, length, piece) in damage {
+                let at = at.index(line.len());
+                let end = line.len().min(at + length);
+                line.splice(at..end, piece);
+            }
+            check(&line);
+        }
+
+        /// The same inside the short fields, where damage to the whole line seldom falls.
+        #[test]
+        fn damaged_fields_are_judged_alike(
+            key in piece(), number in piece(), data in piece(), arrival in piece(), sub in piece(),
+            behind in piece(), broken in 0..6_usize,
+        ) {
+            let fields = [
+                (data, "YWJj"), (key, "k"), (number, "123"), (arrival, "1"), (sub, "0"), (behind, "7"),
+            ];
+            let [data, key, number, arrival, sub, behind]: [Vec<u8>; 6] =
+                core::array::from_fn(|field| {
+                    let (damaged, right) = &fields[field];
+                    if field == broken { damaged.clone() } else { right.as_bytes().to_vec() }
+                });
+            let sound = br#"{"data":"YWI=","partitionKey":"k","sequenceNumber":"1","approximateArrivalTimestamp":1,"subSequenceNumber":0,"action":"record"}"#;
+            let damaged = [
+                b"{\"data\":\"", &*data, b"\",\"partitionKey\":\"", &*key,
+                b"\",\"sequenceNumber\":\"", &*number, b"\",\"approximateArrivalTimestamp\":",
+                &*arrival, b",\"subSequenceNumber\":", &*sub, b",\"action\":\"record\"}",
+            ].concat();
+            let line = [
+                &BEGINNING[..], sound, b",", &*damaged, b",", sound, BEHIND, &*behind, b"}",
+            ].concat();
+            check(&line);
+        }
+    }
+
+    #[test]
+    fn every_fixture_is_judged_alike_and_those_of_daemons_are_taken() {
+        let mut taken = vec![];
+        for folder in [Folder::FromDaemon, Folder::InvalidFromDaemon] {
+            for message in kcl_fixtures::messages(folder) {
+                if check(&message.line) {
+                    taken.push(message.name);
+                }
+            }
+        }
+        for expected in ["java-1.15.3-records", "java-2.2.0-records", "java-2.5.4-records"] {
+            assert!(
+                taken.iter().any(|name| name.starts_with(expected)),
+                "{expected} is not among {taken:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_is_as_it_was_wherever_it_is_refused() {
+        let data = [7; 3000];
+        let record = Record::new("key", SequenceNumber::new("12").unwrap(), &data);
+        let mut line = Vec::new();
+        DaemonMessage::ProcessRecords(ProcessRecordsInput::new(vec![record; 3])).encode(&mut line);
+        line.pop();
+        assert!(check(&line));
+        for at in 0..line.len() {
+            let mut damaged = line.clone();
+            damaged[at] = b'!';
+            let mut after = damaged.clone();
+            if read(&mut after).is_none() {
+                assert!(after == damaged, "refused at {at}");
+            }
+        }
+    }
 }

@@ -94,7 +94,7 @@ pub(super) fn decode(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> 
 }
 
 /// The plain path, which takes any message in any order of fields, and judges what is wrong.
-fn decode_plainly(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
+pub(super) fn decode_plainly(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
     let scanned = scan(line).map_err(|error| match error.kind() {
         DecodeErrorKind::Utf8 { offset } => locate(line, *offset),
         _ => error,
