@@ -10,15 +10,14 @@
 //!     target/debug/examples/unix_socket relay /tmp/words.sock
 //! ```
 
-use std::error::Error;
 use std::io::{Read, Write, copy, stdin, stdout};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::thread;
+use std::thread::spawn;
 
 use kcl_protocol::{ChildSession, DaemonMessage, LineBuffer, Position, ShutdownReason};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Speaks the protocol with one shard's daemon, until it hangs up. Returns how many records came.
 pub fn serve(mut socket: UnixStream) -> Result<usize> {
@@ -28,9 +27,7 @@ pub fn serve(mut socket: UnixStream) -> Result<usize> {
         let read = socket.read(lines.spare())?;
         lines.advance(read);
         if read == 0 {
-            lines.end_of_input()?;
-            session.end_of_input()?;
-            return Ok(count);
+            return session.end_of_input().map(|()| count).map_err(Into::into);
         }
         while let Some(mut line) = lines.next_line()? {
             let mut out = vec![];
@@ -38,10 +35,11 @@ pub fn serve(mut socket: UnixStream) -> Result<usize> {
             match &message {
                 DaemonMessage::Initialize(input) => input.shard_id.clone_into(&mut shard),
                 DaemonMessage::ProcessRecords(input) => count += input.records.len(),
-                // A refused checkpoint is left to the next one; the status must follow all the same.
-                DaemonMessage::Checkpoint(answer) => {
-                    answer.result().unwrap_or_else(|error| eprintln!("{shard}: {error}"));
-                }
+                // Without a status the daemon stops, and the records come again from there.
+                DaemonMessage::Checkpoint(answer) => match answer.result() {
+                    Err(error) if !error.is_lease_lost() => return Err(error.into()),
+                    _ => {}
+                },
                 _ => eprintln!("{shard}: {count} records"),
             }
             match message {
@@ -60,24 +58,21 @@ pub fn serve(mut socket: UnixStream) -> Result<usize> {
 
 /// Passes bytes on in both directions; either end hangs up by closing its own.
 fn relay(mut socket: UnixStream) -> Result {
-    let mut to_server = socket.try_clone()?;
-    thread::spawn(move || {
-        let _ = copy(&mut stdin(), &mut to_server);
-        to_server.shutdown(Shutdown::Write)
-    });
+    let server = socket.try_clone()?;
+    spawn(move || copy(&mut stdin(), &mut &server).and(server.shutdown(Shutdown::Write)));
     copy(&mut socket, &mut stdout())?;
     Ok(())
 }
 
 fn main() -> Result {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["relay", path] => relay(UnixStream::connect(path)?),
-        ["serve", path] => UnixListener::bind(path)?.incoming().try_for_each(|socket| {
-            let socket = socket?;
-            thread::spawn(|| serve(socket).map_err(|error| eprintln!("error: {error}")));
+    match &std::env::args().skip(1).collect::<Vec<_>>()[..] {
+        [role, path] if role == "relay" => relay(UnixStream::connect(path)?),
+        [role, path] if role == "serve" => {
+            for socket in UnixListener::bind(path)?.incoming().flatten() {
+                spawn(|| serve(socket).inspect_err(|error| eprintln!("error: {error}")).is_ok());
+            }
             Ok(())
-        }),
+        }
         _ => Err("usage: unix_socket serve|relay PATH".into()),
     }
 }
