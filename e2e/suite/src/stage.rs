@@ -3,7 +3,7 @@
 //! Everything is bound to the life of the thread that started it: what the harness leaves, however
 //! it ends, the kernel kills. The folder is removed by a guard that outlives the harness.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -33,8 +33,8 @@ pub struct Stage {
     /// Slow, but names child shards: for split and merge.
     pub kinesis_local: Service,
     pub dynamodb: Service,
-    _processes: Vec<Owned>,
-    _guard: Child,
+    processes: Vec<Owned>,
+    guard: Child,
 }
 
 /// A process that is killed when this is dropped.
@@ -74,7 +74,7 @@ impl Stage {
     /// Call it on a thread that lives as long as the stage shall.
     pub fn start(tools: Tools) -> Result<Stage> {
         let folder = tempfile::Builder::new().prefix("kcl-e2e-").tempdir()?.keep();
-        let _guard = guard(&folder)?;
+        let guard = start_guard(&folder)?;
         let mut processes = Vec::new();
         let mut ready = |name: &str, ping: &str, start: &dyn Fn(u16) -> Result<Command>| {
             // Somebody may take a port between our look and its use.
@@ -146,16 +146,21 @@ impl Stage {
             ferrokinesis,
             kinesis_local,
             dynamodb,
-            _processes: processes,
-            _guard,
+            processes,
+            guard,
         })
     }
 }
 
 /// Removes the folder when our end of its pipe closes, which even a SIGKILL does.
-fn guard(folder: &Path) -> Result<Child> {
+fn start_guard(folder: &Path) -> Result<Child> {
     let guard = Command::new("sh")
-        .args(["-c", "trap '' HUP INT TERM; cat >/dev/null; exec rm -rf -- \"$1\"", "guard"])
+        // Again, if somebody who is still stopping has made a file meanwhile.
+        .args([
+            "-c",
+            "trap '' HUP INT TERM; cat; until rm -rf -- \"$1\"; do sleep 1; done",
+            "guard",
+        ])
         .arg(folder)
         .stdin(Stdio::piped())
         .process_group(0)
@@ -165,9 +170,8 @@ fn guard(folder: &Path) -> Result<Child> {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self._processes.clear();
-        let _ = fs::remove_dir_all(&self.folder);
-        drop(self._guard.stdin.take());
-        let _ = self._guard.wait();
+        self.processes.clear();
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
     }
 }
