@@ -34,7 +34,6 @@ impl Place {
         let mut helper = Command::new(HELPER);
         helper.arg("record").arg("--to").arg(self.rec()).args(options).arg("--").args(command);
         helper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own, as the tests' runner is no daemon; not as its leader, see `group`.
         helper.env_remove("RUST_BACKTRACE");
         helper
     }
@@ -308,13 +307,9 @@ fn whoever_holds_stdout_is_waited_for_as_by_the_daemon() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "late\n");
 }
 
-/// Says so and goes on at the first SIGTERM, and ends at its end of input.
-const COUNTS: &str = "trap 'echo term' TERM; echo ready; while :; do read line; case $? in 0) exit 9;; 1) [ -e \"$0\" ] && exit 4;; esac; done";
-
 #[test]
 fn a_signal_to_us_reaches_the_program_once() {
     let place = Place::new();
-    // bash goes on with its `read` after a trap; what comes last is read behind it.
     let script = "trap 'echo term' TERM; echo ready; sleep 60 & wait $!; kill $!; cat; exit 4";
     let mut child = place.start(&["bash", "-c", script]);
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -326,7 +321,6 @@ fn a_signal_to_us_reaches_the_program_once() {
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
     assert_eq!(child.wait().unwrap().code(), Some(4));
-    let _ = COUNTS;
 }
 
 /// As under a daemon: somebody else leads the group.

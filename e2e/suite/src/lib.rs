@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod case;
+pub mod fault_proxy;
 pub mod ledger;
 pub mod processor;
 pub mod scenarios;

@@ -152,6 +152,7 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// Why the program does not start, and what may help.
 pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
     let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
     let has_slash = program.program.as_encoded_bytes().contains(&b'/');

@@ -61,6 +61,7 @@ impl Redactor {
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         if let State::Secret(secret) = std::mem::take(&mut self.state) {
             secret.replace(out);
+            out.push(b'"');
         }
     }
 
@@ -134,7 +135,7 @@ impl Secret {
         self.rest.clear();
     }
 
-    /// Writes what stands for it, with the quote behind it.
+    /// Writes what stands for it.
     fn replace(mut self, out: &mut Vec<u8>) {
         self.count();
         let hash = self.hash.finalize();
@@ -146,7 +147,6 @@ impl Secret {
             text = BASE64.encode(text);
         }
         out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
                 r#"{"action":"processRecords","records":[{"data":"YWJj","partitionKey":"a\"b","sequenceNumber":"1"}]}"#
             ),
             format!(
-                r#"{{"action":"processRecords","records":[{{"data":"{standing}","partitionKey":"4 bytes, sha256 7f0df97d30f9aac4","sequenceNumber":"1"}}]}}"#
+                r#"{{"action":"processRecords","records":[{{"data":"{standing}","partitionKey":"4 bytes, sha256 e87f8dfc45aabab9","sequenceNumber":"1"}}]}}"#
             )
         );
     }

@@ -24,7 +24,7 @@ fn help_fits_a_screen() {
       kcl-helper run app.properties     the real daemon
     ");
     for command in
-        ["init", "check", "run", "jars", "print-command", "print-classpath", "completions"]
+        ["init", "check", "run", "record", "jars", "print-command", "print-classpath", "completions"]
     {
         assert!(lines.iter().any(|line| line.starts_with(&format!("  {command} "))), "{command}");
     }

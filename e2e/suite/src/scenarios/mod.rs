@@ -6,6 +6,7 @@
 //! scenario has a fault.
 
 mod aggregated;
+mod checkpoints;
 mod failures;
 mod noise;
 mod plain;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Scenario> {
         reshard::SCENARIOS,
         stop::SCENARIOS,
         failures::SCENARIOS,
+        checkpoints::SCENARIOS,
         restart::SCENARIOS,
         noise::SCENARIOS,
         aggregated::SCENARIOS,
