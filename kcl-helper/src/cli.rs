@@ -27,7 +27,6 @@ const HELP: &str = "\
 
 First steps:
   kcl-helper local --sample         the sample processor, here and now
-  kcl-helper init my-app            a project of your own
   kcl-helper check app.properties   what the daemon will make of a file
   kcl-helper run app.properties     the real daemon
 
@@ -82,7 +81,7 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
-    /// Make a new project: a record processor with all that it needs to run
+    /// Make a new project, with all that it needs to run
     Init(commands::init::Args),
     /// Measure record processors of any language
     Bench(commands::bench::Args),

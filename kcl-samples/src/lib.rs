@@ -1,5 +1,9 @@
 //! Sample record processors, each a module with a `main` that its binary calls. They live in a
 //! library so that `kcl-helper local --sample` runs the same code.
+//!
+//! More to learn from, one file each, is in `examples/`: `json_events` (typed events, dead letters),
+//! `aggregation` (checkpoints at sub-sequence numbers), `graceful_handoff`, `async_sink` (tokio), and
+//! `unix_socket` (a transport of one's own).
 
 pub mod bench_processor;
 pub mod sample_kcl_app;

@@ -20,7 +20,6 @@ fn help_fits_a_screen() {
 
     First steps:
       kcl-helper local --sample         the sample processor, here and now
-      kcl-helper init my-app            a project of your own
       kcl-helper check app.properties   what the daemon will make of a file
       kcl-helper run app.properties     the real daemon
     ");

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use aws_config::default_provider::region;
-use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, meta::region::RegionProviderChain};
+use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
@@ -35,32 +33,28 @@ impl Stream {
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
-        // The machine's own region is asked for by HTTP.
-        let mut default_region = region::Builder::default()
-            .configure(&ProviderConfig::default().with_http_client(http.clone()));
         if let Some(profile) = &args.profile {
             loader = loader.profile_name(profile);
-            default_region = default_region.profile_name(profile);
         }
         if let Some(url) = &args.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        let region = RegionProviderChain::first_try(args.region.clone().map(Region::new))
-            .or_else(default_region.build())
-            .or_else("us-east-1");
+        if let Some(region) = &args.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .operation_attempt_timeout(Duration::from_secs(30));
-        let config =
-            loader.region(region).http_client(http).timeout_config(timeouts.build()).load().await;
-        let region = config.region().map_or("us-east-1", Region::as_ref).to_owned();
+        let config = loader.http_client(http).timeout_config(timeouts.build()).load().await;
+        let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
+        let config = config.into_builder().region(region.clone()).build();
         let at = config.endpoint_url().map(str::to_owned);
         let name = args.stream.clone();
         match &at {
             Some(at) => progress(format_args!("Connecting to stream: {name} in {region} at {at}")),
             None => progress(format_args!("Connecting to stream: {name} in {region}")),
         }
-        Stream { client: Client::new(&config), name, at: at.unwrap_or(region) }
+        Stream { client: Client::new(&config), name, at: at.unwrap_or_else(|| region.to_string()) }
     }
 
     pub(crate) fn name(&self) -> &str {
