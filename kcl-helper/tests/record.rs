@@ -307,11 +307,14 @@ fn whoever_holds_stdout_is_waited_for_as_by_the_daemon() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "late\n");
 }
 
+/// Tells each SIGTERM, goes on after the first one, and ends at the end of its input.
+const TELLS: &str = "trap 'echo term; told=1' TERM; echo ready; \
+                     while [ -z \"$told\" ]; do sleep 0.05; done; cat; exit 4";
+
 #[test]
 fn a_signal_to_us_reaches_the_program_once() {
     let place = Place::new();
-    let script = "trap 'echo term' TERM; echo ready; sleep 60 & wait $!; kill $!; cat; exit 4";
-    let mut child = place.start(&["bash", "-c", script]);
+    let mut child = place.start(&["bash", "-c", TELLS]);
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     assert_eq!(read_line(&mut stdout), "ready\n");
     kill_process(pid(&child), Signal::TERM).unwrap();
@@ -327,8 +330,7 @@ fn a_signal_to_us_reaches_the_program_once() {
 #[test]
 fn a_signal_to_the_group_reaches_the_program_once() {
     let place = Place::new();
-    let script = "trap 'echo term' TERM; echo ready; sleep 60 & wait $!; kill $!; cat; exit 4";
-    let helper = place.command(&[], &["bash", "-c", script]);
+    let helper = place.command(&[], &["bash", "-c", TELLS]);
     let words: Vec<_> = std::iter::once(helper.get_program()).chain(helper.get_args()).collect();
     let mut leader = Command::new("bash");
     leader.args(["-c", "trap '' TERM; (trap - TERM; exec \"$@\"); echo status $?", "leader"]);
