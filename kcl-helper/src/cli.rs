@@ -20,7 +20,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The whole of `--help` fits a screen, and begins with what a newcomer types first.
+/// The whole of `--help` fits a screen of 24 lines, and begins with what a newcomer types first.
 const HELP: &str = "\
 {about}
 {usage-heading} {usage}
@@ -29,10 +29,8 @@ First steps:
   kcl-helper local --sample         the sample processor, here and now
   kcl-helper check app.properties   what the daemon will make of a file
   kcl-helper run app.properties     the real daemon
-
 Commands:
 {subcommands}
-
 Options:
 {options}";
 
