@@ -12,6 +12,7 @@
 //! die-after=ACTION         exit with status 4 behind the status for this message
 //! die-at-start=N           exit with this status before reading anything
 //! exit=N                   end with this status
+//! last-words=TEXT          end with this line on stderr
 //! hang=ACTION              do not answer this message
 //! slow=MILLIS              take so long for each batch
 //! status=TEXT              answer processRecords with this line before the proper status
@@ -70,6 +71,9 @@ fn main() -> Result<ExitCode> {
     }
     if let Some(log) = &mut child.log {
         note(log, "end of input")?;
+    }
+    if let Some(text) = child.options.get("last-words") {
+        eprintln!("{text}");
     }
     Ok(ExitCode::from(number(&child.options, "exit")?.unwrap_or(0) as u8))
 }

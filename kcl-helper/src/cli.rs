@@ -81,6 +81,10 @@ impl Color {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
+    /// Make a new project, with all that it needs to run
+    Init(commands::init::Args),
+    /// Measure record processors of any language
+    Bench(commands::bench::Args),
     /// Judge a .properties file as the daemon will read it
     Check(commands::check::Args),
     /// Print what a .properties file says, for comparison with the JDK
@@ -88,6 +92,8 @@ pub(crate) enum Command {
     DumpProperties(commands::check::DumpArgs),
     /// Run the real daemon on a properties file
     Run(commands::run::Args),
+    /// Run a program as executableName does, and write down what it and the daemon say
+    Record(commands::record::Args),
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
     /// Print the command that starts the daemon
@@ -103,4 +109,7 @@ pub(crate) enum Command {
     /// The sample processor, as `local --sample` starts it
     #[command(name = commands::SAMPLE_CHILD, hide = true)]
     SampleChild,
+    /// The benchmark's own processor, as `bench --sample` starts it
+    #[command(name = commands::BENCH_CHILD, hide = true)]
+    BenchChild,
 }

@@ -2,14 +2,17 @@
 //!
 //! This file is the whole life of the process: parse, run, print what failed, exit.
 
+mod bench;
 mod child;
 mod cli;
 mod commands;
 mod error;
+mod init;
 mod launch;
 mod local;
 mod output;
 mod properties;
+mod record;
 
 use std::process::ExitCode;
 

@@ -107,6 +107,16 @@ impl DaemonSession {
         Ok(())
     }
 
+    /// Says that a message of this action is sent, as a line that was written beforehand by
+    /// [`DaemonMessage::encode`].
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] if it must not be sent now.
+    pub fn sent(&mut self, action: Action) -> Result<(), Error> {
+        self.conversation.check_alive()?;
+        self.conversation.apply(Event::Message(action)).map_err(Error::Misuse)
+    }
+
     /// Takes a line of the child, without its end, and decodes it in place.
     ///
     /// # Errors

@@ -14,12 +14,16 @@ pub const DEFAULT_LINE_LIMIT: usize = 256 << 20;
 /// How much is made ready for reading at a time, at least.
 const CHUNK: usize = 64 << 10;
 
+/// How much is made ready for reading at a time, at most: a long line does not end with megabytes
+/// that nothing fills.
+const MOST_GROWTH: usize = 512 << 10;
+
 /// Collects bytes, as they arrive, into lines.
 ///
 /// A line ends with LF or CR LF, which are not part of it. Blank lines are dropped, as both ends of
 /// the protocol ignore them.
 ///
-/// The memory taken is what has arrived and not been handed out, an eighth more, and 64 KiB. It is
+/// The memory taken is what has arrived and not been handed out, an eighth (512 KiB at most) more, and 64 KiB. It is
 /// kept for what is still to come, and with lines [given back](Self::recycle) the memory of one
 /// more line is: in turn-taking, where each line is given back before the next arrives, that is
 /// 64 KiB at most.
@@ -120,7 +124,7 @@ impl LineBuffer {
         if self.buffer.len() - self.filled < CHUNK / 4 {
             // Growing by an eighth keeps the memory close to what arrived; the pages of a large
             // buffer are remapped and not copied.
-            let length = self.filled + CHUNK.max(self.filled / 8);
+            let length = self.filled + (self.filled / 8).clamp(CHUNK, MOST_GROWTH);
             self.buffer.reserve_exact(length - self.buffer.len());
             self.buffer.resize(length, 0);
         }

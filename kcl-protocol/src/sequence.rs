@@ -74,6 +74,12 @@ impl<'a> SequenceNumber<'a> {
         )
     }
 
+    /// Takes a text of which it is known that [`new`](Self::new) would read it as a number.
+    pub(crate) fn from_digits(text: &'a str) -> SequenceNumber<'a> {
+        debug_assert_eq!(check_digits(text), Ok(()));
+        SequenceNumber(Repr::Digits(Cow::Borrowed(text)))
+    }
+
     /// The text as it goes over the wire.
     pub fn as_str(&self) -> &str {
         match &self.0 {

@@ -15,16 +15,27 @@ pub(crate) struct Link<R, W> {
     session: ChildSession,
     /// What is being sent; kept for its memory.
     out: Vec<u8>,
+    /// Done once, after the first line that a default pipe does not hold.
+    at_long_line: Option<Box<dyn FnOnce()>>,
 }
 
+/// What a pipe holds unless somebody enlarges it, on Linux.
+const DEFAULT_PIPE: usize = 64 << 10;
+
 impl<R: Read, W: Write> Link<R, W> {
-    pub(crate) fn new(reader: R, writer: W, line_limit: usize) -> Self {
+    pub(crate) fn new(
+        reader: R,
+        writer: W,
+        line_limit: usize,
+        at_long_line: Option<Box<dyn FnOnce()>>,
+    ) -> Self {
         Link {
             reader,
             writer,
             lines: LineBuffer::with_limit(line_limit),
             session: ChildSession::new(),
             out: Vec::new(),
+            at_long_line,
         }
     }
 
@@ -36,6 +47,11 @@ impl<R: Read, W: Write> Link<R, W> {
     pub(crate) fn next_line(&mut self) -> Result<Option<Line>, RunError> {
         loop {
             if let Some(line) = self.lines.next_line()? {
+                if line.bytes().len() > DEFAULT_PIPE
+                    && let Some(act) = self.at_long_line.take()
+                {
+                    act();
+                }
                 return Ok(Some(line));
             }
             match self.reader.read(self.lines.spare()) {

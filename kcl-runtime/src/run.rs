@@ -70,7 +70,11 @@ pub struct Runtime {
     on_error: OnError,
     signals: Signals,
     line_limit: usize,
+    pipe_size: Option<usize>,
 }
+
+/// The pipe's size from the first long line on, unless set: see [`Runtime::pipe_size`].
+const PIPE_SIZE: usize = 256 << 10;
 
 #[derive(Debug)]
 struct Settings {
@@ -97,6 +101,7 @@ impl Runtime {
             on_error: OnError::exit(),
             signals: Signals::default(),
             line_limit: DEFAULT_LINE_LIMIT,
+            pipe_size: Some(PIPE_SIZE),
         }
     }
 
@@ -135,6 +140,17 @@ impl Runtime {
         self
     }
 
+    /// To how many bytes the pipe that is our stdin is enlarged, on Linux, after the first line over
+    /// 64 KiB; 256 KiB unless set, and `None` leaves it as it is.
+    ///
+    /// A larger pipe means fewer turns between the daemon and us for a large batch. An unprivileged
+    /// user has 64 MiB of pipes in all, after which each new pipe is of 8 KiB; so the pipe stays as
+    /// it is where less than 1 MiB of them would be left. That it cannot be enlarged is no error.
+    pub fn pipe_size(mut self, bytes: Option<usize>) -> Runtime {
+        self.pipe_size = bytes;
+        self
+    }
+
     /// What signals do; see [`Signals`].
     pub fn signals(mut self, signals: Signals) -> Runtime {
         self.signals = signals;
@@ -150,8 +166,10 @@ impl Runtime {
     /// See [`RunError`], which also gives the process's exit code.
     pub fn run(self, processor: impl RecordProcessor) -> Result<(), RunError> {
         let signals = self.signals;
-        let result = stdio::take(signals)
-            .and_then(|pipes| self.run_over(pipes.reader, pipes.writer, pipes.timer, processor));
+        let result = stdio::take(signals).and_then(|pipes| {
+            let enlarge = self.pipe_size.and_then(|bytes| pipes.enlarger(bytes));
+            self.run_with(pipes.reader, pipes.writer, pipes.timer, processor, enlarge)
+        });
         if let Err(error) = &result {
             stdio::say(&format!("error: {error}"));
         }
@@ -185,14 +203,25 @@ impl Runtime {
         reader: impl Read,
         writer: impl Write,
         timer: impl Timer,
+        processor: impl RecordProcessor,
+    ) -> Result<(), RunError> {
+        self.run_with(reader, writer, timer, processor, None)
+    }
+
+    fn run_with(
+        self,
+        reader: impl Read,
+        writer: impl Write,
+        timer: impl Timer,
         mut processor: impl RecordProcessor,
+        at_long_line: Option<Box<dyn FnOnce()>>,
     ) -> Result<(), RunError> {
         let Runtime { settings, mut on_error, line_limit, .. } = self;
         let shard_end_pauses = Box::new(settings.shard_end_retry.pauses());
         let mut shard = Shard {
             settings,
             shard_end_pauses,
-            link: Link::new(reader, writer, line_limit),
+            link: Link::new(reader, writer, line_limit, at_long_line),
             timer,
             shard_id: String::new(),
             ledger: Ledger::default(),
@@ -624,7 +653,8 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         let mut tries = 0;
         loop {
             tries += 1;
-            self.ledger.shard_end = None;
+            // Once stored it stays so, whatever becomes of another try.
+            self.ledger.shard_end = self.ledger.shard_end.take().filter(Result::is_ok);
             let result = guarded(|| {
                 processor.shard_ended(&mut ShardEndCheckpointer(&mut ShardEndDesk(self)))
             });
@@ -638,8 +668,8 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             };
             // A refusal that does not pass would only be repeated; one that may has been retried
             // with what there was of pauses.
-            if let Some(Err(failed)) = self.ledger.shard_end.take() {
-                return Err(self.shard_end_refused(&failed));
+            if let Some(Err(failed)) = &self.ledger.shard_end {
+                return Err(self.shard_end_refused(failed));
             }
             if let Failure::Panic(_) = failure {
                 return Err(failure.into_run_error(&self.shard_id, Method::ShardEnded, tries));

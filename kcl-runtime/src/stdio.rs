@@ -79,6 +79,27 @@ mod unix {
         pub(crate) timer: PipeTimer,
     }
 
+    impl Pipes {
+        /// What enlarges the input's pipe, where that can be done.
+        #[cfg(target_os = "linux")]
+        pub(crate) fn enlarger(&self, bytes: usize) -> Option<Box<dyn FnOnce()>> {
+            let input = Arc::downgrade(&self.reader.0);
+            Some(Box::new(move || {
+                if let Some(input) = input.upgrade() {
+                    match super::pipe::enlarge(&input, bytes) {
+                        Ok(size) => tracing::debug!("the pipe of stdin holds {size} bytes"),
+                        Err(error) => tracing::debug!("the pipe of stdin stays: {error}"),
+                    }
+                }
+            }))
+        }
+
+        #[cfg(not(target_os = "linux"))]
+        pub(crate) fn enlarger(&self, _: usize) -> Option<Box<dyn FnOnce()>> {
+            None
+        }
+    }
+
     pub(crate) struct Input(Arc<OwnedFd>);
     pub(crate) struct Output(OwnedFd);
 
@@ -229,6 +250,57 @@ mod unix {
     }
 }
 
+/// The size of pipes.
+#[cfg(target_os = "linux")]
+mod pipe {
+    use std::os::fd::AsFd;
+
+    use rustix::io::{Errno, Result};
+    use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
+
+    /// How much of what the user may have in pipes is left to others.
+    const LEFT: usize = 1 << 20;
+
+    /// Enlarges a pipe unless too little would be left for other pipes of the user, and gives its
+    /// size.
+    pub(super) fn enlarge(pipe: impl AsFd, bytes: usize) -> Result<usize> {
+        let before = fcntl_getpipe_size(&pipe)?;
+        if before >= bytes {
+            return Ok(before);
+        }
+        let size = fcntl_setpipe_size(&pipe, bytes)?;
+        // Nobody tells how much is left: whether another pipe can have as much is tried.
+        let left = pipe_with(PipeFlags::CLOEXEC)
+            .and_then(|(reader, _writer)| fcntl_setpipe_size(&reader, LEFT));
+        match left {
+            Ok(_) => Ok(size),
+            Err(error) => {
+                // It fails where the pipe is full, and succeeds later at nothing: then it stays.
+                match fcntl_setpipe_size(&pipe, before) {
+                    Ok(_) | Err(Errno::BUSY) => Err(error),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_pipe_is_enlarged_and_never_made_smaller() {
+            let (reader, _writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+            let before = fcntl_getpipe_size(&reader).unwrap();
+            // Where the user has too many pipes already it stays.
+            let after = enlarge(&reader, 4 * before).unwrap_or(before);
+            assert_eq!(fcntl_getpipe_size(&reader).unwrap(), after);
+            assert!(after >= before);
+            assert_eq!(enlarge(&reader, 1), Ok(after));
+        }
+    }
+}
+
 #[cfg(not(unix))]
 pub(crate) use elsewhere::take;
 
@@ -244,6 +316,12 @@ mod elsewhere {
         pub(crate) reader: Stdin,
         pub(crate) writer: Stdout,
         pub(crate) timer: SystemTimer,
+    }
+
+    impl Pipes {
+        pub(crate) fn enlarger(&self, _: usize) -> Option<Box<dyn FnOnce()>> {
+            None
+        }
     }
 
     pub(crate) fn take(_: Signals) -> Result<Pipes, RunError> {

@@ -442,6 +442,35 @@ fn an_end_that_is_stored_stays_so_whatever_becomes_of_another_try() {
 }
 
 #[test]
+fn an_end_that_is_stored_stays_so_in_a_second_call_of_shard_ended() {
+    // Life 524 of the simulation: the process ended as if the shard's end were not stored.
+    let calls = RefCell::new(0);
+    let asks_again = Scripted {
+        shard_ended: Box::new(|checkpointer| {
+            *calls.borrow_mut() += 1;
+            let result = checkpointer.checkpoint();
+            if *calls.borrow() == 1 {
+                return Err("no goodbye".into());
+            }
+            assert!(result.is_err());
+            Ok(())
+        }),
+        ..scripted()
+    };
+    let input = br#"{"action":"initialize","shardId":"s"}
+{"action":"shardEnded"}
+{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":null}
+{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":"InvalidStateException"}
+"#;
+    let mut output = Vec::new();
+    let timer = kcl_runtime::SystemTimer::new();
+    let backoff = Backoff::up_to(Duration::from_millis(2)).first(Duration::from_millis(1));
+    let runtime = Runtime::new().shard_end_retry(backoff);
+    runtime.run_over(&input[..], &mut output, timer, asks_again).unwrap();
+    assert!(output.ends_with(b"{\"action\":\"status\",\"responseFor\":\"shardEnded\"}\n"));
+}
+
+#[test]
 fn an_end_after_the_lease_is_gone_is_answered_whatever_the_processor_returned() {
     for processor in [scripted(), ends_by_itself()] {
         let report =

@@ -8,6 +8,10 @@
 pub mod bench_processor;
 pub mod sample_kcl_app;
 
+/// The properties file of the sample, with every property of the daemon's 3.x that a user may want.
+/// `kcl-helper run --sample` uses it, with the path of its own program.
+pub const SAMPLE_PROPERTIES: &str = include_str!("../sample.properties");
+
 /// Writes one line to stderr in one piece: `eprintln!` writes it piece by piece, and panics where
 /// nobody reads it any more.
 fn say(line: std::fmt::Arguments<'_>) {

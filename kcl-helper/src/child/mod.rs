@@ -9,22 +9,23 @@
 //! shown as it comes and never waits for the driver.
 
 mod bell;
+pub(crate) mod faults;
+mod process;
 mod stderr;
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, ChildStdout, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use kcl_protocol::{Line, LineBuffer};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 pub(crate) use bell::Bell;
-pub(crate) use stderr::{LastWords, harmless};
+pub(crate) use process::{Pipes, Process, Program, cannot_start, describe};
+pub(crate) use stderr::{LastWords, harmless, pump as pump_stderr};
 
 use crate::error::{Error, Exit, Result};
 
@@ -37,30 +38,18 @@ pub(crate) const STDOUT_LINE_LIMIT: usize = 16 << 20;
 const INBOX_LINES: usize = 256;
 const INBOX_BYTES: usize = 1 << 20;
 
-/// What to start.
-#[derive(Debug, Clone)]
-pub(crate) struct Program {
-    pub(crate) program: OsString,
-    pub(crate) args: Vec<OsString>,
-}
-
-impl Program {
-    /// The program as it was typed, for messages.
-    pub(crate) fn name(&self) -> String {
-        harmless(&self.program.to_string_lossy()).into_owned()
-    }
-}
-
 /// A running child. Dropping it kills its process group.
 #[derive(Debug)]
 pub(crate) struct Child {
-    process: std::process::Child,
-    group: Option<Pid>,
-    writes: Option<mpsc::Sender<Vec<u8>>>,
+    process: Process,
+    /// What is written to without waiting, and the thread that waits.
+    stdin: Option<(Arc<ChildStdin>, mpsc::Sender<Unwritten>)>,
     shared: Arc<Shared>,
     last_words: LastWords,
-    reaped: Option<ExitStatus>,
 }
+
+/// A line, and how much of it has gone through.
+type Unwritten = (Vec<u8>, usize);
 
 /// Why no more lines come from stdout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,35 +90,28 @@ impl Child {
         bell: Bell,
         mut show: impl FnMut(&[String]) + Send + 'static,
     ) -> Result<Child> {
-        let mut process = Command::new(&program.program)
-            .args(&program.args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| cannot_start(program, error))?;
-        let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
-        let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(program)?;
+        let waiter = process.waiter();
+        let never_waits =
+            fcntl_getfl(&stdin).and_then(|flags| fcntl_setfl(&stdin, flags | OFlags::NONBLOCK));
+        never_waits.map_err(|error| {
+            Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
+        })?;
+        let stdin = Arc::new(stdin);
         let shared =
             Arc::new(Shared { inbox: Mutex::default(), room: Condvar::new(), bell: bell.clone() });
         let (writes, to_write) = mpsc::channel();
         let child = Child {
             process,
-            group,
-            writes: Some(writes),
+            stdin: Some((stdin.clone(), writes)),
             shared: shared.clone(),
             last_words: LastWords::default(),
-            reaped: None,
-        };
-        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(Error::new(Exit::Surroundings, "the child has no pipes"));
         };
 
         let words = child.last_words.clone();
         let threads = (|| {
             let at = shared.clone();
-            start("stdin", move || write(stdin, &to_write, &at))?;
+            start("stdin", move || write(&stdin, &to_write, &at))?;
             let at = shared.clone();
             start("stdout", move || read(stdout, &at))?;
             let at = shared.clone();
@@ -142,7 +124,7 @@ impl Child {
                 at.tell(|inbox| inbox.stderr_ended = true);
             })?;
             start("exit", move || {
-                await_exit(group);
+                waiter.wait();
                 shared.tell(|inbox| inbox.exited = true);
             })
         })();
@@ -156,10 +138,24 @@ impl Child {
     /// Hands over a line to be written; it is gone through when [`unwritten`](Self::unwritten) says
     /// 0 again.
     pub(crate) fn send(&mut self, line: Vec<u8>) {
-        if let Some(writes) = &self.writes {
+        let Some((stdin, writes)) = &self.stdin else { return };
+        let mut written = 0;
+        if self.shared.lock().unwritten == 0 {
+            // Nothing stands before it, so what the pipe has room for goes in at once: the child
+            // starts to read before the thread has woken up, which most lines do not need.
+            match (&**stdin).write(&line) {
+                Ok(count) => written = count,
+                Err(error) if is_only_full(&error) => {}
+                Err(error) => {
+                    self.shared.tell(|inbox| inbox.write_error = Some(error.to_string()));
+                    return;
+                }
+            }
+        }
+        if written < line.len() {
             self.shared.tell(|inbox| inbox.unwritten += 1);
             // The thread is there until the channel is closed, which `close_input` alone does.
-            let _ = writes.send(line);
+            let _ = writes.send((line, written));
         }
     }
 
@@ -203,7 +199,7 @@ impl Child {
 
     /// Closes stdin behind what is still to be written, and drains stdout from now on.
     pub(crate) fn close_input(&mut self) {
-        self.writes = None;
+        self.stdin = None;
         self.shared.tell(|inbox| {
             inbox.discard = true;
             inbox.lines.clear();
@@ -214,26 +210,16 @@ impl Child {
 
     /// Kills the child and every process that it left in its group.
     pub(crate) fn kill(&self) {
-        // Until it is waited for, even a dead child holds the number, so that no stranger is hit.
-        if let (Some(group), None) = (self.group, self.reaped) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.process.kill();
     }
 
     /// How the child ended, after killing what is left of its group. `None` if it cannot be ended.
     pub(crate) fn finish(&mut self) -> Option<ExitStatus> {
-        if self.reaped.is_none() {
+        if self.process.status().is_none() {
             self.kill();
             self.close_input();
-            let until = Instant::now() + Duration::from_secs(5);
-            while !self.has_exited() && Instant::now() < until {
-                thread::sleep(Duration::from_millis(2));
-            }
-            if self.has_exited() {
-                self.reaped = self.process.wait().ok();
-            }
         }
-        self.reaped
+        self.process.finish()
     }
 
     pub(crate) fn last_words(&self) -> Vec<String> {
@@ -244,18 +230,6 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.finish();
-    }
-}
-
-/// `exit status 3`, `signal 9 (SIGKILL)`.
-pub(crate) fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => match signal_hook::low_level::signal_name(signal) {
-            Some(name) => format!("signal {signal}, {name}"),
-            None => format!("signal {signal}"),
-        },
-        (None, None) => status.to_string(),
     }
 }
 
@@ -292,10 +266,10 @@ fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.into()).stack_size(256 << 10).spawn(run).map(drop)
 }
 
-fn write(mut stdin: ChildStdin, to_write: &mpsc::Receiver<Vec<u8>>, shared: &Shared) {
+fn write(stdin: &ChildStdin, to_write: &mpsc::Receiver<Unwritten>, shared: &Shared) {
     let mut failed = false;
-    for line in to_write {
-        let result = if failed { Ok(()) } else { stdin.write_all(&line) };
+    for (line, written) in to_write {
+        let result = if failed { Ok(()) } else { write_all(stdin, &line[written..]) };
         shared.tell(|inbox| {
             inbox.unwritten -= 1;
             if let Err(error) = result {
@@ -304,6 +278,26 @@ fn write(mut stdin: ChildStdin, to_write: &mpsc::Receiver<Vec<u8>>, shared: &Sha
             }
         });
     }
+}
+
+/// Waits for room as often as it takes.
+fn write_all(mut stdin: &ChildStdin, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match stdin.write(line) {
+            Ok(count) => line = &line[count..],
+            Err(error) if is_only_full(&error) => {
+                // An interrupted wait has seen nothing, and then the write says so once more.
+                let _ = poll(&mut [PollFd::new(&stdin, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the write may succeed later.
+pub(crate) fn is_only_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn read(mut stdout: ChildStdout, shared: &Shared) {
@@ -332,49 +326,4 @@ fn read(mut stdout: ChildStdout, shared: &Shared) {
         }
     }
     shared.tell(|inbox| inbox.stdout_end = Some(end));
-}
-
-/// Waits for the child's end without taking its status, so that its number stays its own.
-fn await_exit(pid: Option<Pid>) {
-    let Some(pid) = pid else { return };
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-}
-
-fn cannot_start(program: &Program, error: io::Error) -> Error {
-    let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
-    let has_slash = program.program.as_encoded_bytes().contains(&b'/');
-    let exists_here = std::path::Path::new(&program.program).exists();
-    let hint = match error.kind() {
-        io::ErrorKind::NotFound if !has_slash && exists_here => format!(
-            "without a slash it is looked up in PATH alone, here and by the real daemon: ./{}",
-            program.name()
-        ),
-        io::ErrorKind::NotFound if !has_slash => {
-            "it is looked up in PATH; for a file write its path, such as ./NAME".into()
-        }
-        io::ErrorKind::NotFound if exists_here => {
-            "the file is there, but not the interpreter that its first line names".into()
-        }
-        io::ErrorKind::NotFound => format!("a path counts from the working folder, {}", here()),
-        io::ErrorKind::PermissionDenied => format!("chmod +x {}", program.name()),
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            "a script needs `#!` and its interpreter as the first line".into()
-        }
-        _ => return failed().because(error),
-    };
-    failed().because(error).hint(hint)
-}
-
-fn here() -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    harmless(&here.as_os_str().to_string_lossy()).into_owned()
-}
-
-impl<S: AsRef<OsStr>> From<&[S]> for Program {
-    /// The first word is the program. No word at all is the empty program, which does not start.
-    fn from(words: &[S]) -> Program {
-        let mut words = words.iter().map(|word| word.as_ref().to_owned());
-        Program { program: words.next().unwrap_or_default(), args: words.collect() }
-    }
 }

@@ -33,7 +33,7 @@ impl LastWords {
 }
 
 /// Reads to the end, showing whole lines as soon as they are there.
-pub(super) fn pump(mut stderr: impl Read, last_words: &LastWords, mut show: impl FnMut(&[String])) {
+pub(crate) fn pump(mut stderr: impl Read, last_words: &LastWords, mut show: impl FnMut(&[String])) {
     let mut give = |lines: Vec<String>| {
         if !lines.is_empty() {
             last_words.keep(&lines);

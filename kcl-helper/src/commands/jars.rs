@@ -48,7 +48,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn jars(&self) -> Result<Jars> {
-        Jars::of(Daemon::of(self.kcl_version)?, &Cache::find(self.cache.as_deref())?)
+        Jars::of(Daemon::of(self.kcl_version)?, &self.cache()?)
+    }
+
+    pub(crate) fn cache(&self) -> Result<Cache> {
+        Cache::find(self.cache.as_deref())
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
     /// How long a child may be silent before that is said
-    #[arg(long, hide = true, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, hide = true, value_name = "TIME", default_value = "10s", value_parser = super::units::duration)]
     patience: Duration,
     /// Your record processor and its arguments; no shell comes between
     #[arg(last = true, value_name = "COMMAND")]
@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     let program = match (args.sample, args.command.is_empty()) {
-        (true, _) => sample()?,
+        (true, _) => super::ourselves(super::SAMPLE_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
         (false, true) => {
             return Err(Error::new(Exit::Usage, "no record processor to run")
@@ -65,24 +65,4 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
         patience: args.patience,
         quiet: globals.quiet,
     })
-}
-
-/// The sample processor is this program itself, by a command that help does not show.
-fn sample() -> Result<Program> {
-    let program = std::env::current_exe().map_err(|error| {
-        Error::new(Exit::Surroundings, "cannot find this program itself").because(error)
-    })?;
-    Ok(Program { program: program.into(), args: vec![super::SAMPLE_CHILD.into()] })
-}
-
-/// `10s` or `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let unit = text.trim_start_matches(|char: char| char.is_ascii_digit());
-    let number = text[..text.len() - unit.len()].parse().ok().filter(|number| *number > 0);
-    match (number, unit) {
-        (Some(number), "s") => Ok(Duration::from_secs(number)),
-        (Some(number), "ms") => Ok(Duration::from_millis(number)),
-        (Some(number), "") => Err(format!("{number} of what? write {number}s or {number}ms")),
-        _ => Err("write a time such as 10s or 500ms".into()),
-    }
 }

@@ -1,36 +1,56 @@
 //! One file a subcommand: what was typed becomes a call into the layer below.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod exec;
+pub(crate) mod init;
 pub(crate) mod jars;
 pub(crate) mod local;
 pub(crate) mod print_command;
+pub(crate) mod record;
 pub(crate) mod run;
+mod units;
 
 use std::process::ExitCode;
 
+use crate::child::Program;
 use crate::cli::{Cli, Command};
-use crate::error::Result;
+use crate::error::{Error, Exit, Result};
 
 /// The hidden subcommand that is the sample processor.
 pub(crate) const SAMPLE_CHILD: &str = "sample-child";
+
+/// The hidden subcommand that is the processor which measures what stands around it.
+pub(crate) const BENCH_CHILD: &str = "bench-child";
+
+/// A processor that is this program itself, by a command that help does not show.
+fn ourselves(command: &str) -> Result<Program> {
+    let program = std::env::current_exe().map_err(|error| {
+        Error::new(Exit::Surroundings, "cannot find this program itself").because(error)
+    })?;
+    Ok(Program { program: program.into(), args: vec![command.into()] })
+}
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     let globals = &cli.globals;
     let exit = match cli.command {
         Command::Local(args) => local::run(args, globals)?,
+        Command::Init(args) => init::run(args, globals)?,
+        Command::Bench(args) => bench::run(args, globals)?,
         Command::Check(args) => check::run(args, globals)?,
         Command::DumpProperties(args) => check::dump(&args)?,
-        // Alone in passing another program's status on.
+        // These pass another program's status on.
         Command::Run(args) => return run::run(&args, globals),
+        Command::Record(args) => return record::run(args),
         Command::Jars(args) => jars::run(args, globals)?,
         Command::Print(args) => print_command::run(args, globals)?,
         Command::PrintClasspath(args) => print_command::run_class_path(args, globals)?,
         Command::Completions(args) => completions::run(&args)?,
         Command::ExecDaemon(args) => exec::run(args)?,
-        // The sample is a whole program, with exit codes of its own.
+        // The samples are whole programs, with exit codes of their own.
         Command::SampleChild => return Ok(kcl_samples::sample_kcl_app::main()),
+        Command::BenchChild => return Ok(kcl_samples::bench_processor::main()),
     };
     Ok(exit.into())
 }

@@ -160,7 +160,7 @@ fn chosen_file(named: Option<PathBuf>, sample: bool, words: Words) -> Result<Opt
     if let Some(named) = named {
         words.warn(&format!("--sample: {} is not used", named.display()));
     }
-    sample::properties_file().map(Some)
+    sample::properties_file(words).map(Some)
 }
 
 /// The jars, with a warning where the class path lacks some: as with kclpy, that is no failure.

@@ -18,7 +18,8 @@ use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
 use crate::launch::supervise::{self, Signals, Stop};
-use crate::launch::{archive, lean};
+use crate::launch::worker_id::WorkerId;
+use crate::launch::{archive, lean, sample};
 use crate::output::Words;
 use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
 
@@ -28,8 +29,11 @@ const SETTLED: Duration = Duration::from_secs(300);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The properties file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "sample", conflicts_with = "sample")]
+    file: Option<PathBuf>,
+    /// Run the sample: its properties file is written to your data folder
+    #[arg(long)]
+    sample: bool,
     /// Set a property for this run, whatever the file says; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = super::check::key_value)]
     set: Vec<(String, String)>,
@@ -89,7 +93,11 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
     let surroundings = Surroundings::of_this_process();
     let jars = args.place.jars()?;
     let daemon = jars.daemon();
-    let source = Source::read(&args.file)?;
+    let path = match &args.file {
+        Some(path) => path.clone(),
+        None => sample::properties_file(words)?,
+    };
+    let source = Source::read(&path)?;
     // A file that breaks the format has that one finding, and `checked` reports it.
     let file = File::parse(&source.bytes).unwrap_or_default();
     let wishes = Wishes {
@@ -97,7 +105,7 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
         expand: args.expand_env,
         endpoint: args.endpoint_url.clone(),
     };
-    let changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
+    let mut changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
     let verdict = checked(source, &changes, args, &surroundings, words)?;
     let java = Java::find(args.java.as_deref(), &surroundings)?;
     words.say(&format!(
@@ -114,9 +122,13 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
     let signals = Signals::listen()?;
     let folder = RunFolder::new()?;
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
-    let launch = Launch { args, daemon, file: &file, surroundings: &surroundings, words };
+    let launch =
+        Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, words };
+    let worker_id = launch.worker_id(&mut changes)?;
     let command = launch.command(changes, &java, &jars, &folder)?;
     let status = repeated(&command, grace, &signals, args, words)?;
+    // It was ours until here.
+    drop(worker_id);
     Ok(ExitCode::from(status))
 }
 
@@ -163,6 +175,7 @@ fn provide(jars: &Jars, java: &Java, args: &Args, words: Words) -> Result<()> {
 struct Launch<'a> {
     args: &'a Args,
     daemon: Daemon,
+    path: &'a Path,
     file: &'a File,
     surroundings: &'a Surroundings,
     words: Words,
@@ -178,7 +191,7 @@ impl Launch<'_> {
     ) -> Result<JavaCommand> {
         let args = self.args;
         self.find_program(&mut changes, folder)?;
-        let properties = folder.properties(&args.file, self.file, &changes.overrides)?;
+        let properties = folder.properties(self.path, self.file, &changes.overrides)?;
         let level = args.log_level.or(args.quiet_daemon.then_some(Level::Warn));
         let log = match (&args.log_configuration, level) {
             (Some(log), _) => Some(command::absolute(log)),
@@ -197,7 +210,7 @@ impl Launch<'_> {
         let command = JavaCommand {
             java: java.path.clone().into(),
             flags,
-            class_path: command::class_path(&args.classpath, jars.present().0, Some(&args.file)),
+            class_path: command::class_path(&args.classpath, jars.present().0, Some(self.path)),
             main_class: self.daemon.main_class(),
             arguments: self.daemon.arguments(&properties, log.as_deref()),
         };
@@ -205,9 +218,35 @@ impl Launch<'_> {
         Ok(command)
     }
 
+    /// Names the worker, where the file does not.
+    fn worker_id(&self, changes: &mut Changes) -> Result<Option<WorkerId>> {
+        if ["workerId", "workerIdentifier"].iter().any(|key| changes.get(self.file, key).is_some())
+        {
+            return Ok(None);
+        }
+        let value = |key| changes.get(self.file, key).unwrap_or_default();
+        let folder = self.args.place.cache()?.workers();
+        let (application, region) = (value("applicationName"), value("regionName"));
+        let taken = WorkerId::take(&folder, application, region);
+        let id = match taken {
+            Ok(id) => id,
+            // A container's file system may be read-only; the daemon then finds a name itself.
+            Err(error) => {
+                let folder = folder.display();
+                self.words.detail(&format!("no worker id is kept: {folder}: {error}"));
+                None
+            }
+        };
+        if let Some(id) = &id {
+            self.words.detail(&format!("workerId is set to {} for this run", id.name));
+            changes.overrides.push(("workerId".to_owned(), id.name.clone()));
+        }
+        Ok(id)
+    }
+
     /// Helps the daemon to a program that it would not find.
     fn find_program(&self, changes: &mut Changes, folder: &RunFolder) -> Result<()> {
-        let beside = self.args.file.parent().unwrap_or(Path::new(""));
+        let beside = self.path.parent().unwrap_or(Path::new(""));
         let Some(typed) = changes.get(self.file, "executableName") else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 //!
 //! Everything up to the command is plain data that can be printed instead of run:
 //! `Daemon` (what a version is made of), `Jars` (where they are) and `Java` (what runs them) become
-//! a `JavaCommand`. Only `jars`, `archive` and `supervise` have effects.
+//! a `JavaCommand`. Only `jars`, `archive`, `worker_id` and `supervise` have effects.
 
 pub(crate) mod archive;
 pub(crate) mod command;
@@ -14,3 +14,4 @@ pub(crate) mod logging;
 pub(crate) mod prepare;
 pub(crate) mod sample;
 pub(crate) mod supervise;
+pub(crate) mod worker_id;

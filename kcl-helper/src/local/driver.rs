@@ -5,30 +5,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kcl_protocol::{
-    Action, DaemonCheckpointer, DaemonMessage, DaemonSession, ExtendedSequenceNumber,
-    InitializeInput, Line, ProcessRecordsInput, Received, Record, SequenceNumber,
+    Action, DaemonCheckpointer, DaemonMessage, DaemonSession, InitializeInput, Line,
+    ProcessRecordsInput, Received, Record, SequenceNumber,
 };
 
 use super::AtEnd;
-use super::console::{Console, with_commas};
+use super::console::Console;
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
-use super::shards::{Place, covered, push_sequence_number, shard_id};
+use super::shards::{Place, covered, push_sequence_number, shard_id, trim_horizon};
 use super::state::Store;
-use crate::child::{Bell, Child, STDOUT_LINE_LIMIT, StdoutEnd, describe, harmless};
+use crate::child::faults::{self, BETWEEN, MOMENT, Silence, Skipped};
+use crate::child::{Bell, Child, StdoutEnd, describe};
 use crate::error::{Error, Exit};
 
-/// How long to wait for what follows at once where nothing is wrong: the exit status of a child
-/// whose pipes have closed, or the end of pipes whose child has exited.
-const MOMENT: Duration = Duration::from_secs(1);
 /// How long a slow reader of our stderr may hold up a child's end.
 const LONG_SHOW: Duration = Duration::from_secs(10);
 /// How long a child has to end by itself when its run was cut off.
 const CUT_OFF_GRACE: Duration = Duration::from_secs(2);
-/// How many lines of stdout that are no messages are shown, and how much of each.
-const SHOWN_LINES: u64 = 10;
-const SHOWN_BYTES: usize = 200;
-
 /// What the whole run is told to do. Whoever sets one of these rings every shard's bell.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
@@ -132,7 +126,8 @@ impl Driver {
         let start = Instant::now();
         let mut life = Life {
             session: DaemonSession::new(),
-            skipped: 0,
+            ahead: None,
+            skipped: Skipped::default(),
             answering: false,
             spoke: false,
             last_words: vec![],
@@ -142,9 +137,8 @@ impl Driver {
         let took = start.elapsed();
         life.driver.queue.close();
         let outcome = result.unwrap_or_else(|cut| life.cut_short(cut));
-        if life.skipped > SHOWN_LINES {
-            let more = with_commas(life.skipped - SHOWN_LINES);
-            life.warn(&format!("skipped {more} more lines on stdout that are no messages"));
+        if let Some(text) = life.skipped.rest() {
+            life.warn(&text);
         }
         let Driver { child, checkpoints, .. } = &mut life.driver;
         child.finish();
@@ -162,8 +156,9 @@ impl Driver {
 struct Life {
     driver: Driver,
     session: DaemonSession,
-    /// How many lines of stdout were no messages.
-    skipped: u64,
+    /// The batch to be sent next.
+    ahead: Option<Ready>,
+    skipped: Skipped,
     /// A checkpoint's answer may still be on its way. As in the daemon, nothing more is read until
     /// it is written, so that a child that only asks and never reads cannot fill our memory.
     answering: bool,
@@ -185,8 +180,12 @@ impl Life {
             if Control::is(&self.driver.control.stop) {
                 break true;
             }
+            if let Some(ready) = self.ahead.take() {
+                self.process(ready)?;
+                continue;
+            }
             match self.driver.queue.next() {
-                Next::Batch(batch) => self.process(&batch)?,
+                Next::Batch(batch) => self.process(Ready::new(&batch)?)?,
                 Next::End => break false,
                 Next::Wait => {
                     self.check_idle()?;
@@ -211,42 +210,22 @@ impl Life {
         Ok(outcome)
     }
 
-    fn process(&mut self, batch: &Batch) -> Result<(), Cut> {
-        let mut numbers = String::with_capacity(56 * batch.records);
-        let mut lines = (u64::MAX, 0);
-        let mut oldest_wait = Duration::ZERO;
-        for (arrival, record) in batch.iter() {
-            push_sequence_number(record.line, &mut numbers);
-            lines = (lines.0.min(record.line), record.line);
-            // Of the last record: how long it has waited since it was read.
-            oldest_wait = arrival.elapsed().unwrap_or_default();
+    fn process(&mut self, ready: Ready) -> Result<(), Cut> {
+        let Ready { line, last, what, records, bytes } = ready;
+        self.driver.checkpoints.deliver(&last);
+        self.session.sent(Action::ProcessRecords).map_err(|error| bug(&error))?;
+        self.converse(line, Action::ProcessRecords, &what)?;
+        self.driver.stats.add_batch(records, bytes);
+        Ok(())
+    }
+
+    /// While the child works: makes the next batch ready, if there is one that will not grow.
+    fn look_ahead(&mut self) -> Result<(), Cut> {
+        if self.ahead.is_none()
+            && let Some(batch) = self.driver.queue.next_full()
+        {
+            self.ahead = Some(Ready::new(&batch)?);
         }
-        let mut rest = numbers.as_str();
-        let mut records = Vec::with_capacity(batch.records);
-        for (arrival, waiting) in batch.iter() {
-            let (number, later) = rest.split_at(56);
-            rest = later;
-            let number = SequenceNumber::new(number).map_err(|error| bug(&error))?;
-            let key = match waiting.key {
-                Some(key) => key,
-                None => std::str::from_utf8(waiting.data).map_err(|error| bug(&error))?,
-            };
-            let mut record = Record::new(key, number, waiting.data);
-            record.sub_sequence_number = Some(0);
-            record.approximate_arrival = Some(since_1970(arrival));
-            records.push(record);
-        }
-        if let Some(last) = records.last() {
-            self.driver.checkpoints.deliver(&last.place());
-        }
-        let mut input = ProcessRecordsInput::new(records);
-        input.millis_behind_latest = Some(oldest_wait.as_millis() as u64);
-        let what = match lines {
-            (first, last) if first == last => format!("processRecords of line {first}"),
-            (first, last) => format!("processRecords of lines {first} to {last}"),
-        };
-        self.ask(&DaemonMessage::ProcessRecords(input), &what)?;
-        self.driver.stats.add_batch(batch.records, batch.bytes);
         Ok(())
     }
 
@@ -276,22 +255,12 @@ impl Life {
                 return Err(Cut::CutOff);
             }
             self.driver.child.kill();
-            let after = in_seconds(self.driver.patience);
-            let text = format!(
-                "still ran {after} after its stdin was closed, and was killed; the real daemon would \
-                 wait for ever"
-            );
-            return Err(Cut::Failed(
-                "did not exit".into(),
-                self.error(Exit::Wanting, &text).hint("the end of stdin must end the program"),
-            ));
+            let error = faults::did_not_exit(&self.who(), self.driver.patience);
+            return Err(Cut::Failed("did not exit".into(), error));
         }
         self.wait_for_pipes();
         match self.driver.child.finish() {
-            Some(status) if !status.success() => self.warn(&format!(
-                "the child ended with {} after a proper end, which the real daemon would only log",
-                describe(status)
-            )),
+            Some(status) if !status.success() => self.warn(&faults::bad_status(status)),
             _ => {}
         }
         Ok(())
@@ -302,8 +271,13 @@ impl Life {
         let action = message.action().unwrap_or(Action::ProcessRecords);
         let mut out = Vec::new();
         self.session.send(message, &mut out).map_err(|error| bug(&error))?;
-        self.driver.child.send(out);
-        let mut silence = Silence::new(self.driver.patience);
+        self.converse(out, action, what)
+    }
+
+    /// Writes the line of a message, which the session knows to be sent, and hears its answer.
+    fn converse(&mut self, line: Vec<u8>, action: Action, what: &str) -> Result<(), Cut> {
+        self.driver.child.send(line);
+        let mut silence = Silence::since(Instant::now(), self.driver.patience);
         let mut trouble_since = None;
         let mut has_status = false;
         loop {
@@ -311,10 +285,7 @@ impl Life {
                 return Err(Cut::CutOff);
             }
             if let Some(silent) = silence.news() {
-                self.warn(&format!(
-                    "no answer to {action} for {silent}; the real daemon would wait for ever \
-                     (timeoutInSeconds is unset)"
-                ));
+                self.warn(&faults::silent(action, &silent));
             }
             let unwritten = self.driver.child.unwritten();
             self.answering &= unwritten > 0;
@@ -345,41 +316,30 @@ impl Life {
                 }
                 until = until.min(since + MOMENT);
             }
+            if action == Action::ProcessRecords {
+                self.look_ahead()?;
+            }
             self.driver.bell.wait(Some(until));
         }
     }
 
     fn hear(&mut self, mut line: Line, during: Action, what: &str) -> Result<Heard, Cut> {
         let bytes = line.bytes_mut();
-        let shown = bytes[..bytes.len().min(SHOWN_BYTES)].to_vec();
-        let length = bytes.len();
+        let heard = faults::Heard::new(bytes);
         let request = match self.session.receive(bytes) {
             Ok(Received::Status(_)) => {
                 self.spoke = true;
                 return Ok(Heard::Status);
             }
             Ok(Received::Checkpoint(request)) => request,
-            Ok(Received::Skipped(error)) => {
-                let is_object = shown.trim_ascii_start().starts_with(b"{");
-                let reason = if is_object { error.to_string() } else { NO_OBJECT.into() };
-                self.skip(&shown, length, &reason);
+            Ok(noise) => {
+                if let Some(text) = self.skipped.line(&heard, &noise) {
+                    self.warn(&text);
+                }
                 return Ok(Heard::Noise);
             }
-            Ok(Received::Ignored { action }) => {
-                let reason = format!("{action} is for the daemon to say; does it echo its stdin?");
-                self.skip(&shown, length, &reason);
-                return Ok(Heard::Noise);
-            }
-            Ok(_) => return Ok(Heard::Noise),
             Err(error) => {
-                let text = format!(
-                    "broke the protocol at {what}: {}; the real daemon would stop all shards of \
-                     its worker and exit 1",
-                    harmless(&error.to_string())
-                );
-                let hint =
-                    "each message is answered once, by a status whose responseFor is its action";
-                let error = self.error(Exit::Protocol, &text).hint(hint);
+                let error = faults::broke_the_protocol(&self.who(), what, &error);
                 return Err(Cut::Failed("broke the protocol".into(), error));
             }
         };
@@ -402,18 +362,6 @@ impl Life {
         Ok(Heard::Checkpoint)
     }
 
-    fn skip(&mut self, shown: &[u8], length: usize, reason: &str) {
-        self.skipped += 1;
-        if self.skipped <= SHOWN_LINES {
-            let more = if length > shown.len() { "…" } else { "" };
-            self.warn(&format!(
-                "skipped a line on stdout that is no message: {}{more} ({})",
-                harmless(&String::from_utf8_lossy(shown)),
-                harmless(reason)
-            ));
-        }
-    }
-
     /// Looks after the child while there is nothing to say to it.
     fn check_idle(&mut self) -> Result<(), Cut> {
         if Control::is(&self.driver.control.cut_off) {
@@ -432,16 +380,10 @@ impl Life {
         match end {
             StdoutEnd::Closed => self.gone(what, false),
             StdoutEnd::TooLong => {
-                let text = format!(
-                    "wrote more than {} MiB to stdout without ending the line, at {what}; the real \
-                     daemon has no limit and would fill its memory",
-                    STDOUT_LINE_LIMIT >> 20
-                );
-                Cut::Failed("endless line".into(), self.error(Exit::Protocol, &text))
+                Cut::Failed("endless line".into(), faults::endless_line(&self.who(), what))
             }
             StdoutEnd::Failed(error) => {
-                let text = format!("its stdout cannot be read: {error}");
-                Cut::Failed("unreadable".into(), self.error(Exit::Surroundings, &text))
+                Cut::Failed("unreadable".into(), faults::unreadable_stdout(&self.who(), &error))
             }
         }
     }
@@ -461,17 +403,8 @@ impl Life {
             (false, true) => "closed its stdin".into(),
             (false, false) => "closed its stdout".into(),
         };
-        let at = if what == BETWEEN { what.to_owned() } else { format!("at {what}") };
-        let text =
-            format!("{how} {at}; the real daemon would stop all shards of its worker and exit 1");
-        let mut error = self.error(Exit::Wanting, &text);
-        if !self.spoke {
-            error = error.hint(format!(
-                "is `{}` a record processor? It must read messages on stdin and answer each on \
-                 stdout, until stdin ends",
-                self.driver.program
-            ));
-        }
+        let stranger = (!self.spoke).then_some(self.driver.program.as_str());
+        let error = faults::gone(&self.who(), &how, what, stranger);
         Cut::Failed(how, error)
     }
 
@@ -529,55 +462,73 @@ impl Life {
     }
 
     fn warn(&self, text: &str) {
-        self.driver.console.warn(&format!("shard {}: {text}", self.driver.shard));
+        self.driver.console.warn(&format!("{}: {text}", self.who()));
     }
 
     fn error(&self, exit: Exit, text: &str) -> Error {
-        Error::new(exit, format!("shard {}: the child {text}", self.driver.shard))
+        faults::error(&self.who(), exit, text)
+    }
+
+    fn who(&self) -> String {
+        format!("shard {}", self.driver.shard)
     }
 }
 
-const NO_OBJECT: &str = "not a JSON object; words for people belong on stderr";
-const BETWEEN: &str = "between messages";
-
-/// Says when a child has been silent for the patience, twice that, four times, …
-struct Silence {
-    since: Instant,
-    patience: Duration,
-    said: Duration,
-    next: Instant,
+/// A batch as its line.
+#[derive(Debug)]
+struct Ready {
+    line: Vec<u8>,
+    /// Of the last record.
+    last: Place,
+    /// Its name for people.
+    what: String,
+    records: usize,
+    bytes: usize,
 }
 
-impl Silence {
-    fn new(patience: Duration) -> Silence {
-        let since = Instant::now();
-        Silence { since, patience, said: patience, next: since + patience }
-    }
-
-    /// The time to be said now.
-    fn news(&mut self) -> Option<String> {
-        if Instant::now() < self.next {
-            return None;
+impl Ready {
+    fn new(batch: &Batch) -> Result<Ready, Cut> {
+        let mut numbers = String::with_capacity(56 * batch.records);
+        let mut lines = (u64::MAX, 0);
+        let mut last_arrival = UNIX_EPOCH;
+        for (arrival, record) in batch.iter() {
+            push_sequence_number(record.line, &mut numbers);
+            lines = (lines.0.min(record.line), record.line);
+            last_arrival = arrival;
         }
-        let silent = in_seconds(self.said);
-        self.said *= 2;
-        self.next = self.since + self.said;
-        Some(silent)
-    }
-
-    /// The child has said something.
-    fn end(&mut self) {
-        *self = Silence::new(self.patience);
+        let mut rest = numbers.as_str();
+        let mut records = Vec::with_capacity(batch.records);
+        for (arrival, waiting) in batch.iter() {
+            let (number, later) = rest.split_at(56);
+            rest = later;
+            let number = SequenceNumber::new(number).map_err(|error| bug(&error))?;
+            let key = match waiting.key {
+                Some(key) => key,
+                None => std::str::from_utf8(waiting.data).map_err(|error| bug(&error))?,
+            };
+            let mut record = Record::new(key, number, waiting.data);
+            record.sub_sequence_number = Some(0);
+            record.approximate_arrival = Some(since_1970(arrival));
+            records.push(record);
+        }
+        let last = records.last().map_or_else(trim_horizon, |last| last.place().to_owned());
+        let keys: usize = records.iter().map(|record| record.partition_key.len()).sum();
+        let mut line = Vec::with_capacity(batch.bytes / 3 * 4 + keys + FRAME * (batch.records + 1));
+        let mut input = ProcessRecordsInput::new(records);
+        // Of the last record: how long it has waited since it was read.
+        let waited = last_arrival.elapsed().unwrap_or_default();
+        input.millis_behind_latest = Some(waited.as_millis() as u64);
+        DaemonMessage::ProcessRecords(input).encode(&mut line);
+        let what = match lines {
+            (first, last) if first == last => format!("processRecords of line {first}"),
+            (first, last) => format!("processRecords of lines {first} to {last}"),
+        };
+        Ok(Ready { line, last, what, records: batch.records, bytes: batch.bytes })
     }
 }
 
-fn in_seconds(time: Duration) -> String {
-    if time.subsec_millis() == 0 {
-        format!("{}s", time.as_secs())
-    } else {
-        format!("{}ms", time.as_millis())
-    }
-}
+/// What a record has around its payload and its key.
+const FRAME: usize = 240;
 
 /// In whole milliseconds, as the wire has it.
 fn since_1970(time: SystemTime) -> Duration {
@@ -588,9 +539,4 @@ fn since_1970(time: SystemTime) -> Duration {
 fn bug(error: &dyn std::fmt::Display) -> Cut {
     let error = Error::new(Exit::Bug, format!("kcl-helper is at fault: {error}"));
     Cut::Failed("our bug".into(), error)
-}
-
-/// Where a shard without a checkpoint starts.
-pub(crate) fn trim_horizon() -> Place {
-    ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0)
 }

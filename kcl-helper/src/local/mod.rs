@@ -4,11 +4,11 @@
 //! One thread reads the input and fills a bounded queue per shard; one thread per shard leads that
 //! shard's conversation; the calling thread watches signals, progress and the first failure.
 
-mod console;
+pub(crate) mod console;
 mod driver;
 mod progress;
 mod queue;
-mod shards;
+pub(crate) mod shards;
 mod source;
 mod state;
 mod summary;
@@ -246,7 +246,7 @@ impl Run {
             let index = shard as usize;
             run.stats[index].set_checkpoint(resume.covered[index]);
             let start = state.as_ref().and_then(|state| state.checkpoint(shard));
-            let start = start.cloned().unwrap_or_else(driver::trim_horizon);
+            let start = start.cloned().unwrap_or_else(shards::trim_horizon);
             if resume.covered[index] == u64::MAX {
                 // Its end was stored by an earlier run: as with the real daemon, no child starts.
                 run.queues[index].close();

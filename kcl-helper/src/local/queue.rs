@@ -1,5 +1,5 @@
 //! The records that wait for one shard: filled by the thread that reads the input, emptied by the
-//! shard's driver, and never larger than two batches and one read.
+//! shard's driver, and never larger than a few batches and one read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,6 +14,10 @@ pub(crate) struct BatchLimit {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
 }
+
+/// How many batches may wait: as records come in any mix of shards, one shard's queue is full while
+/// another's may be empty, and the reader waits for the full one.
+const AHEAD: usize = 4;
 
 /// Records of one shard that were read at one time.
 #[derive(Debug)]
@@ -119,7 +123,8 @@ impl Queue {
     pub(crate) fn push(&self, chunk: Chunk) -> bool {
         let mut state = self.lock();
         while !state.closed
-            && (state.records >= 2 * self.limit.records || state.bytes >= 2 * self.limit.bytes)
+            && (state.records >= AHEAD * self.limit.records
+                || state.bytes >= AHEAD * self.limit.bytes)
         {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -149,9 +154,21 @@ impl Queue {
         self.room.notify_all();
     }
 
+    /// The next batch if waiting would not make it larger.
+    pub(crate) fn next_full(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        if !state.is_full(self.limit) && (state.records == 0 || !state.ended) {
+            return None;
+        }
+        let batch = state.take(self.limit);
+        drop(state);
+        self.room.notify_all();
+        Some(batch)
+    }
+
     pub(crate) fn next(&self) -> Next {
         let mut state = self.lock();
-        let full = state.records >= self.limit.records || state.bytes >= self.limit.bytes;
+        let full = state.is_full(self.limit);
         if state.records == 0 {
             return if state.ended { Next::End } else { Next::Wait };
         }
@@ -171,6 +188,10 @@ impl Queue {
 }
 
 impl State {
+    fn is_full(&self, limit: BatchLimit) -> bool {
+        self.records >= limit.records || self.bytes >= limit.bytes
+    }
+
     fn take(&mut self, limit: BatchLimit) -> Batch {
         let mut batch = Batch::default();
         while let Some(chunk) = self.chunks.front() {
@@ -268,6 +289,7 @@ mod tests {
             let queue = Queue::new(limit, only_full, Bell::default());
             assert!(matches!(queue.next(), Next::Wait));
             queue.push(chunk(1));
+            assert!(queue.next_full().is_none());
             assert_eq!(matches!(queue.next(), Next::Batch(_)), at_once);
             queue.push(chunk(2));
             queue.end();
@@ -281,11 +303,11 @@ mod tests {
         let queue = Queue::new(BatchLimit { records: 1, bytes: 100 }, true, Bell::default());
         std::thread::scope(|scope| {
             let pusher = scope.spawn(|| (1..).take_while(|line| queue.push(chunk(*line))).count());
-            while queue.lock().records < 2 {
+            while queue.lock().records < AHEAD {
                 std::thread::yield_now();
             }
             queue.close();
-            assert_eq!(pusher.join().unwrap(), 2);
+            assert_eq!(pusher.join().unwrap(), AHEAD);
         });
     }
 }

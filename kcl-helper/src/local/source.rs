@@ -97,7 +97,7 @@ impl Source {
             Source::Sample => "kcl-helper's sample text".into(),
             Source::Stdin => "stdin".into(),
         };
-        let prefix_md5 = super::shards::digest_key(&prefix);
+        let prefix_md5 = super::shards::md5_hex(&prefix);
         debug_assert_eq!(prefix_md5.len(), 2 * Md5::output_size());
         Ok(Identity { path, prefix_bytes: prefix.len(), prefix_md5 })
     }

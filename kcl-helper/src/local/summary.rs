@@ -38,7 +38,7 @@ impl Report {
         let error = Error::new(Exit::Bug, String::new());
         Report {
             outcome: Outcome::Failed("our bug".into(), error),
-            checkpoint: super::driver::trim_horizon(),
+            checkpoint: super::shards::trim_horizon(),
             last_words: vec![],
             took: Duration::ZERO,
         }

@@ -148,13 +148,24 @@ pub(crate) fn line_of_units(key: &[u16], value: &[u16]) -> String {
         escape(unit, true, &mut line);
     }
     line.push('=');
+    escape_value(value, &mut line);
+    line.push('\n');
+    line
+}
+
+/// What reads back as this value behind the `=` of a line.
+pub(crate) fn escaped_value(value: &str) -> String {
+    let mut escaped = String::new();
+    escape_value(&value.encode_utf16().collect::<Vec<_>>(), &mut escaped);
+    escaped
+}
+
+fn escape_value(value: &[u16], line: &mut String) {
     let mut leading = true;
     for &unit in value {
         leading &= unit == u16::from(b' ');
-        escape(unit, leading, &mut line);
+        escape(unit, leading, line);
     }
-    line.push('\n');
-    line
 }
 
 /// Blanks end a key and are dropped before a value, so there they are escaped; `special` is set.

@@ -577,4 +577,114 @@ mod tests {
         assert_eq!(suggestion("WorkerIdentifer"), Some("workerIdentifier"));
         assert_eq!(suggestion("colour"), None);
     }
+
+    /// Current keys that the sample does not show, with the reason.
+    const NOT_IN_THE_SAMPLE: &[(&str, &str)] = &[
+        ("kinesisCredentialsProvider.*", "Java's builders; AwsCredentialsProvider does it"),
+        (
+            "dynamoDBCredentialsProvider.*",
+            "Java's builders; AwsCredentialsProviderDynamoDB does it",
+        ),
+        ("cloudWatchCredentialsProvider.*", "Java's builders; …CloudWatch does it"),
+        ("kinesisClient.overrideConfiguration.*", "Java's builders: any method of the SDK's"),
+        ("dynamoDbClient.overrideConfiguration.*", "Java's builders: any method of the SDK's"),
+        ("cloudWatchClient.overrideConfiguration.*", "Java's builders: any method of the SDK's"),
+        ("kinesisClient.endpointOverride", "kinesisEndpoint is the same"),
+        ("dynamoDbClient.endpointOverride", "dynamoDBEndpoint is the same"),
+        ("cleanupLeasesUponShardCompletion", "no value of it changes anything"),
+        ("initialLeaseTableReadCapacity", "no lease table is provisioned"),
+        ("initialLeaseTableWriteCapacity", "no lease table is provisioned"),
+        ("shardPrioritization", "every value stops the daemon"),
+        ("validateSequenceNumberBeforeCheckpointing", "nothing reads it"),
+        ("retryGetRecordsInSeconds", "nothing reads it, and it makes the daemon poll"),
+        ("maxGetRecordsThreadPool", "nothing reads it, and it makes the daemon poll"),
+    ];
+
+    /// The settings of the sample that are switched off, each with the words above it.
+    fn switched_off() -> Vec<(String, String, String)> {
+        let mut settings = Vec::new();
+        let mut words = String::new();
+        for line in kcl_samples::SAMPLE_PROPERTIES.lines() {
+            match line.strip_prefix('#') {
+                None => words.clear(),
+                Some(text) if text.is_empty() || text.starts_with(' ') => words.push_str(text),
+                Some(setting) => {
+                    let (key, value) = setting.split_once(" = ").unwrap();
+                    settings.push((key.to_owned(), value.to_owned(), words.clone()));
+                }
+            }
+        }
+        settings
+    }
+
+    #[test]
+    fn the_sample_shows_every_key_that_a_user_may_want() {
+        let file = super::super::File::parse(kcl_samples::SAMPLE_PROPERTIES.as_bytes()).unwrap();
+        let active = file.entries().iter().map(|entry| entry.key.as_str().to_owned());
+        let mut shown: Vec<String> = active.collect();
+        shown.extend(switched_off().into_iter().map(|(key, ..)| key));
+        shown.extend(NOT_IN_THE_SAMPLE.iter().map(|(key, _)| (*key).to_owned()));
+        shown.sort_unstable();
+        let mut wanted: Vec<&str> =
+            KEYS.iter().filter(|key| !key.is_dropped()).map(|key| key.name).collect();
+        wanted.sort_unstable();
+        // Each once, spelled as the documentation does, and none that nobody reads.
+        assert_eq!(shown, wanted);
+    }
+
+    #[test]
+    fn the_sample_quotes_the_defaults_of_the_table() {
+        for (key, value, words) in switched_off() {
+            let default = lookup(&key).unwrap().default;
+            // Other keys' values, and sentences.
+            let told = lookup(default).is_some()
+                || ["", "a random UUID", "2 x failoverTimeMillis", "unlimited"].contains(&default)
+                || default.starts_with('<');
+            assert_eq!(words.contains("Unset"), told, "{key}:{words}");
+            assert!(told || value == default, "{key} = {value}, but the default is {default}");
+        }
+    }
+
+    /// Nobody who takes one # away is stopped.
+    #[test]
+    fn each_setting_of_the_sample_can_be_switched_on() {
+        use super::super::{Launcher, Request, Severity, Source, Surroundings, check};
+
+        let surroundings = Surroundings::of_this_process();
+        // A program that is here, whatever the tests run in.
+        let program = ("executableName".to_owned(), "/bin/sh".to_owned());
+        for (key, value, _) in switched_off() {
+            let source = Source {
+                name: "sample.properties".to_owned(),
+                bytes: kcl_samples::SAMPLE_PROPERTIES.into(),
+            };
+            let request = Request {
+                version: "3.5.0".parse().unwrap(),
+                launcher: Launcher::Daemon,
+                overrides: &[program.clone(), (key.clone(), value)],
+                jvm_args: &[],
+                allow: &[],
+                surroundings: &surroundings,
+            };
+            let report = check(source, &request);
+            let remarks = report.findings().iter().filter(|finding| {
+                let known = match finding.name {
+                    // What the sample polls for, and what it names already.
+                    "other-retrieval-mode" => key.starts_with("fanoutConfig."),
+                    "two-keys-one-field" => {
+                        key.ends_with("Client.region") || key.ends_with("Extended")
+                    }
+                    "stream-named-twice" => key == "streamArn",
+                    "deprecated-key" => lookup(&key).unwrap().status == Status::Deprecated,
+                    // The default, written out.
+                    "zero-is-unset" | "false-is-dropped" => true,
+                    "metrics-to-aws" => key == "kinesisEndpoint",
+                    _ => false,
+                };
+                !known || finding.severity == Severity::Error
+            });
+            let remarks: Vec<_> = remarks.map(|finding| (finding.name, &finding.message)).collect();
+            assert!(remarks.is_empty(), "{key}: {remarks:?}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 use settings::Settings;
 
 pub(crate) use effective::{Property, effective};
-pub(crate) use file::{File, Text, line};
+pub(crate) use file::{File, Text, escaped_value, line};
 pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
 pub(crate) use report::{Report, Severity};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
@@ -77,7 +77,7 @@ pub(crate) enum Launcher {
 pub(crate) fn limits(version: Version) -> String {
     format!(
         "note: for {version} only the format, the names of keys and of credentials providers, \
-        required keys and the program are judged"
+        required keys and the program are judged; --effective shows the defaults of 3.x"
     )
 }
 

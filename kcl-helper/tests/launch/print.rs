@@ -281,15 +281,43 @@ fn the_sample_has_a_file_of_its_own() {
     hint: kcl-helper jars fetch --kcl-version 3.1.3
     ");
     let file = stage.path("home/.local/share/kcl-helper/sample.properties");
-    assert_snapshot!(stage.without_folder(&fs::read_to_string(file).unwrap()), @r"
-    # Written by kcl-helper each time; copy it to change it.
-    executableName=KCL_HELPER sample-child
-    streamName=words
-    applicationName=RustKCLSample
-    AwsCredentialsProvider=DefaultCredentialsProvider
-    processingLanguage=rust
-    initialPositionInStream=TRIM_HORIZON
-    regionName=us-east-1
-    shutdownGraceMillis=20000
+    let written = fs::read_to_string(&file).unwrap();
+    let program = format!("{} sample-child", env!("CARGO_BIN_EXE_kcl-helper"));
+    let ours = "target/debug/kcl-helper sample-child";
+    assert!(written == kcl_samples::SAMPLE_PROPERTIES.replace(ours, &program), "{written}");
+    assert_snapshot!(stage.run(&["check", file.to_str().unwrap()]), @r"
+    status 0
+    --- stderr
+    STAGE/home/.local/share/kcl-helper/sample.properties: no errors, no warnings
     ");
+}
+
+#[test]
+fn the_samples_file_is_the_users_once_it_is_changed() {
+    let stage = Stage::new();
+    let arguments = ["print-classpath", "--sample", "--kcl-version", "1.15.3"];
+    fill_with_hollow_jars(&stage, "1.15.3");
+    let first = stage.run(&arguments);
+    let file = stage.path("home/.local/share/kcl-helper/sample.properties");
+    let written = fs::read_to_string(&file).unwrap();
+    // The program has moved: the file follows, and nobody need know.
+    let moved = written.replace(env!("CARGO_BIN_EXE_kcl-helper"), "/old/kcl-helper");
+    assert_ne!(moved, written);
+    fs::write(&file, moved).unwrap();
+    assert_eq!(stage.run(&arguments), first);
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
+
+    let changed = written.replace("streamName = words", "streamName = mine");
+    fs::write(&file, &changed).unwrap();
+    let text = stage.run(&arguments);
+    assert_snapshot!(text.split_once("--- stderr\n").unwrap().1, @r"
+    warning: STAGE/home/.local/share/kcl-helper/sample.properties is not as this kcl-helper writes it: you, or another version, changed it; it is used as it is
+    hint: delete it to have it written anew: rm STAGE/home/.local/share/kcl-helper/sample.properties
+    ");
+    assert_eq!(fs::read_to_string(&file).unwrap(), changed);
+    // A program of one's own is a change as well.
+    let other = written.replace("sample-child", "other");
+    fs::write(&file, &other).unwrap();
+    assert!(stage.run(&arguments).contains("it is used as it is"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), other);
 }

@@ -45,6 +45,7 @@ applicationName = A
 AwsCredentialsProvider = DefaultCredentialsProvider
 regionName = us-east-1
 initialPositionInStream = TRIM_HORIZON
+workerId = w
 shutdownGraceMillis = 3000
 timeoutInSeconds = 600
 retrievalMode = POLLING
@@ -369,6 +370,7 @@ fn set_and_endpoint_change_a_copy_and_not_the_file() {
     applicationName=A
     AwsCredentialsProvider=DefaultCredentialsProvider
     regionName=us-east-1
+    workerId=w
     shutdownGraceMillis=3000
     timeoutInSeconds=600
     retrievalMode=POLLING
@@ -428,6 +430,46 @@ fn a_grace_of_nothing_is_made_enough_and_said() {
     shutdownGraceMillis is 0: set to 20000 for this run
     ");
     assert!(recorded(&stage, "file").ends_with("shutdownGraceMillis=20000\n"));
+}
+
+#[test]
+fn a_worker_keeps_its_name_and_two_at_a_time_have_two() {
+    let stage = stage("ls -l /proc/$$/fd > $HOME/fds");
+    stage.write("app.properties", &GOOD.replace("workerId = w\n", ""));
+    let name = || {
+        let file = recorded(&stage, "file");
+        file.lines().last().unwrap().strip_prefix("workerId=").unwrap().to_owned()
+    };
+    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    status 0
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    ");
+    let first = name();
+    // The JVM holds the lock, too.
+    assert!(recorded(&stage, "fds").contains("/cache/workers/"));
+    run(&stage, &["app.properties"]);
+    assert_eq!(name(), first);
+    let kept = fs::read_dir(stage.path("cache/workers")).unwrap().next().unwrap().unwrap();
+    let lock = fs::File::open(kept.path()).unwrap();
+    lock.lock().unwrap();
+    run(&stage, &["app.properties"]);
+    assert_ne!(name(), first);
+    // Another application is another one's business.
+    drop(lock);
+    run(&stage, &["app.properties", "--set", "applicationName=B"]);
+    assert_ne!(name(), first);
+}
+
+#[test]
+fn without_a_place_for_names_the_daemon_finds_its_own() {
+    let stage = stage("");
+    stage.write("app.properties", &GOOD.replace("workerId = w\n", ""));
+    stage.write("cache/workers", "");
+    let text = run(&stage, &["app.properties", "-v"]);
+    assert!(text.starts_with("status 0\n"), "{text}");
+    assert!(text.contains("no worker id is kept: STAGE/cache/workers: File exists"), "{text}");
+    assert!(!recorded(&stage, "file").contains("workerId"));
 }
 
 #[test]

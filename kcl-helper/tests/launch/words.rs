@@ -23,7 +23,9 @@ fn help_fits_a_screen() {
       kcl-helper check app.properties   what the daemon will make of a file
       kcl-helper run app.properties     the real daemon
     ");
-    for command in ["check", "run", "jars", "print-command", "print-classpath", "completions"] {
+    for command in
+        ["init", "check", "run", "record", "jars", "print-command", "print-classpath", "completions"]
+    {
         assert!(lines.iter().any(|line| line.starts_with(&format!("  {command} "))), "{command}");
     }
 }

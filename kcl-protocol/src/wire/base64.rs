@@ -10,14 +10,60 @@ use base64::{DecodeError, DecodeSliceError};
 use crate::DecodeErrorKind;
 
 /// How much is decoded at a time, at least: whole groups of four.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 2048;
+
+/// Memory for copies, so that it is not prepared anew for each payload.
+pub(super) struct Scratch([u8; CHUNK]);
+
+impl Scratch {
+    pub(super) fn new() -> Scratch {
+        Scratch([0; CHUNK])
+    }
+}
 
 /// Decodes `text` onto its own beginning and gives the decoded part.
-///
+pub(super) fn decode_in_place<'a>(
+    text: &'a mut [u8],
+    scratch: &mut Scratch,
+) -> Result<&'a mut [u8], DecodeErrorKind> {
+    match decode_pieces(text, scratch) {
+        Ok(written) => Ok(&mut text[..written]),
+        Err(failed) => Err(not_base64(failed.error, failed.read)),
+    }
+}
+
+/// Decodes `text` onto its own beginning and gives the decoded part's length; `None`, with the text
+/// as it was, if it is not base64.
+#[inline]
+pub(super) fn try_decode_in_place(text: &mut [u8], scratch: &mut Scratch) -> Option<usize> {
+    match decode_pieces(text, scratch) {
+        Ok(written) => Some(written),
+        Err(failed) => {
+            restore(&mut text[..failed.read], failed.written);
+            None
+        }
+    }
+}
+
+/// Makes a text what it was before it was decoded to so many bytes: each payload has one encoding,
+/// as the decoder takes no other padding and no bits left over.
+pub(super) fn restore(text: &mut [u8], written: usize) {
+    let mut letters = Vec::new();
+    encode(&text[..written], &mut letters);
+    text.copy_from_slice(&letters);
+}
+
+/// All before `read` is decoded, to `written` bytes; all behind it is as it was.
+struct Failed {
+    error: DecodeError,
+    read: usize,
+    written: usize,
+}
+
 /// Three bytes take the place of four, so behind the first piece, which is decoded from a copy,
 /// there is a gap; from then on as much is decoded at once as the gap between what is written and
 /// what is still to be read has room for.
-pub(super) fn decode_in_place(text: &mut [u8]) -> Result<&mut [u8], DecodeErrorKind> {
+fn decode_pieces(text: &mut [u8], Scratch(copy): &mut Scratch) -> Result<usize, Failed> {
     let engine = engine();
     let (mut read, mut written) = (0, 0);
     while read < text.len() {
@@ -30,15 +76,16 @@ pub(super) fn decode_in_place(text: &mut [u8]) -> Result<&mut [u8], DecodeErrorK
             decode(engine, &after[..length], &mut before[written..], is_last)
         } else {
             // A piece longer than a chunk is one that fits the gap.
-            let mut copy = [0; CHUNK];
             let copy = &mut copy[..length];
-            copy.copy_from_slice(&text[read..read + length]);
-            decode(engine, copy, &mut text[written..read + length], is_last)
+            let piece = read..read + length;
+            copy.copy_from_slice(&text[piece.clone()]);
+            decode(engine, copy, &mut text[written..piece.end], is_last)
+                .inspect_err(|_| text[piece].copy_from_slice(copy))
         };
-        written += decoded.map_err(|error| not_base64(error, read))?;
+        written += decoded.map_err(|error| Failed { error, read, written })?;
         read += length;
     }
-    Ok(&mut text[..written])
+    Ok(written)
 }
 
 /// Appends the payload as base64.
@@ -121,7 +168,7 @@ mod tests {
     }
 
     fn ours(text: &[u8]) -> Result<Vec<u8>, DecodeErrorKind> {
-        decode_in_place(&mut text.to_vec()).map(|decoded| decoded.to_vec())
+        decode_in_place(&mut text.to_vec(), &mut Scratch::new()).map(|decoded| decoded.to_vec())
     }
 
     proptest! {

@@ -7,11 +7,11 @@ use core::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::base64;
 use super::json::{
     self, FromObject, Pieces, Scan, Span, kind_of, not_json, push_number_or_null, push_string,
     push_string_or_null,
 };
+use super::{base64, batch};
 use crate::{
     Action, CheckpointAnswer, DaemonMessage, DecodeError, DecodeErrorKind, InitializeInput,
     ProcessRecordsInput, Record, SequenceNumber, ShutdownReason,
@@ -87,6 +87,14 @@ struct ScannedRecord {
 }
 
 pub(super) fn decode(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
+    match batch::read(line) {
+        Some(batch) => Ok(DaemonMessage::ProcessRecords(batch.input(line))),
+        None => decode_plainly(line),
+    }
+}
+
+/// The plain path, which takes any message in any order of fields, and judges what is wrong.
+pub(super) fn decode_plainly(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
     let scanned = scan(line).map_err(|error| match error.kind() {
         DecodeErrorKind::Utf8 { offset } => locate(line, *offset),
         _ => error,
@@ -251,10 +259,11 @@ fn build(scanned: Scanned, line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeE
                 .map_err(|error| error.in_action(Action::Initialize.name()))
         }
         Scanned::ProcessRecords { records, millis_behind_latest } => {
+            let mut scratch = base64::Scratch::new();
             let records = records
                 .into_iter()
                 .enumerate()
-                .map(|(index, record)| build_record(&mut pieces, index, record))
+                .map(|(index, record)| build_record(&mut pieces, &mut scratch, index, record))
                 .collect::<Result<_, _>>()
                 .map_err(|error| error.in_action(Action::ProcessRecords.name()))?;
             Ok(DaemonMessage::ProcessRecords(ProcessRecordsInput { records, millis_behind_latest }))
@@ -294,6 +303,7 @@ fn build_initialize<'a>(
 
 fn build_record<'a>(
     pieces: &mut Pieces<'a>,
+    scratch: &mut base64::Scratch,
     index: usize,
     record: ScannedRecord,
 ) -> Result<Record<'a>, DecodeError> {
@@ -303,7 +313,8 @@ fn build_record<'a>(
         .map_err(|error| error.in_record(index, None))?
         .unwrap_or_default();
     let data = data.map_or(Ok(&[][..]), |data| {
-        json::unescape(data).and_then(base64::decode_in_place).map(|data| &*data)
+        let data = json::unescape(data)?;
+        base64::decode_in_place(data, scratch).map(|data| &*data)
     });
     let record = || -> Result<Record<'a>, DecodeError> {
         Ok(Record {

@@ -193,6 +193,12 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     let must_be_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    // To look at all of it, whatever is found, is what the compiler can do many bytes at a time.
+    if !rest.iter().fold(false, |any, byte| any | must_be_escaped(byte)) {
+        out.extend_from_slice(rest);
+        out.push(b'"');
+        return;
+    }
     while let Some(length) = rest.iter().position(must_be_escaped) {
         out.extend_from_slice(&rest[..length]);
         push_escape(out, rest[length]);

@@ -4,6 +4,7 @@
 //! to the byte. PROTOCOL.md has the whole of it in words.
 
 mod base64;
+mod batch;
 mod child_to_daemon;
 mod daemon_to_child;
 mod json;

@@ -45,6 +45,11 @@ impl Cache {
         })?;
         Ok(Cache { folder: strategy.cache_dir().join("kcl-helper") })
     }
+
+    /// Where the names of workers are kept.
+    pub(crate) fn workers(&self) -> PathBuf {
+        self.folder.join("workers")
+    }
 }
 
 /// Where missing jars come from.

@@ -458,11 +458,13 @@ pub(super) fn variable_not_expanded(facts: &Facts<'_>) -> Vec<Remark> {
         };
         let end = start + 1 + closing.unwrap_or(rest.len());
         let message = format!("the daemon takes `{}` as it stands", &text[start..end]);
-        Some(
-            Remark::new(Place::part(setting, start..end), message)
-                .label("nothing is expanded")
-                .hint("write the value, or give it with `kcl-helper run --set KEY=VALUE`"),
-        )
+        let hint = if rest.starts_with('(') {
+            "write the value, or give it with `kcl-helper run --set KEY=VALUE`"
+        } else {
+            "write the value, or let `kcl-helper run --expand-env` put the variable's in its place"
+        };
+        let remark = Remark::new(Place::part(setting, start..end), message);
+        Some(remark.label("nothing is expanded").hint(hint))
     });
     remarks.collect()
 }

@@ -1,0 +1,72 @@
+//! The targets over the corpus, and under proptest over what lies near it.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
+use std::fs;
+use std::path::Path;
+
+use kcl_fuzz_targets::{TARGETS, run};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// The corpus of a target, sorted by name.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no corpus in {folder:?}");
+    files.into_iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+#[test]
+fn the_corpus_is_replayed() {
+    for (name, target) in TARGETS {
+        corpus(name).iter().for_each(|input| target(input));
+    }
+}
+
+/// What the fixtures hold is a corpus too.
+#[test]
+fn the_dialogues_are_replayed() {
+    for dialogue in kcl_fixtures::dialogues().iter().chain(&kcl_fixtures::violations()) {
+        let (daemon, child) = (dialogue.daemon_bytes(), dialogue.child_bytes());
+        run("runtime", &daemon);
+        run("child_session", &daemon);
+        run("from_child", &child);
+        daemon.split(|byte| *byte == b'\n').for_each(|line| run("from_daemon", line));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// An input of the corpus with a few bytes changed, and a piece of another put in.
+    #[test]
+    fn near_the_corpus_nothing_panics(
+        target in any::<Index>(),
+        (one, other) in any::<(Index, Index)>(),
+        changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
+        (from, to, at) in any::<(Index, Index, Index)>(),
+    ) {
+        let (name, _) = *target.get(&TARGETS);
+        let corpus = corpus(name);
+        let (mut input, other) = (one.get(&corpus).clone(), other.get(&corpus));
+        let (from, to) = (from.index(other.len() + 1), to.index(other.len() + 1));
+        let at = at.index(input.len() + 1);
+        if from < to {
+            input.splice(at..at, other[from..to].iter().copied());
+        }
+        for (place, byte) in changes {
+            if !input.is_empty() {
+                let place = place.index(input.len());
+                input[place] = byte;
+            }
+        }
+        run(name, &input);
+    }
+
+    #[test]
+    fn on_any_bytes_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        TARGETS.iter().for_each(|(_, target)| target(&bytes));
+    }
+}

@@ -1,0 +1,87 @@
+//! On which cores we and the children run.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::error::{Error, Exit, Result};
+
+/// Cores: the first is ours, and the others take the children in turns. One alone is for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cpus {
+    ours: usize,
+    theirs: Vec<usize>,
+}
+
+impl Cpus {
+    pub(crate) fn parse(text: &str) -> Result<Cpus, String> {
+        let cpus = text
+            .split(',')
+            .map(|cpu| cpu.parse().ok().filter(|cpu| *cpu < CpuSet::MAX_CPU))
+            .collect::<Option<Vec<usize>>>()
+            .ok_or("write the numbers of cores, such as 0 or 0,1")?;
+        match *cpus {
+            [] => Err("write the numbers of cores, such as 0 or 0,1".into()),
+            [all] => Ok(Cpus { ours: all, theirs: vec![all] }),
+            [ours, ref theirs @ ..] => Ok(Cpus { ours, theirs: theirs.to_vec() }),
+        }
+    }
+
+    /// That this machine lets us run on all of them.
+    pub(crate) fn check(&self) -> Result<()> {
+        let allowed = sched_getaffinity(None).map_err(cannot)?;
+        match [self.ours].iter().chain(&self.theirs).find(|cpu| !allowed.is_set(**cpu)) {
+            None => Ok(()),
+            Some(cpu) => {
+                let all: Vec<_> = (0..CpuSet::MAX_CPU)
+                    .filter(|cpu| allowed.is_set(*cpu))
+                    .map(|cpu| cpu.to_string())
+                    .collect();
+                Err(Error::new(Exit::Usage, format!("there is no core {cpu} for us"))
+                    .hint(format!("we may use {}", all.join(","))))
+            }
+        }
+    }
+
+    /// Where our own threads run, in words.
+    pub(crate) fn words(&self) -> String {
+        let theirs: Vec<_> = self.theirs.iter().map(usize::to_string).collect();
+        format!("driver on core {}, children on {}", self.ours, theirs.join(","))
+    }
+
+    /// Moves the calling thread to our core.
+    pub(crate) fn move_here(&self) -> Result<()> {
+        move_to(self.ours)
+    }
+
+    /// Runs with the calling thread on a child's core, which what it starts inherits, and then
+    /// comes back. So a child is in its place before its first instruction.
+    pub(crate) fn with_child<T>(&self, shard: u32, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        move_to(self.theirs[shard as usize % self.theirs.len()])?;
+        let result = start();
+        self.move_here()?;
+        result
+    }
+}
+
+fn move_to(cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).map_err(cannot)
+}
+
+fn cannot(error: rustix::io::Errno) -> Error {
+    Error::new(Exit::Surroundings, "cannot choose cores").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_for_all_and_the_first_is_ours() {
+        assert_eq!(Cpus::parse("3"), Ok(Cpus { ours: 3, theirs: vec![3] }));
+        assert_eq!(Cpus::parse("0,1,2"), Ok(Cpus { ours: 0, theirs: vec![1, 2] }));
+        for bad in ["", "a", "0,", "-1", "99999", "0-1", "0, 1"] {
+            assert!(Cpus::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What was measured, and what it comes to.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::load::Load;
+use super::shard::{Life, Until};
+use super::usage::Memory;
+use super::{Options, report};
+
+/// Of one command.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// From the start of a child to its status of `initialize`.
+    pub(crate) start_up: Vec<Duration>,
+    /// Of each child, before its first batch and behind its last.
+    pub(crate) idle: Vec<Memory>,
+    pub(crate) busy: Vec<Memory>,
+    pub(crate) turns: Vec<TurnFigures>,
+    /// From a batch's first byte, or the moment for which it was intended, to its status; in
+    /// nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) checkpoints: u64,
+    /// How many children summed up what they were given; their sums were right.
+    pub(crate) checked: u64,
+}
+
+/// Of all shards of one command in one turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TurnFigures {
+    pub(crate) batches: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    pub(crate) took: Duration,
+    /// The children's, and that of the threads which drive them.
+    pub(crate) cpu: Duration,
+    pub(crate) our_cpu: Duration,
+}
+
+impl TurnFigures {
+    pub(crate) fn rate(&self) -> f64 {
+        per(self.records as f64, self.took.as_secs_f64())
+    }
+}
+
+impl Default for Figures {
+    fn default() -> Figures {
+        // Three digits, as many as it takes.
+        let latency = Histogram::new_with_bounds(1, u64::MAX / 2, 3);
+        Figures {
+            start_up: vec![],
+            idle: vec![],
+            busy: vec![],
+            turns: vec![],
+            latency: latency.unwrap_or_else(|_| unreachable!("the bounds are good")),
+            checkpoints: 0,
+            checked: 0,
+        }
+    }
+}
+
+impl Figures {
+    pub(crate) fn take(&mut self, lives: &[Life], load: &Load) {
+        for life in lives {
+            // Whatever the shards have counted fits.
+            for value in life.latency.iter_recorded() {
+                let count = u64::from(value.count_at_value());
+                let _ = self.latency.record_n(value.value_iterated_to(), count);
+            }
+            self.checkpoints += life.checkpoints;
+            let sums = load.sums(life.batches);
+            self.checked += u64::from(life.last_words.as_ref() == Some(&sums));
+        }
+    }
+
+    /// Of all turns together.
+    pub(crate) fn total(&self) -> TurnFigures {
+        let mut total = TurnFigures::default();
+        for turn in &self.turns {
+            total.batches += turn.batches;
+            total.records += turn.records;
+            total.bytes += turn.bytes;
+            total.took += turn.took;
+            total.cpu += turn.cpu;
+            total.our_cpu += turn.our_cpu;
+        }
+        total
+    }
+
+    pub(crate) fn bytes_per_second(&self) -> f64 {
+        let total = self.total();
+        per(total.bytes as f64, total.took.as_secs_f64())
+    }
+
+    pub(crate) fn start_up(&self) -> Duration {
+        Duration::from_secs_f64(median(self.start_up.iter().map(Duration::as_secs_f64).collect()))
+    }
+
+    /// The largest peak of a child.
+    pub(crate) fn peak(&self) -> u64 {
+        self.busy.iter().map(|memory| memory.peak).max().unwrap_or(0)
+    }
+
+    /// Resident before the first batch, in the median of the children.
+    pub(crate) fn idle(&self) -> u64 {
+        median(self.idle.iter().map(|memory| memory.rss as f64).collect()) as u64
+    }
+}
+
+/// How many times as fast the first command is as the second.
+#[derive(Debug)]
+pub(crate) struct Ratio {
+    /// Of each pair of turns.
+    pub(crate) pairs: Vec<f64>,
+    pub(crate) median: f64,
+    /// The pairs' standard deviation.
+    pub(crate) deviation: f64,
+}
+
+impl Ratio {
+    pub(crate) fn of(figures: &[Figures]) -> Option<Ratio> {
+        let [a, b] = figures else { return None };
+        let pairs: Vec<f64> =
+            a.turns.iter().zip(&b.turns).map(|(a, b)| per(a.rate(), b.rate())).collect();
+        let count = pairs.len() as f64;
+        let mean = per(pairs.iter().sum(), count);
+        let squares: f64 = pairs.iter().map(|ratio| (ratio - mean).powi(2)).sum();
+        let deviation = per(squares, count - 1.0).sqrt();
+        Some(Ratio { median: median(pairs.clone()), pairs, deviation })
+    }
+}
+
+/// What must be reached.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum AtLeast {
+    RecordsPerSecond(f64),
+    BytesPerSecond(f64),
+    Ratio(f64),
+}
+
+impl AtLeast {
+    /// What to say if it was not.
+    pub(crate) fn missed(self, figures: &[Figures]) -> Option<String> {
+        let first = figures.first()?;
+        let (got, wanted, got_text, wanted_text) = match self {
+            AtLeast::RecordsPerSecond(wanted) => {
+                let got = first.total().rate();
+                (got, wanted, report::records(got), report::records(wanted))
+            }
+            AtLeast::BytesPerSecond(wanted) => {
+                let got = first.bytes_per_second();
+                (got, wanted, report::bytes_per_second(got), report::bytes_per_second(wanted))
+            }
+            AtLeast::Ratio(wanted) => {
+                let got = Ratio::of(figures)?.median;
+                (got, wanted, format!("{got:.3}x"), format!("{wanted}x"))
+            }
+        };
+        (got < wanted).then(|| format!("{got_text} is less than --at-least {wanted_text}"))
+    }
+}
+
+/// A turn is an outlier from this modified Z-score on, as hyperfine has it.
+const OUTLIER: f64 = 14.826;
+/// With fewer batches a shard than this, a percentile is a batch or two.
+const FEW_BATCHES: u64 = 100;
+const SHORT: Duration = Duration::from_millis(500);
+
+/// What makes the figures doubtful, and what would cure it.
+pub(crate) fn warnings(options: &Options, figures: &[Figures]) -> Vec<(String, String)> {
+    let mut warnings = vec![];
+    for (figures, name) in figures.iter().zip(["A: ", "B: "]) {
+        let name = if options.programs.len() > 1 { name } else { "" };
+        let mut warn =
+            |text: &str, hint: &str| warnings.push((format!("{name}{text}"), hint.to_owned()));
+        let total = figures.total();
+        if total.took < SHORT || total.batches < FEW_BATCHES {
+            let text = format!(
+                "too short: {} in {}",
+                report::count(total.batches, "batch", "batches"),
+                report::time(total.took.as_nanos() as u64)
+            );
+            let hint = match options.until {
+                Until::Passed(_) => "--duration 30s".to_owned(),
+                Until::Batches(count) => format!("--batches {}", count.max(1) * 10),
+            };
+            warn(&text, &hint);
+            continue;
+        }
+        if options.rate.is_some() {
+            continue;
+        }
+        let rates: Vec<f64> = figures.turns.iter().map(TurnFigures::rate).collect();
+        let scores = scores(&rates);
+        let is_slow = |index: usize| scores[index] < -OUTLIER;
+        if scores.len() >= 4 && is_slow(0) {
+            let twice = (options.warmup * 3).max(Duration::from_secs(1));
+            let hint = format!("--warmup {}s", twice.as_secs_f64().ceil());
+            warn("the first turn was slow, as if the child was still warming up", &hint);
+        } else if scores.len() >= 4 && (1..scores.len()).any(|index| scores[index].abs() > OUTLIER)
+        {
+            let hint = match (&options.cpus, options.until) {
+                (None, _) => "end other programs; --cpus 0,1 keeps children in their places".into(),
+                (_, Until::Passed(time)) => {
+                    format!("end other programs; --duration {}s", (time * 3).as_secs_f64().ceil())
+                }
+                (_, Until::Batches(count)) => {
+                    format!("end other programs; --batches {}", count * 3)
+                }
+            };
+            warn("some turns were far from the others, as if other programs were at work", &hint);
+        }
+    }
+    warnings
+}
+
+/// Modified Z-scores: how far each is from the median, in units that a single outlier does not move.
+fn scores(values: &[f64]) -> Vec<f64> {
+    let middle = median(values.to_vec());
+    let deviation = median(values.iter().map(|value| (value - middle).abs()).collect());
+    // Where more than half are equal, any other would be infinitely far.
+    let deviation = deviation.max(middle.abs() * 0.005).max(f64::MIN_POSITIVE);
+    values.iter().map(|value| (value - middle) / deviation).collect()
+}
+
+/// The middle value; 0 of nothing.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        length if length % 2 == 0 => f64::midpoint(values[middle - 1], values[middle]),
+        _ => values[middle],
+    }
+}
+
+/// A quotient that is 0 where there is nothing to divide by.
+pub(crate) fn per(value: f64, by: f64) -> f64 {
+    if by > 0.0 { value / by } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_scores() {
+        assert_eq!(median(vec![]), 0.0);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        let scores = scores(&[40.0, 100.0, 101.0, 99.0, 100.0]);
+        assert!(scores[0] < -OUTLIER && scores[1..].iter().all(|score| score.abs() < OUTLIER));
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_pairs() {
+        let side = |rates: &[u64]| Figures {
+            turns: rates
+                .iter()
+                .map(|rate| TurnFigures {
+                    records: *rate,
+                    took: Duration::from_secs(1),
+                    ..TurnFigures::default()
+                })
+                .collect(),
+            ..Figures::default()
+        };
+        let figures = [side(&[300, 400, 800]), side(&[100, 100, 200])];
+        let ratio = Ratio::of(&figures).unwrap();
+        assert_eq!(ratio.pairs, [3.0, 4.0, 4.0]);
+        assert_eq!(ratio.median, 4.0);
+        assert!((ratio.deviation - 0.577).abs() < 0.001);
+        assert_eq!(AtLeast::Ratio(4.0).missed(&figures), None);
+        assert_eq!(
+            AtLeast::Ratio(4.5).missed(&figures).unwrap(),
+            "4.000x is less than --at-least 4.5x"
+        );
+        assert_eq!(
+            AtLeast::RecordsPerSecond(2e6).missed(&figures).unwrap(),
+            "500 records/s is less than --at-least 2.00 M records/s"
+        );
+        assert!(Ratio::of(&figures[..1]).is_none());
+    }
+}

@@ -1,0 +1,461 @@
+//! A daemon that measures: children of any language get batches that were serialised before the
+//! clock starts, as fast as they answer or at a fixed rate.
+//!
+//! One thread a child talks to it (`shard.rs`); the calling thread starts turns, reads what the
+//! kernel tells of the children between them, and watches for silence and signals. Two commands
+//! take turns with each other, so that what disturbs the machine disturbs both.
+
+mod cpus;
+mod figures;
+mod load;
+mod report;
+mod shard;
+mod usage;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+pub(crate) use cpus::Cpus;
+pub(crate) use figures::AtLeast;
+pub(crate) use shard::{Answers, Until};
+
+use crate::child::faults::{self, Silence};
+use crate::child::{Process, Program};
+use crate::error::{Error, Exit, Result};
+use crate::local::console::child_lines;
+use crate::output::{self, Words};
+use figures::{Figures, TurnFigures};
+use load::Load;
+use shard::{Done, Driver, Life, Order, Told, Turn, Watch, lock, start_thread};
+
+/// How often children are looked after.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What to measure, and how.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// One command, or two to be compared.
+    pub(crate) programs: Vec<Program>,
+    /// Records in a batch.
+    pub(crate) batch: u32,
+    /// Bytes of a record's payload.
+    pub(crate) size: usize,
+    pub(crate) shards: u32,
+    /// Of each command, all turns together; batches are those of each shard.
+    pub(crate) until: Until,
+    pub(crate) warmup: Duration,
+    pub(crate) turns: u32,
+    /// How often a child is started to take its start-up time.
+    pub(crate) starts: u32,
+    /// Records a second, of all shards together.
+    pub(crate) rate: Option<f64>,
+    pub(crate) answers: Answers,
+    pub(crate) cpus: Option<Cpus>,
+    pub(crate) at_least: Option<AtLeast>,
+    /// How long a child may be silent before that is said.
+    pub(crate) patience: Duration,
+    /// How long a child may be silent at all.
+    pub(crate) timeout: Duration,
+    pub(crate) json: bool,
+    pub(crate) words: Words,
+}
+
+/// What the calling thread hears of.
+#[derive(Debug)]
+enum News {
+    Signal(i32),
+    /// By the number of a member.
+    Member(usize, Told),
+}
+
+/// Why a run ends before its time.
+#[derive(Debug)]
+enum Stop {
+    Failed(Error),
+    Signal(i32),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+/// A child that is being measured, or was.
+#[derive(Debug)]
+struct Member {
+    who: String,
+    shard: u32,
+    orders: mpsc::Sender<Order>,
+    watch: Arc<Watch>,
+    silence: Silence,
+    process: Option<Arc<Mutex<Process>>>,
+}
+
+impl Member {
+    fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| lock(process).id())
+    }
+
+    fn cpu(&self) -> Duration {
+        self.pid().map_or(Duration::ZERO, usage::cpu)
+    }
+}
+
+/// Measures, prints, and judges.
+pub(crate) fn run(options: &Options) -> Result<Exit> {
+    if let Some(cpus) = &options.cpus {
+        cpus.check()?;
+    }
+    allow_files(options)?;
+    let load = Arc::new(Load::new(options.batch, options.size)?);
+    options.words.say(&report::banner(options, &load));
+    let (sender, news) = mpsc::channel();
+    let signals = watch_signals(sender.clone())?;
+    let mut bench = Bench { options, load, sender, news, members: HashMap::new(), next_member: 0 };
+    let result = bench.measure();
+    bench.kill_all();
+    signals.close();
+    let figures = match result {
+        Ok(figures) => figures,
+        Err(Stop::Failed(error)) => return Err(error),
+        Err(Stop::Signal(SIGHUP)) => return Ok(Exit::HungUp),
+        Err(Stop::Signal(SIGTERM)) => return Ok(Exit::Terminated),
+        Err(Stop::Signal(_)) => return Ok(Exit::Interrupted),
+    };
+    if options.json {
+        output::print_json(&report::json(options, &bench.load, &figures))?;
+    } else {
+        output::print(report::text(options, &figures))?;
+    }
+    for (warning, hint) in figures::warnings(options, &figures) {
+        options.words.warn(&warning);
+        options.words.hint(&hint);
+    }
+    match options.at_least.as_ref().and_then(|at_least| at_least.missed(&figures)) {
+        Some(missed) => Err(Error::new(Exit::Wanting, missed)),
+        None => Ok(Exit::Done),
+    }
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    load: Arc<Load>,
+    sender: mpsc::Sender<News>,
+    news: mpsc::Receiver<News>,
+    /// Children that have not ended.
+    members: HashMap<usize, Member>,
+    next_member: usize,
+}
+
+impl Bench<'_> {
+    fn measure(&mut self) -> Result<Vec<Figures>, Stop> {
+        let options = self.options;
+        let sides = 0..options.programs.len();
+        let mut figures: Vec<Figures> = sides.clone().map(|_| Figures::default()).collect();
+        for _ in 1..options.starts {
+            for side in sides.clone() {
+                let (crew, start_up) = self.start(side, 1)?;
+                figures[side].start_up.extend(start_up);
+                self.end(side, &crew)?;
+            }
+        }
+        let mut crews = Vec::new();
+        for side in sides.clone() {
+            let (crew, start_up) = self.start(side, options.shards)?;
+            figures[side].start_up.extend(start_up);
+            crews.push(crew);
+        }
+        for side in sides.clone() {
+            figures[side].idle = self.memory(&crews[side]);
+        }
+        if !options.warmup.is_zero() {
+            for side in sides.clone() {
+                self.turn(&crews[side], Until::Passed(options.warmup), false)?;
+            }
+        }
+        for number in 0..options.turns {
+            let Some(until) = options.until.of_turn(number, options.turns) else { continue };
+            // Who was first is second in the next turn.
+            let mut order: Vec<usize> = sides.clone().collect();
+            if number % 2 == 1 {
+                order.reverse();
+            }
+            for side in order {
+                let turn = self.turn(&crews[side], until, true)?;
+                figures[side].turns.push(turn);
+            }
+        }
+        for side in sides.clone() {
+            figures[side].busy = self.memory(&crews[side]);
+        }
+        for side in sides {
+            let lives = self.end(side, &crews[side])?;
+            figures[side].take(&lives, &self.load);
+        }
+        Ok(figures)
+    }
+
+    /// Starts children and waits until each has answered `initialize`; with how long that took.
+    fn start(&mut self, side: usize, shards: u32) -> Result<(Vec<usize>, Vec<Duration>), Stop> {
+        let mut crew = Vec::new();
+        for shard in 0..shards {
+            crew.push(self.start_one(side, shard)?);
+        }
+        let ready = self.gather(shards as usize, |told| match told {
+            Told::Ready(time) => Some(time),
+            _ => None,
+        })?;
+        Ok((crew, ready.into_iter().map(|(_, time)| time).collect()))
+    }
+
+    fn start_one(&mut self, side: usize, shard: u32) -> Result<usize> {
+        let options = self.options;
+        let (orders, received) = mpsc::channel();
+        let watch = Arc::new(Watch::new());
+        let who = match (options.programs.len(), side) {
+            (1, _) => format!("shard {shard}"),
+            (_, 0) => format!("A, shard {shard}"),
+            (_, _) => format!("B, shard {shard}"),
+        };
+        let number = self.next_member;
+        self.next_member += 1;
+        let driver = Driver {
+            who: who.clone(),
+            shard,
+            program: options.programs[side].clone(),
+            load: self.load.clone(),
+            answers: options.answers.clone(),
+            cpus: options.cpus.clone(),
+            patience: options.patience,
+            watch: watch.clone(),
+            words: options.words,
+        };
+        let sender = self.sender.clone();
+        start_thread(&who, move || {
+            driver.run(&received, |told| {
+                let _ = sender.send(News::Member(number, told));
+            });
+        })?;
+        let silence = Silence::since(Instant::now(), options.patience);
+        self.members.insert(number, Member { who, shard, orders, watch, silence, process: None });
+        Ok(number)
+    }
+
+    /// Lets the children work, all from the same moment on.
+    fn turn(
+        &mut self,
+        crew: &[usize],
+        until: Until,
+        is_measured: bool,
+    ) -> Result<TurnFigures, Stop> {
+        let interval = self.options.rate.map(|rate| {
+            let batches = rate / f64::from(self.options.batch) / f64::from(self.options.shards);
+            Duration::from_secs_f64(1.0 / batches)
+        });
+        let begin = Arc::new(Barrier::new(crew.len()));
+        let before = self.cpu(crew);
+        for number in crew {
+            let turn = Turn { until, interval, begin: begin.clone(), is_measured };
+            self.order(*number, Order::Turn(turn));
+        }
+        let done: Vec<(usize, Done)> = self.gather(crew.len(), |told| match told {
+            Told::Done(done) => Some(done),
+            _ => None,
+        })?;
+        let cpu = self.cpu(crew).saturating_sub(before);
+        let start = done.iter().map(|(_, done)| done.start).min();
+        let end = done.iter().map(|(_, done)| done.end).max();
+        let batches = done.iter().map(|(_, done)| done.batches).sum::<u64>();
+        Ok(TurnFigures {
+            batches,
+            records: batches * self.load.records,
+            bytes: batches * self.load.bytes,
+            took: start.zip(end).map_or(Duration::ZERO, |(start, end)| end - start),
+            cpu,
+            our_cpu: done.iter().map(|(_, done)| done.our_cpu).sum(),
+        })
+    }
+
+    /// Ends the children properly, and checks their sums.
+    fn end(&mut self, side: usize, crew: &[usize]) -> Result<Vec<Life>, Stop> {
+        for number in crew {
+            self.order(*number, Order::End);
+        }
+        let lives = self.gather(crew.len(), |told| match told {
+            Told::Ended(life) => Some(*life),
+            _ => None,
+        })?;
+        let _ = side;
+        for (number, life) in &lives {
+            let Some(member) = self.members.remove(number) else { continue };
+            let right = self.load.sums(life.batches);
+            let said = life.last_words.as_deref().filter(|words| words.starts_with("BENCH "));
+            if let Some(said) = said.filter(|said| *said != right) {
+                let text = format!("sums are wrong: {said:?}, after it was given {right:?}");
+                let text = format!("{}: the child's {text}", member.who);
+                return Err(Stop::Failed(Error::new(Exit::Wanting, text).hint(
+                    "records were lost, doubled or changed on their way, so there are no figures",
+                )));
+            }
+        }
+        Ok(lives.into_iter().map(|(_, life)| life).collect())
+    }
+
+    /// Waits for so many answers that `take` takes, looking after all children meanwhile.
+    fn gather<T>(
+        &mut self,
+        count: usize,
+        take: impl Fn(Told) -> Option<T>,
+    ) -> Result<Vec<(usize, T)>, Stop> {
+        let mut answers = Vec::with_capacity(count);
+        let mut next_look = Instant::now() + TICK;
+        while answers.len() < count {
+            let now = Instant::now();
+            if now >= next_look {
+                self.look_after()?;
+                next_look = Instant::now() + TICK;
+            }
+            match self.news.recv_timeout(next_look.saturating_duration_since(now)) {
+                Err(_) => {}
+                Ok(News::Signal(signal)) => return Err(Stop::Signal(signal)),
+                Ok(News::Member(number, Told::Started(process))) => {
+                    if let Some(member) = self.members.get_mut(&number) {
+                        member.process = Some(process);
+                    }
+                }
+                Ok(News::Member(number, Told::Failed(error, last_words))) => {
+                    self.say_last_words(number, &last_words);
+                    return Err(Stop::Failed(error));
+                }
+                Ok(News::Member(number, told)) => {
+                    answers.extend(take(told).map(|answer| (number, answer)));
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn say_last_words(&self, number: usize, last_words: &[String]) {
+        let Some(member) = self.members.get(&number) else { return };
+        if !last_words.is_empty() {
+            self.options.words.result(&format!("{}: its last words on stderr:", member.who));
+            self.options.words.result(child_lines(member.shard, last_words).trim_end());
+        }
+    }
+
+    /// Says which children are silent, and ends the run when one is silent for too long.
+    fn look_after(&mut self) -> Result<(), Stop> {
+        let Options { patience, timeout, words, .. } = self.options;
+        for member in self.members.values_mut() {
+            let Some((since, action)) = member.watch.owed() else { continue };
+            member.silence.follow(since, *patience);
+            if let Some(silent) = member.silence.news() {
+                words.result(&format!("{}: {}", member.who, faults::silent(action, &silent)));
+            }
+            if since.elapsed() >= *timeout {
+                let text = format!(
+                    "gave no answer to {action} for {} and was killed",
+                    faults::in_seconds(*timeout)
+                );
+                let error = faults::error(&member.who, Exit::Wanting, &text);
+                return Err(Stop::Failed(error.hint("--timeout is how long it may take")));
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&self, number: usize, order: Order) {
+        // A thread that is gone has told why.
+        let _ = self.members.get(&number).map(|member| member.orders.send(order));
+    }
+
+    fn cpu(&self, crew: &[usize]) -> Duration {
+        crew.iter().filter_map(|number| self.members.get(number)).map(Member::cpu).sum()
+    }
+
+    fn memory(&self, crew: &[usize]) -> Vec<usage::Memory> {
+        let members = crew.iter().filter_map(|number| self.members.get(number));
+        members.filter_map(Member::pid).map(usage::memory).collect()
+    }
+
+    /// Kills what still runs, and waits for its end.
+    fn kill_all(&mut self) {
+        let processes = self.members.values().filter_map(|member| member.process.as_ref());
+        processes.clone().for_each(|process| lock(process).kill());
+        for process in processes {
+            lock(process).finish();
+        }
+    }
+}
+
+impl Until {
+    /// The part of it that a turn has, or `None` if nothing is left for it.
+    fn of_turn(self, number: u32, turns: u32) -> Option<Until> {
+        match self {
+            Until::Passed(time) => Some(Until::Passed(time / turns)),
+            Until::Batches(count) => {
+                let (turns, number) = (u64::from(turns), u64::from(number));
+                let batches = count / turns + u64::from(number < count % turns);
+                (batches > 0).then_some(Until::Batches(batches))
+            }
+        }
+    }
+}
+
+/// Each child takes three pipes, and a few files are open for other ends.
+fn allow_files(options: &Options) -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = u64::from(options.shards) * options.programs.len() as u64 * 4 + 100;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    // What is more than most children expect is not asked for without need, as they inherit it.
+    let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|error| {
+        Error::new(Exit::Surroundings, format!("cannot have {needed} files open"))
+            .because(error)
+            .hint("lower --shards, or raise `ulimit -n`")
+    })
+}
+
+fn watch_signals(news: mpsc::Sender<News>) -> Result<signal_hook::iterator::Handle> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| {
+        Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
+    })?;
+    let handle = signals.handle();
+    start_thread("signals", move || {
+        for signal in signals.forever() {
+            let _ = news.send(News::Signal(signal));
+        }
+    })?;
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn turns_have_all_batches_between_them(count in 0..1000u64, turns in 1..50u32) {
+            let batches = (0..turns).map(|number| {
+                match Until::Batches(count).of_turn(number, turns) {
+                    Some(Until::Batches(batches)) => batches,
+                    _ => 0,
+                }
+            });
+            let batches: Vec<_> = batches.collect();
+            prop_assert_eq!(batches.iter().sum::<u64>(), count);
+            prop_assert!(batches[0] - batches[batches.len() - 1] <= 1);
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The figures, for people and for machines.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::Options;
+use super::figures::{Figures, Ratio, per};
+use super::load::Load;
+use super::shard::Until;
+use super::usage::Memory;
+use crate::child::{Program, harmless};
+use crate::local::console::with_commas;
+
+/// How many bars show the latencies: equal steps to the 99th percentile, and the rest.
+const BARS: u64 = 11;
+const BAR_WIDTH: u64 = 40;
+
+pub(crate) fn banner(options: &Options, load: &Load) -> String {
+    let amount = match options.until {
+        Until::Passed(time) => humantime::format_duration(time).to_string(),
+        Until::Batches(count) => format!("{} a shard", self::count(count, "batch", "batches")),
+    };
+    let rate = options.rate.map_or(String::new(), |rate| format!(" at {}", records(rate)));
+    let warmup = if options.warmup.is_zero() {
+        "no warm-up".into()
+    } else {
+        format!("{} of warm-up", humantime::format_duration(options.warmup))
+    };
+    let place = options.cpus.as_ref().map_or("any core".into(), super::Cpus::words);
+    format!(
+        "kcl-helper bench {} · {} · {} of {} B a batch, {} a line · {amount}{rate} after {warmup} · \
+         {place}",
+        env!("CARGO_PKG_VERSION"),
+        count(options.shards.into(), "shard", "shards"),
+        count(load.records, "record", "records"),
+        with_commas(options.size as u64),
+        bytes(load.line.len() as u64),
+    )
+}
+
+pub(crate) fn text(options: &Options, figures: &[Figures]) -> String {
+    let mut text = String::new();
+    let names = ["A", "B"];
+    for (index, (figures, program)) in figures.iter().zip(&options.programs).enumerate() {
+        if options.programs.len() > 1 {
+            let _ = writeln!(text, "{}: {}", names[index], command(program));
+        }
+        one(&mut text, figures);
+        if options.programs.len() > 1 {
+            text.push('\n');
+        }
+    }
+    if let Some(ratio) = Ratio::of(figures) {
+        let _ = writeln!(
+            text,
+            "A is {:.2} ± {:.2} times as fast as B ({})",
+            ratio.median,
+            ratio.deviation,
+            count(ratio.pairs.len() as u64, "interleaved pair", "interleaved pairs")
+        );
+    }
+    text
+}
+
+fn one(text: &mut String, figures: &Figures) {
+    let total = figures.total();
+    let cpu = per(total.cpu.as_nanos() as f64, total.records as f64);
+    let checked = match figures.checked {
+        0 => "sums not told",
+        _ => "sums right",
+    };
+    let _ = writeln!(
+        text,
+        "start-up {} · {} · {} · CPU {}/record · idle {} · peak {} · {} · {checked}",
+        time(figures.start_up().as_nanos() as u64),
+        records(total.rate()),
+        bytes_per_second(figures.bytes_per_second()),
+        nanos(cpu),
+        bytes(figures.idle()),
+        bytes(figures.peak()),
+        count(total.batches, "batch", "batches"),
+    );
+    let latency = &figures.latency;
+    let at = |quantile| time(latency.value_at_quantile(quantile));
+    let _ = writeln!(
+        text,
+        "batch   p50 {}   p90 {}   p99 {}   p99.9 {}   max {}",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999),
+        time(latency.max())
+    );
+    text.push_str(&bars(latency));
+}
+
+/// A bar for each step: the time up to which it reaches, how many batches took as long, and a line.
+fn bars(latency: &Histogram<u64>) -> String {
+    let mut text = String::new();
+    if latency.is_empty() {
+        return text;
+    }
+    let (min, p99) = (latency.min(), latency.value_at_quantile(0.99));
+    let steps = BARS - 1;
+    let ends: Vec<u64> = (1..=steps)
+        .map(|step| {
+            min + u64::try_from(u128::from(p99 - min) * u128::from(step) / u128::from(steps))
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut counts = vec![0u64; ends.len() + 1];
+    for value in latency.iter_recorded() {
+        let at = latency.lowest_equivalent(value.value_iterated_to());
+        let bar = ends.iter().position(|end| at <= *end).unwrap_or(ends.len());
+        counts[bar] += value.count_at_value();
+    }
+    let labels: Vec<String> =
+        ends.iter().map(|end| time(*end)).chain([format!("> {}", time(p99))]).collect();
+    let width = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+    let numbers: Vec<String> = counts.iter().map(|count| with_commas(*count)).collect();
+    let (label_width, number_width) = (width(&labels), width(&numbers));
+    let most = counts.iter().copied().max().unwrap_or(1).max(1);
+    for ((label, number), count) in labels.iter().zip(&numbers).zip(&counts) {
+        let length = (count * BAR_WIDTH).div_ceil(most) as usize;
+        let line =
+            format!("{label:>label_width$} [{number:>number_width$}] |{}", "■".repeat(length));
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+fn command(program: &Program) -> String {
+    let words = [&program.program].into_iter().chain(&program.args);
+    let words: Vec<_> = words.map(|word| harmless(&word.to_string_lossy()).into_owned()).collect();
+    words.join(" ")
+}
+
+/// `1.52 M records/s`.
+pub(crate) fn records(rate: f64) -> String {
+    format!("{}records/s", scaled(rate, &["", "k ", "M ", "G "], 1000.0))
+}
+
+/// Payload bytes, decimal: `1.90 GB/s`.
+pub(crate) fn bytes_per_second(rate: f64) -> String {
+    format!("{}/s", scaled(rate, &["B", "kB", "MB", "GB"], 1000.0))
+}
+
+/// Memory, binary: `31.0 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    scaled(bytes as f64, &["B", "KiB", "MiB", "GiB"], 1024.0)
+}
+
+/// `210 µs`.
+pub(crate) fn time(nanos: u64) -> String {
+    self::nanos(nanos as f64)
+}
+
+fn nanos(nanos: f64) -> String {
+    scaled(nanos, &["ns", "µs", "ms", "s"], 1000.0)
+}
+
+pub(crate) fn count(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", with_commas(number), if number == 1 { one } else { more })
+}
+
+/// Three digits and the unit that fits.
+fn scaled(mut value: f64, units: &[&str], step: f64) -> String {
+    let mut unit = 0;
+    // What would be rounded to a fourth digit takes the next unit.
+    while value >= step - 0.5 && unit + 1 < units.len() {
+        value /= step;
+        unit += 1;
+    }
+    let digits = match (unit, value) {
+        (0, value) if value.fract() == 0.0 => 0,
+        (_, value) if value < 9.995 => 2,
+        (_, value) if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$} {}", units[unit])
+}
+
+/// The result as JSON. Times are in nanoseconds, sizes in bytes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Json {
+    version: &'static str,
+    options: JsonOptions,
+    commands: Vec<JsonCommand>,
+    /// How many times as fast the first command is as the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<JsonRatio>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonOptions {
+    shards: u32,
+    records_per_batch: u32,
+    record_bytes: usize,
+    line_bytes: usize,
+    warmup_nanos: u64,
+    turns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonCommand {
+    command: Vec<String>,
+    start_up_nanos: Vec<u64>,
+    records: u64,
+    bytes: u64,
+    batches: u64,
+    checkpoints: u64,
+    nanos: u64,
+    records_per_second: f64,
+    bytes_per_second: f64,
+    cpu_nanos: u64,
+    cpu_nanos_per_record: f64,
+    driver_cpu_nanos_per_record: f64,
+    idle: JsonMemory,
+    busy: JsonMemory,
+    /// How many children told sums, which were right.
+    sums_checked: u64,
+    /// Records a second of each turn.
+    turns: Vec<f64>,
+    latency: JsonLatency,
+}
+
+/// Of all children together, but for the peak, which is the largest of a child.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonMemory {
+    rss_bytes: u64,
+    pss_bytes: u64,
+    peak_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonLatency {
+    min: u64,
+    mean: f64,
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    p999: u64,
+    max: u64,
+    /// Every value that was counted, to three digits, and how often.
+    histogram: Vec<(u64, u64)>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonRatio {
+    median: f64,
+    standard_deviation: f64,
+    pairs: Vec<f64>,
+}
+
+pub(crate) fn json(options: &Options, load: &Load, figures: &[Figures]) -> Json {
+    Json {
+        version: env!("CARGO_PKG_VERSION"),
+        options: JsonOptions {
+            shards: options.shards,
+            records_per_batch: options.batch,
+            record_bytes: options.size,
+            line_bytes: load.line.len(),
+            warmup_nanos: in_nanos(options.warmup),
+            turns: options.turns,
+            records_per_second: options.rate,
+            cpus: options.cpus.as_ref().map(super::Cpus::words),
+        },
+        commands: figures
+            .iter()
+            .zip(&options.programs)
+            .map(|(figures, program)| json_command(figures, program))
+            .collect(),
+        ratio: Ratio::of(figures).map(|ratio| JsonRatio {
+            median: ratio.median,
+            standard_deviation: ratio.deviation,
+            pairs: ratio.pairs,
+        }),
+        warnings: super::figures::warnings(options, figures)
+            .into_iter()
+            .map(|(warning, _)| warning)
+            .collect(),
+    }
+}
+
+fn json_command(figures: &Figures, program: &Program) -> JsonCommand {
+    let total = figures.total();
+    let latency = &figures.latency;
+    let records = total.records as f64;
+    JsonCommand {
+        command: [&program.program]
+            .into_iter()
+            .chain(&program.args)
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        start_up_nanos: figures.start_up.iter().copied().map(in_nanos).collect(),
+        records: total.records,
+        bytes: total.bytes,
+        batches: total.batches,
+        checkpoints: figures.checkpoints,
+        nanos: in_nanos(total.took),
+        records_per_second: total.rate(),
+        bytes_per_second: figures.bytes_per_second(),
+        cpu_nanos: in_nanos(total.cpu),
+        cpu_nanos_per_record: per(total.cpu.as_nanos() as f64, records),
+        driver_cpu_nanos_per_record: per(total.our_cpu.as_nanos() as f64, records),
+        idle: json_memory(&figures.idle),
+        busy: json_memory(&figures.busy),
+        sums_checked: figures.checked,
+        turns: figures.turns.iter().map(super::figures::TurnFigures::rate).collect(),
+        latency: JsonLatency {
+            min: latency.min(),
+            mean: latency.mean(),
+            p50: latency.value_at_quantile(0.5),
+            p90: latency.value_at_quantile(0.9),
+            p99: latency.value_at_quantile(0.99),
+            p999: latency.value_at_quantile(0.999),
+            max: latency.max(),
+            histogram: latency
+                .iter_recorded()
+                .map(|value| (value.value_iterated_to(), value.count_at_value()))
+                .collect(),
+        },
+    }
+}
+
+fn json_memory(memory: &[Memory]) -> JsonMemory {
+    JsonMemory {
+        rss_bytes: memory.iter().map(|memory| memory.rss).sum(),
+        pss_bytes: memory.iter().map(|memory| memory.pss).sum(),
+        peak_bytes: memory.iter().map(|memory| memory.peak).max().unwrap_or(0),
+    }
+}
+
+fn in_nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_and_a_unit() {
+        for (value, text) in [
+            (0.0, "0 ns"),
+            (7.0, "7 ns"),
+            (7.125, "7.12 ns"),
+            (999.4, "999 ns"),
+            (999.6, "1.00 µs"),
+            (9_996.0, "10.0 µs"),
+            (210_000.0, "210 µs"),
+            (99_960_000.0, "100 ms"),
+            (1.5e12, "1500 s"),
+        ] {
+            assert_eq!(nanos(value), text);
+        }
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(31 << 20), "31.0 MiB");
+        assert_eq!(records(1_520_000.0), "1.52 M records/s");
+        assert_eq!(records(12.0), "12 records/s");
+        assert_eq!(bytes_per_second(1.9e9), "1.90 GB/s");
+    }
+
+    #[test]
+    fn eleven_bars() {
+        let mut latency = Histogram::new_with_bounds(1, u64::MAX / 2, 3).unwrap();
+        for value in 1..=1000u64 {
+            latency.record(value * 1000).unwrap();
+        }
+        latency.record(50_000_000).unwrap();
+        insta::assert_snapshot!(bars(&latency), @"");
+        assert_eq!(bars(&Histogram::new_with_bounds(1, 1000, 3).unwrap()), "");
+    }
+
+    #[test]
+    fn one_batch_is_one_bar() {
+        let mut latency = Histogram::new_with_bounds(1, u64::MAX / 2, 3).unwrap();
+        latency.record(1000).unwrap();
+        assert_eq!(bars(&latency).matches("[1]").count(), 1);
+    }
+}

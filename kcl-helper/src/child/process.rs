@@ -1,0 +1,192 @@
+//! A process that was started, whoever talks to it: its number, its end, and what it leaves behind.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::harmless;
+use crate::error::{Error, Exit, Result};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+}
+
+impl Program {
+    /// The program as it was typed, for messages.
+    pub(crate) fn name(&self) -> String {
+        harmless(&self.program.to_string_lossy()).into_owned()
+    }
+}
+
+/// A process in a group of its own. Dropping it kills the group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    process: std::process::Child,
+    pid: Option<Pid>,
+    reaped: Option<ExitStatus>,
+}
+
+/// Our ends of its three pipes.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
+}
+
+/// What a thread needs to wait for a process's end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiter(Option<Pid>);
+
+impl Process {
+    pub(crate) fn spawn(program: &Program) -> Result<(Process, Pipes)> {
+        let mut process = Command::new(&program.program)
+            .args(&program.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| cannot_start(program, error))?;
+        let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+        let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let process = Process { process, pid, reaped: None };
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(Error::new(Exit::Surroundings, "the child has no pipes"));
+        };
+        Ok((process, Pipes { stdin, stdout, stderr }))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn waiter(&self) -> Waiter {
+        Waiter(self.pid)
+    }
+
+    /// Kills it and every process that it left in its group.
+    pub(crate) fn kill(&self) {
+        // Until it is waited for, even a dead process holds its number, so that no stranger is hit.
+        if let (Some(group), None) = (self.pid, self.reaped) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// How it ended, once that has been taken.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.reaped
+    }
+
+    /// How it ended, after killing what is left of its group. `None` if it cannot be ended.
+    pub(crate) fn finish(&mut self) -> Option<ExitStatus> {
+        if self.reaped.is_none() {
+            self.kill();
+            if self.waiter().has_exited_within(Duration::from_secs(5)) {
+                self.reaped = self.process.wait().ok();
+            }
+        }
+        self.reaped
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Waiter {
+    /// Waits for the end without taking the status, so that the number stays the process's own.
+    pub(crate) fn wait(self) {
+        self.look(WaitIdOptions::empty());
+    }
+
+    /// Whether the end has come. Not to be asked once the status has been taken.
+    pub(crate) fn has_exited(self) -> bool {
+        self.look(WaitIdOptions::NOHANG)
+    }
+
+    /// Waits for the end, at most so long; whether it has come.
+    pub(crate) fn has_exited_within(self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.has_exited() {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    fn look(self, more: WaitIdOptions) -> bool {
+        let Some(pid) = self.0 else { return true };
+        loop {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | more;
+            match waitid(WaitId::Pid(pid), options) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => return false,
+                Ok(Some(_)) | Err(_) => return true,
+            }
+        }
+    }
+}
+
+/// `exit status 3`, `signal 9 (SIGKILL)`.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match signal_hook::low_level::signal_name(signal) {
+            Some(name) => format!("signal {signal}, {name}"),
+            None => format!("signal {signal}"),
+        },
+        (None, None) => status.to_string(),
+    }
+}
+
+/// Why the program does not start, and what may help.
+pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
+    let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
+    let has_slash = program.program.as_encoded_bytes().contains(&b'/');
+    let exists_here = std::path::Path::new(&program.program).exists();
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound if !has_slash && exists_here => format!(
+            "without a slash it is looked up in PATH alone, here and by the real daemon: ./{}",
+            program.name()
+        ),
+        io::ErrorKind::NotFound if !has_slash => {
+            "it is looked up in PATH; for a file write its path, such as ./NAME".into()
+        }
+        io::ErrorKind::NotFound if exists_here => {
+            "the file is there, but not the interpreter that its first line names".into()
+        }
+        io::ErrorKind::NotFound => format!("a path counts from the working folder, {}", here()),
+        io::ErrorKind::PermissionDenied => format!("chmod +x {}", program.name()),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            "a script needs `#!` and its interpreter as the first line".into()
+        }
+        _ => return failed().because(error),
+    };
+    failed().because(error).hint(hint)
+}
+
+fn here() -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    harmless(&here.as_os_str().to_string_lossy()).into_owned()
+}
+
+impl<S: AsRef<OsStr>> From<&[S]> for Program {
+    /// The first word is the program. No word at all is the empty program, which does not start.
+    fn from(words: &[S]) -> Program {
+        let mut words = words.iter().map(|word| word.as_ref().to_owned());
+        Program { program: words.next().unwrap_or_default(), args: words.collect() }
+    }
+}

@@ -1,0 +1,220 @@
+//! `kcl-helper bench`: what was typed becomes [`bench::Options`].
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use kcl_protocol::CheckpointError;
+
+use super::units::{self, BYTES, COUNTS};
+use crate::bench::{self, Answers, AtLeast, Cpus, Until};
+use crate::child::Program;
+use crate::cli::Globals;
+use crate::error::{Error, Exit, Result};
+use crate::output::Words;
+
+const EXAMPLES: &str = "\
+Examples:
+  kcl-helper bench -- ./app                            records/s, CPU, memory of your processor
+  kcl-helper bench --batch 10000 --shards 4 -- ./app   full batches, four children
+  kcl-helper bench --vs 'python3 app.py' -- ./app      two of them in turns, and the ratio";
+
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Measure the built-in processor, which does next to nothing
+    #[arg(long, conflicts_with = "command")]
+    sample: bool,
+    /// Records in a batch
+    #[arg(long, value_name = "N", default_value_t = 500,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    batch: u32,
+    /// Bytes in a record, before base64
+    #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = units::size)]
+    size: usize,
+    /// How many shards at a time, each with a child process of its own
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    shards: u32,
+    /// How long to measure each command
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    duration: Duration,
+    /// Measure so many batches a shard, however long they take
+    #[arg(long, value_name = "N", conflicts_with = "duration",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    batches: Option<u64>,
+    /// Measure so many records of all shards, in whole batches
+    #[arg(long, value_name = "N", conflicts_with_all = ["duration", "batches"],
+          value_parser = clap::value_parser!(u64).range(1..))]
+    records: Option<u64>,
+    /// How long each command works before it is measured
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration_or_zero)]
+    warmup: Duration,
+    /// Into how many turns the measurement is divided
+    #[arg(long, value_name = "N", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    turns: u32,
+    /// How often a child is started to take the median of its start-up
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    starts: u32,
+    /// Send so many records a second, such as 20k/s; latency counts from the intended moment
+    /// [default: as fast as they are answered]
+    #[arg(long, value_name = "RATE", value_parser = units::rate)]
+    rate: Option<f64>,
+    /// Answer checkpoints with `ok`, or every N-th with an error: `throttled@10`; also shutdown,
+    /// invalid-state, dependency, illegal-argument
+    #[arg(long, value_name = "HOW", default_value = "ok", value_parser = answers)]
+    checkpoints: Answers,
+    /// A second command, split on blanks; the two are measured in turns
+    #[arg(long, value_name = "COMMAND")]
+    vs: Option<String>,
+    /// The driver's core and the children's: 0 for all on one, 0,1 for a core each [default: any]
+    #[arg(long, value_name = "CORES", value_parser = Cpus::parse)]
+    cpus: Option<Cpus>,
+    /// Exit 1 below this: 500k/s records, 100MB/s, or with --vs a ratio such as 2.5x
+    #[arg(long, value_name = "RATE", value_parser = at_least)]
+    at_least: Option<AtLeast>,
+    /// How long an answer may take before the child is killed
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = units::duration)]
+    timeout: Duration,
+    /// How long a child may be silent before that is said
+    #[arg(long, hide = true, value_name = "TIME", default_value = "10s",
+          value_parser = units::duration)]
+    patience: Duration,
+    /// text, or json with every latency counted
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        env = "KCL_HELPER_FORMAT"
+    )]
+    format: Format,
+    /// The record processor and its arguments; no shell comes between
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+    let first = match (args.sample, args.command.is_empty()) {
+        (true, _) => super::ourselves(super::BENCH_CHILD)?,
+        (false, false) => Program::from(args.command.as_slice()),
+        (false, true) => {
+            return Err(Error::new(Exit::Usage, "no record processor to measure")
+                .hint("kcl-helper bench --sample, or kcl-helper bench -- COMMAND"));
+        }
+    };
+    let mut programs = vec![first];
+    if let Some(vs) = &args.vs {
+        let words: Vec<&str> = vs.split_ascii_whitespace().collect();
+        if words.is_empty() {
+            return Err(Error::new(Exit::Usage, "--vs names no command"));
+        }
+        programs.push(Program::from(words.as_slice()));
+    }
+    if matches!(args.at_least, Some(AtLeast::Ratio(_))) && programs.len() == 1 {
+        return Err(Error::new(Exit::Usage, "--at-least wants a ratio, and there is one command")
+            .hint("--vs COMMAND, or a rate such as 500k/s"));
+    }
+    let until = match (args.batches, args.records) {
+        (Some(batches), _) => Until::Batches(batches),
+        (None, Some(records)) => {
+            Until::Batches(records.div_ceil(u64::from(args.batch) * u64::from(args.shards)))
+        }
+        (None, None) => Until::Passed(args.duration),
+    };
+    bench::run(&bench::Options {
+        programs,
+        batch: args.batch,
+        size: args.size,
+        shards: args.shards,
+        until,
+        warmup: args.warmup,
+        turns: args.turns,
+        starts: args.starts,
+        rate: args.rate,
+        answers: args.checkpoints,
+        cpus: args.cpus,
+        at_least: args.at_least,
+        patience: args.patience,
+        timeout: args.timeout,
+        json: args.format == Format::Json,
+        words: Words::new(globals),
+    })
+}
+
+fn at_least(text: &str) -> Result<AtLeast, String> {
+    let help = "write records a second (500k/s), bytes a second (100MB/s), or a ratio (2.5x)";
+    if let Some(ratio) = text.strip_suffix('x') {
+        return units::amount(&format!("{ratio}x"), &[("x", 1.0)], help, ["/s", "x"])
+            .map(AtLeast::Ratio);
+    }
+    if let Some(bytes) = text.strip_suffix("B/s") {
+        return units::amount(&format!("{bytes}B"), &BYTES, help, ["/s", "x"])
+            .map(AtLeast::BytesPerSecond);
+    }
+    units::amount(text, &COUNTS, help, ["/s", "x"]).map(AtLeast::RecordsPerSecond)
+}
+
+fn answers(text: &str) -> Result<Answers, String> {
+    if text == "ok" {
+        return Ok(Answers(None));
+    }
+    let help = "write ok, or an error and how often: throttled@10";
+    let (name, every) = text.split_once('@').ok_or(help)?;
+    let error = match name {
+        "throttled" => CheckpointError::Throttling,
+        "shutdown" => CheckpointError::Shutdown,
+        "invalid-state" => CheckpointError::InvalidState,
+        "dependency" => CheckpointError::Dependency,
+        "illegal-argument" => CheckpointError::IllegalArgument,
+        _ => {
+            return Err("errors are throttled, shutdown, invalid-state, dependency and \
+                        illegal-argument"
+                .into());
+        }
+    };
+    let every = every.parse().ok().filter(|every| *every > 0).ok_or(help)?;
+    Ok(Answers(Some((error, every))))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_must_be_reached() {
+        assert_eq!(at_least("500k/s"), Ok(AtLeast::RecordsPerSecond(500_000.0)));
+        assert_eq!(at_least("100MB/s"), Ok(AtLeast::BytesPerSecond(1e8)));
+        assert_eq!(at_least("2.5x"), Ok(AtLeast::Ratio(2.5)));
+        assert_eq!(at_least("2").unwrap_err(), "2 of what? write 2/s or 2x");
+        let help = "write records a second (500k/s), bytes a second (100MB/s), or a ratio (2.5x)";
+        for bad in ["", "x", "B/s", "fast", "1y/s", "2xx"] {
+            assert_eq!(at_least(bad).unwrap_err(), help, "{bad}");
+        }
+    }
+
+    #[test]
+    fn how_checkpoints_are_answered() {
+        assert_eq!(answers("ok"), Ok(Answers(None)));
+        assert_eq!(answers("throttled@10"), Ok(Answers(Some((CheckpointError::Throttling, 10)))));
+        for bad in ["", "throttled", "throttled@", "throttled@0", "throttled@-1", "@1", "ok@2"] {
+            assert!(answers(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "[0-9.kMGiBsx/@,-]{0,24}|throttled@[0-9]{0,30}|\\PC{0,8}") {
+            let _ = (at_least(&text), answers(&text), Cpus::parse(&text));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `kcl-helper init`: what was typed, or is asked for, becomes a [`Project`].
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::cli::Globals;
+use crate::error::{Error, Exit, Result};
+use crate::init::{Application, Name, Project, Region, Runtime, Stream};
+use crate::launch::command::{absolute, shell_line};
+use crate::output::Words;
+use crate::properties::{Program, Surroundings};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  kcl-helper init my-app --stream words --region us-east-1")]
+pub(crate) struct Args {
+    /// The folder to make; its last part names the package
+    #[arg(value_name = "NAME")]
+    folder: PathBuf,
+    /// The stream to read [default: NAME]
+    #[arg(long)]
+    stream: Option<Stream>,
+    /// Its region [default: that of the environment or the profile, else us-east-1]
+    #[arg(long)]
+    region: Option<Region>,
+    /// What names the lease table and the metrics [default: NAME]
+    #[arg(long, value_name = "NAME")]
+    application: Option<Application>,
+    /// Ask nothing, not even on a terminal
+    #[arg(long)]
+    no_interactive: bool,
+    /// The checkout of KCL for Rust to depend on by path, or `none` to depend by version [default:
+    /// the one that this kcl-helper was built in, if it is still there]
+    #[arg(long, value_name = "DIR|none")]
+    checkout: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+    let words = Words::new(globals);
+    let surroundings = Surroundings::of_this_process();
+    let folder = args.folder.as_path();
+    let name = name_of(folder)?;
+    refuse_unusable(folder)?;
+    let runtime = runtime(args.checkout.as_deref(), folder)?;
+    let mut prompt = Prompt {
+        asks: !args.no_interactive && io::stdin().is_terminal() && io::stderr().is_terminal(),
+        answers: io::stdin().lock(),
+    };
+    let region = surroundings.region(&[]).map(|found| found.value);
+    let region = region.filter(|region| region.parse::<Region>().is_ok());
+    let region = region.as_deref().unwrap_or("us-east-1");
+    let project = Project {
+        stream: prompt.complete(args.stream, "stream", name.as_str())?,
+        region: prompt.complete(args.region, "region", region)?,
+        application: prompt.complete(args.application, "application", name.as_str())?,
+        name,
+        runtime,
+    };
+    project.make(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists
+        | io::ErrorKind::DirectoryNotEmpty
+        | io::ErrorKind::NotADirectory => taken(folder),
+        _ => {
+            let message = format!("{} cannot be made", folder.display());
+            Error::new(Exit::Surroundings, message).because(error)
+        }
+    })?;
+    say_what_was_made(&project, folder, &surroundings, words);
+    Ok(Exit::Done)
+}
+
+fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, words: Words) {
+    let Project { name, stream, region, application, runtime } = project;
+    words.say(&format!(
+        "{}: application {}, stream {} in {}",
+        folder.display(),
+        application.as_str(),
+        stream.as_str(),
+        region.as_str()
+    ));
+    for (path, _) in project.files() {
+        words.say(&format!("  {path}"));
+    }
+    words.say(&match runtime {
+        Runtime::Version(version) => format!("it depends on kcl-runtime {version}"),
+        Runtime::Checkout { folder, .. } => format!("it depends on {folder}/kcl-runtime"),
+    });
+    let line = |words: &[OsString]| shell_line(words).to_text();
+    let rehearsal = [
+        this_program(around),
+        "local".into(),
+        "--".into(),
+        format!("target/debug/{}", name.as_str()).into(),
+    ];
+    words.say(&format!(
+        "next:\n  {}\n  cargo test\n  cargo build && {}",
+        line(&["cd".into(), folder.into()]),
+        line(&rehearsal)
+    ));
+}
+
+/// What to type for this program: its name, if a shell would find it by that.
+fn this_program(surroundings: &Surroundings) -> OsString {
+    const NAME: &str = "kcl-helper";
+    let Ok(program) = std::env::current_exe() else { return NAME.into() };
+    let same = |found: &Path| {
+        found.canonicalize().is_ok_and(|found| program.canonicalize().is_ok_and(|p| p == found))
+    };
+    match surroundings.program(NAME, Path::new("")) {
+        Program::Found(found) if same(&found) => NAME.into(),
+        _ => program.into(),
+    }
+}
+
+fn name_of(folder: &Path) -> Result<Name> {
+    let shown = folder.display();
+    // A trailing slash is no part of it; `.` and `..` have none.
+    let Some(name) = folder.file_name() else {
+        let message = format!("`{shown}` names no new folder");
+        return Err(Error::new(Exit::Usage, message).hint("kcl-helper init my-app"));
+    };
+    let name = name.to_string_lossy();
+    name.parse().map_err(|rule: String| {
+        Error::new(Exit::Usage, format!("`{name}` cannot be the project's name"))
+            .because(rule)
+            .hint("kcl-helper init my-app")
+    })
+}
+
+fn refuse_unusable(folder: &Path) -> Result<()> {
+    if folder.symlink_metadata().is_ok() {
+        return Err(taken(folder));
+    }
+    match folder.parent() {
+        Some(parent) if parent != Path::new("") && !parent.is_dir() => {
+            let parent = parent.display();
+            Err(Error::new(Exit::Usage, format!("{parent} is no folder"))
+                .hint(format!("mkdir -p {parent}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn taken(folder: &Path) -> Error {
+    let message = format!("{} is there already, and stays as it is", folder.display());
+    Error::new(Exit::Usage, message).hint("choose another name, or remove it first")
+}
+
+fn runtime(checkout: Option<&Path>, folder: &Path) -> Result<Runtime> {
+    let by_version = Runtime::Version(env!("CARGO_PKG_VERSION").to_owned());
+    let checkout = match checkout {
+        Some(none) if none == Path::new("none") => return Ok(by_version),
+        Some(checkout) if Runtime::is_checkout(checkout) => checkout.to_owned(),
+        Some(other) => {
+            let message = format!("{} has no kcl-runtime in it", other.display());
+            return Err(Error::new(Exit::Usage, message)
+                .hint("name the folder that kcl-runtime/Cargo.toml is in"));
+        }
+        None => match Runtime::checkout_of_this_build() {
+            Some(checkout) => checkout,
+            None => return Ok(by_version),
+        },
+    };
+    // Without `..` and links, as a project may be moved.
+    let checkout = checkout.canonicalize().unwrap_or(checkout);
+    let parent = absolute(folder).parent().map(Path::to_owned).unwrap_or_default();
+    let around = parent.canonicalize().is_ok_and(|parent| parent.starts_with(&checkout));
+    match checkout.into_os_string().into_string() {
+        Ok(folder) => Ok(Runtime::Checkout { folder, around }),
+        Err(path) => {
+            let message = format!("{}: Cargo.toml cannot name this path", path.display());
+            Err(Error::new(Exit::Usage, message).hint("--checkout none depends by version"))
+        }
+    }
+}
+
+/// Asks for what is missing, or takes what is usual.
+struct Prompt<R> {
+    asks: bool,
+    answers: R,
+}
+
+impl<R: BufRead> Prompt<R> {
+    fn complete<T: FromStr<Err = String>>(
+        &mut self,
+        given: Option<T>,
+        what: &str,
+        usual: &str,
+    ) -> Result<T> {
+        if let Some(given) = given {
+            return Ok(given);
+        }
+        if !self.asks {
+            return usual.parse().map_err(|rule: String| {
+                Error::new(Exit::Usage, format!("`{usual}` cannot be the {what}"))
+                    .because(rule)
+                    .hint(format!("name it with --{what}"))
+            });
+        }
+        loop {
+            let mut stderr = anstream::stderr();
+            // Where nobody can read the question, the answer will be the end of input.
+            let _ = write!(stderr, "{what} [{usual}]: ").and_then(|()| stderr.flush());
+            let mut answer = String::new();
+            let read = self.answers.read_line(&mut answer).unwrap_or(0);
+            if read == 0 {
+                let _ = writeln!(stderr);
+                return Err(Error::new(Exit::Usage, format!("the {what} is missing")).hint(
+                    format!("name it with --{what}, or take what is usual: --no-interactive"),
+                ));
+            }
+            let answer = answer.trim();
+            match if answer.is_empty() { usual } else { answer }.parse() {
+                Ok(answer) => return Ok(answer),
+                Err(rule) => crate::output::tell(&rule),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_asked_until_it_is_right() {
+        let mut prompt = Prompt { asks: true, answers: &b"my words\n  words  \n\n"[..] };
+        let stream: Stream = prompt.complete(None, "stream", "my-app").unwrap();
+        assert_eq!(stream.as_str(), "words");
+        let region: Region = prompt.complete(None, "region", "us-east-1").unwrap();
+        assert_eq!(region.as_str(), "us-east-1");
+        let given = "given".parse().ok();
+        let given: Application = prompt.complete(given, "application", "my-app").unwrap();
+        assert_eq!(given.as_str(), "given");
+        let ended = prompt.complete::<Application>(None, "application", "my-app").unwrap_err();
+        assert_eq!(ended.to_string(), "the application is missing");
+    }
+
+    #[test]
+    fn without_a_terminal_what_is_usual_is_taken() {
+        let mut prompt = Prompt { asks: false, answers: &b""[..] };
+        let stream: Stream = prompt.complete(None, "stream", "a").unwrap();
+        assert_eq!(stream.as_str(), "a");
+        // A package may be called so, a table may not.
+        let short = prompt.complete::<Application>(None, "application", "a").unwrap_err();
+        assert_eq!(short.to_string(), "`a` cannot be the application");
+    }
+}

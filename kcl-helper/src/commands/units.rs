@@ -1,0 +1,131 @@
+//! How amounts are typed: always with a unit, and a bare number is refused with what it may mean.
+
+use std::time::Duration;
+
+/// `10s`, `500ms`, `1.5s`, `2m`; not 0.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err("write a time such as 10s or 500ms".into()),
+        time => Ok(time),
+    }
+}
+
+/// A time that may be `0s`.
+pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    let units = [("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let seconds = amount(text, &units, "write a time such as 10s or 500ms", ["s", "ms"])?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| time.as_secs() <= 365 * 86400)
+        .ok_or_else(|| "that is longer than a year".into())
+}
+
+/// `100B`, `1KiB`, `1.5MB`.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    let bytes = amount(text, &BYTES, "write a size such as 100B or 1KiB", ["B", "KiB"])?;
+    if bytes.fract() != 0.0 || bytes > 1e15 {
+        return Err("write whole bytes, such as 100B or 1KiB".into());
+    }
+    Ok(bytes as usize)
+}
+
+/// Records a second: `500/s`, `20k/s`; not 0.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let words = "write records a second, such as 500/s or 20k/s";
+    let rate = amount(text, &COUNTS, words, ["/s", "k/s"])?;
+    if rate > 0.0 { Ok(rate) } else { Err(words.into()) }
+}
+
+/// What a number is followed by, and how much one of it is. Of two units that fit, the longer one
+/// stands.
+pub(super) type Units<'a> = &'a [(&'a str, f64)];
+
+pub(super) const BYTES: [(&str, f64); 8] = [
+    ("B", 1.0),
+    ("kB", 1e3),
+    ("KB", 1e3),
+    ("KiB", 1024.0),
+    ("MB", 1e6),
+    ("MiB", 1_048_576.0),
+    ("GB", 1e9),
+    ("GiB", 1_073_741_824.0),
+];
+pub(super) const COUNTS: [(&str, f64); 3] = [("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6)];
+
+/// A number, perhaps with a point, and one of these units right behind it.
+pub(super) fn amount(
+    text: &str,
+    units: Units<'_>,
+    help: &str,
+    likely: [&str; 2],
+) -> Result<f64, String> {
+    let end = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let is_number = number.starts_with(|char: char| char.is_ascii_digit()) && number.len() <= 18;
+    let Some(value) = number.parse::<f64>().ok().filter(|_| is_number) else {
+        return Err(help.into());
+    };
+    if unit.is_empty() {
+        let [first, second] = likely;
+        return Err(format!("{number} of what? write {number}{first} or {number}{second}"));
+    }
+    let found = units.iter().find(|(name, _)| *name == unit);
+    found.map(|(_, one)| value * one).ok_or_else(|| help.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, millis) in [("10s", 10_000), ("500ms", 500), ("1.5s", 1500), ("2m", 120_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
+        }
+        assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
+        let time = "write a time such as 10s or 500ms";
+        for (text, error) in [
+            ("10", "10 of what? write 10s or 10ms"),
+            ("0s", time),
+            ("", time),
+            ("s", time),
+            (".s", time),
+            ("1..5s", time),
+            ("-1s", time),
+            ("1 s", time),
+            ("1d", time),
+            ("9000000h", "that is longer than a year"),
+        ] {
+            assert_eq!(duration(text).unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_rates() {
+        for (text, bytes) in [("0B", 0), ("100B", 100), ("1KiB", 1024), ("1.5kB", 1500)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        assert_eq!(size("1024").unwrap_err(), "1024 of what? write 1024B or 1024KiB");
+        assert_eq!(size("1.5B").unwrap_err(), "write whole bytes, such as 100B or 1KiB");
+        assert_eq!(rate("20k/s"), Ok(20_000.0));
+        assert_eq!(rate("20").unwrap_err(), "20 of what? write 20/s or 20k/s");
+        assert_eq!(rate("0/s").unwrap_err(), "write records a second, such as 500/s or 20k/s");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(number in 1..900_000u64, unit in 0..BYTES.len()) {
+            let (name, one) = BYTES[unit];
+            prop_assert_eq!(size(&format!("{number}{name}")), Ok((number as f64 * one) as usize));
+            prop_assert_eq!(duration(&format!("{number}ms")), Ok(Duration::from_millis(number)));
+            prop_assert_eq!(rate(&format!("{number}/s")), Ok(number as f64));
+        }
+
+        #[test]
+        fn nothing_panics(text in "[0-9.kKMGiBsm/hµu -]{0,24}|\\PC{0,8}") {
+            let _ = (duration(&text), duration_or_zero(&text), size(&text), rate(&text));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A program run as if we were not there, and all that goes through its three pipes written down.
+//!
+//! Whoever starts us must see what the program alone would show, and the program must see what it
+//! would see of them:
+//! - Each pipe has a thread that moves bytes as they come and keeps none back. An end on either
+//!   side, of the writer or of the reader, is passed to the other side at once.
+//! - Our status is the program's, or its signal. As whoever starts a program also waits for the
+//!   processes that hold its pipes, we end when they have let go.
+//! - The program stays in the process group that we were started in, and we leave it: so what is
+//!   sent to the group reaches the program once, and what is sent to us alone we pass on. A leader
+//!   cannot leave its group; then both are in it, and what a terminal sends is not passed on.
+//! - A recording that cannot be written ends with a warning, and the program goes on.
+
+mod pump;
+mod redact;
+mod tape;
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpgrp, getpid, kill_process, setpgid,
+    setrlimit, waitid,
+};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+
+use crate::child::{Program, cannot_start, describe};
+use crate::error::{Error, Exit, Result};
+use crate::launch::supervise::ignored_signals;
+use pump::{End, Ours, pump};
+use tape::{Kind, Recorder};
+
+/// What to run, and how to write it down.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) program: Program,
+    pub(crate) folder: PathBuf,
+    pub(crate) redact: bool,
+    /// In bytes, of one recording.
+    pub(crate) max_size: u64,
+}
+
+/// Runs the program to its end. If a signal ended it, this ends us by the same one.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let failed = |error: io::Error| {
+        Error::new(Exit::Surroundings, "the program cannot be recorded").because(error)
+    };
+    let leader = getpgrp() == getpid();
+    let signals = Signals::listen(leader).map_err(failed)?;
+    pump::prepare().map_err(failed)?;
+    let mut child = Command::new(&options.program.program)
+        .args(&options.program.args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| cannot_start(&options.program, error))?;
+    let pid = Pid::from_child(&child);
+    if !leader {
+        // Without it both get what is sent to the group, and the program gets it twice.
+        let _ = setpgid(None, None);
+    }
+    let recorder = Arc::new(Recorder::start(options, pid));
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+        return Err(Error::new(Exit::Surroundings, "the program has no pipes"));
+    };
+    let start = |kind, from, to| {
+        let recorder = recorder.clone();
+        thread::Builder::new()
+            .stack_size(256 << 10)
+            .spawn(move || pump(&from, &to, |piece| recorder.write(kind, piece)))
+    };
+    let started = (|| {
+        signals.pass_on(pid)?;
+        start(Kind::Stdin, End::ours(Ours::Stdin), End::childs(stdin))?;
+        Ok([
+            start(Kind::Stdout, End::childs(stdout), End::ours(Ours::Stdout))?,
+            start(Kind::Stderr, End::childs(stderr), End::ours(Ours::Stderr))?,
+        ])
+    })();
+    let outputs = started.map_err(|error| {
+        let _ = child.kill();
+        failed(error)
+    })?;
+    let status = ended(pid).map_err(failed)?;
+    for output in outputs {
+        // A pump does not panic; and if it did, the program has ended all the same.
+        let _ = output.join();
+    }
+    recorder.end(&describe(status));
+    Ok(end_as(status))
+}
+
+/// Waits for the end without taking the status: until we end ourselves the number stays the
+/// program's own, so that no stranger gets a signal meant for it.
+fn ended(pid: Pid) -> io::Result<ExitStatus> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    loop {
+        match waitid(WaitId::Pid(pid), options) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                let code = status.exit_status().map(|code| (code & 0xff) << 8);
+                let raw = code.or(status.terminating_signal()).unwrap_or(0);
+                return Ok(ExitStatus::from_raw(raw));
+            }
+        }
+    }
+}
+
+/// Ends this process by the signal that ended the program; else the program's status is ours.
+fn end_as(status: ExitStatus) -> ExitCode {
+    let Some(signal) = status.signal() else {
+        return ExitCode::from(status.code().unwrap_or(0) as u8);
+    };
+    // The program has left its core already.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    ExitCode::from(128u8.saturating_add(signal as u8))
+}
+
+/// What somebody may send us and means for the program.
+struct Signals {
+    received: signal_hook::iterator::Signals,
+    passed_on: Vec<i32>,
+}
+
+impl Signals {
+    fn listen(leader: bool) -> io::Result<Signals> {
+        let ignored = ignored_signals();
+        let mut all = vec![SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGHUP];
+        // What the caller has made us ignore, as nohup does with SIGHUP, the program ignores too.
+        all.retain(|signal| ignored >> (signal - 1) & 1 == 0);
+        let received = signal_hook::iterator::Signals::new(&all)?;
+        // The terminal sends these to a whole group.
+        all.retain(|signal| !(leader && [SIGINT, SIGQUIT, SIGHUP].contains(signal)));
+        Ok(Signals { received, passed_on: all })
+    }
+
+    fn pass_on(mut self, pid: Pid) -> io::Result<()> {
+        let pass = move || {
+            for signal in self.received.forever() {
+                if let (true, Some(signal)) =
+                    (self.passed_on.contains(&signal), Signal::from_named_raw(signal))
+                {
+                    // It may have ended meanwhile.
+                    let _ = kill_process(pid, signal);
+                }
+            }
+        };
+        thread::Builder::new().stack_size(256 << 10).spawn(pass).map(drop)
+    }
+}

@@ -1,0 +1,392 @@
+//! The recording itself: a file of JSON lines for each process.
+//!
+//! An event is a line of the conversation, or a piece of one where it came in pieces: `[µs since
+//! the line above, kind, text]`. `null` for the text is the stream's end. Bytes that are no UTF-8
+//! are written in base64, with `"base64"` as a fourth element; a letter that a read has cut in two
+//! is put together first. So every byte can be had back, and nearly all can be read.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustix::process::Pid;
+use serde::Serialize;
+
+use super::Options;
+use super::redact::Redactor;
+use crate::child::harmless;
+use crate::output::tell;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+impl Kind {
+    fn letter(self) -> &'static str {
+        match self {
+            Kind::Stdin => "<",
+            Kind::Stdout => ">",
+            Kind::Stderr => "e",
+        }
+    }
+}
+
+/// The first line of a recording. Names of environment variables would not help, and values must
+/// not be there.
+#[derive(Debug, Serialize)]
+struct Header<'a> {
+    /// Of the format.
+    version: u32,
+    kcl_helper: &'a str,
+    command: Vec<String>,
+    started: String,
+    redacted: bool,
+}
+
+/// The recording of one process, shared by those that see its pipes.
+#[derive(Debug)]
+pub(super) struct Recorder(Mutex<Option<Tape<File>>>);
+
+impl Recorder {
+    /// A recording that cannot be begun is none, which is said.
+    pub(super) fn start(options: &Options, pid: Pid) -> Recorder {
+        Recorder(Mutex::new(match begin(options, pid) {
+            Ok(tape) => Some(tape),
+            Err(error) => {
+                let folder = options.folder.display().to_string();
+                let folder = harmless(&folder);
+                tell(&format!("warning: nothing is recorded in {folder}: {error}"));
+                None
+            }
+        }))
+    }
+
+    pub(super) fn write(&self, kind: Kind, piece: Option<&[u8]>) {
+        self.with(|tape| tape.write(kind, piece));
+    }
+
+    /// How the program ended: the last line.
+    pub(super) fn end(&self, how: &str) {
+        self.with(|tape| tape.end(how));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn with(&self, write: impl FnOnce(&mut Tape<File>) -> io::Result<()>) {
+        let mut tape = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = tape.as_mut().map(write) {
+            *tape = None;
+            tell(&format!("warning: the recording ends here: {error}"));
+        }
+    }
+}
+
+fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
+    fs::create_dir_all(&options.folder)?;
+    let now = SystemTime::now();
+    // Colons have a meaning in some programs' file names.
+    let name = humantime::format_rfc3339_seconds(now).to_string().replace(':', "-");
+    let name = format!("{name}-{}", pid.as_raw_nonzero());
+    // Numbers of processes come round again.
+    let names = (1..1000).map(|n| if n == 1 { name.clone() } else { format!("{name}-{n}") });
+    let mut opened = Err(io::ErrorKind::AlreadyExists.into());
+    for name in names {
+        let path = options.folder.join(name + ".jsonl");
+        opened = File::options().write(true).create_new(true).open(path);
+        if !matches!(&opened, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+            break;
+        }
+    }
+    let program = &options.program;
+    let words = std::iter::once(&program.program).chain(&program.args);
+    let header = Header {
+        version: 1,
+        kcl_helper: env!("CARGO_PKG_VERSION"),
+        command: words.map(|word| word.to_string_lossy().into_owned()).collect(),
+        started: humantime::format_rfc3339_micros(now).to_string(),
+        redacted: options.redact,
+    };
+    let mut tape = Tape::new(opened?, options.max_size, options.redact);
+    tape.header(&header)?;
+    Ok(tape)
+}
+
+/// Where a recording goes: whole lines or nothing.
+pub(super) trait Store {
+    fn append(&mut self, lines: &[u8]) -> io::Result<()>;
+}
+
+impl Store for File {
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let before = io::Seek::stream_position(self)?;
+        self.write_all(lines).inspect_err(|_| {
+            // On a full disk a part of them may be there.
+            let _ = self.set_len(before);
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Tape<S> {
+    store: S,
+    /// How many bytes are left before the recording is full.
+    left: u64,
+    is_full: bool,
+    last: Instant,
+    redactor: Option<Redactor>,
+    /// The beginning of a letter whose end has not come yet, of each stream.
+    unfinished: [Vec<u8>; 3],
+}
+
+impl<S: Store> Tape<S> {
+    fn new(store: S, max_size: u64, redact: bool) -> Tape<S> {
+        let redactor = redact.then(Redactor::default);
+        let last = Instant::now();
+        Tape {
+            store,
+            left: max_size,
+            is_full: false,
+            last,
+            redactor,
+            unfinished: Default::default(),
+        }
+    }
+
+    fn header(&mut self, header: &Header<'_>) -> io::Result<()> {
+        let mut line = serde_json::to_vec(header)?;
+        line.push(b'\n');
+        self.append(&line)
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.store.append(lines)?;
+        self.left = self.left.saturating_sub(lines.len() as u64);
+        Ok(())
+    }
+
+    fn write(&mut self, kind: Kind, piece: Option<&[u8]>) -> io::Result<()> {
+        if self.is_full {
+            return Ok(());
+        }
+        let mut bytes = std::mem::take(&mut self.unfinished[kind as usize]);
+        let mut lines = Lines { text: Vec::new(), since: self.micros(), kind };
+        match (&mut self.redactor, kind) {
+            (Some(redactor), Kind::Stdin) => match piece {
+                Some(piece) => redactor.feed(piece, &mut bytes),
+                None => redactor.finish(&mut bytes),
+            },
+            _ => bytes.extend_from_slice(piece.unwrap_or_default()),
+        }
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match std::str::from_utf8(line) {
+                Ok(text) => lines.text(text)?,
+                Err(error) if error.error_len().is_none() && piece.is_some() => {
+                    let (whole, rest) = line.split_at(error.valid_up_to());
+                    self.unfinished[kind as usize] = rest.to_vec();
+                    if !whole.is_empty() {
+                        // It has just been found to be UTF-8.
+                        lines.text(&String::from_utf8_lossy(whole))?;
+                    }
+                }
+                Err(_) => lines.base64(line)?,
+            }
+        }
+        if piece.is_none() {
+            lines.end()?;
+        }
+        if lines.text.len() as u64 > self.left {
+            self.is_full = true;
+            let note = event(lines.since, "!", "the recording is full, see --max-size")?;
+            return self.append(&note);
+        }
+        self.append(&lines.text)
+    }
+
+    fn end(&mut self, how: &str) -> io::Result<()> {
+        let line = event(self.micros(), "x", how)?;
+        self.append(&line)
+    }
+
+    fn micros(&mut self) -> u128 {
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.last).as_micros();
+        // What is below a microsecond is not lost, however many events there are.
+        self.last += std::time::Duration::from_micros(since as u64);
+        since
+    }
+}
+
+fn event(micros: u128, letter: &str, text: &str) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&(micros, letter, text))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The events of one piece.
+struct Lines {
+    text: Vec<u8>,
+    since: u128,
+    kind: Kind,
+}
+
+impl Lines {
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        self.push(|since, letter| serde_json::to_vec(&(since, letter, text)))
+    }
+
+    fn base64(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let text = BASE64.encode(bytes);
+        self.push(|since, letter| serde_json::to_vec(&(since, letter, text, "base64")))
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.push(|since, letter| serde_json::to_vec(&(since, letter, ())))
+    }
+
+    fn push(
+        &mut self,
+        json: impl FnOnce(u128, &str) -> serde_json::Result<Vec<u8>>,
+    ) -> io::Result<()> {
+        self.text.extend(json(self.since, self.kind.letter())?);
+        self.text.push(b'\n');
+        self.since = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Takes so many bytes, then is full.
+    #[derive(Debug, Default)]
+    struct Memory {
+        lines: Vec<u8>,
+        room: usize,
+    }
+
+    impl Store for Memory {
+        fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+            if lines.len() > self.room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= lines.len();
+            self.lines.extend_from_slice(lines);
+            Ok(())
+        }
+    }
+
+    fn tape(max_size: u64, redact: bool) -> Tape<Memory> {
+        Tape::new(Memory { room: usize::MAX, ..Memory::default() }, max_size, redact)
+    }
+
+    /// Everything but the times.
+    fn events(tape: &Tape<Memory>) -> Vec<Value> {
+        let lines = tape.store.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let mut events: Vec<Value> =
+            lines.map(|line| serde_json::from_slice(line).expect("each line is JSON")).collect();
+        for event in &mut events {
+            assert!(event[0].is_u64(), "{event}");
+            event.as_array_mut().expect("an array").remove(0);
+        }
+        events
+    }
+
+    fn json(text: &str) -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line.trim()).expect("it is JSON")).collect()
+    }
+
+    #[test]
+    fn an_event_is_a_line_or_a_piece_of_one() {
+        let mut tape = tape(1 << 20, false);
+        for piece in
+            [b"one\ntwo\nthr".as_slice(), b"ee\n\xc3", b"\xbc\n", b"\xff\xc3\n", b"\xe2\x82"]
+        {
+            tape.write(Kind::Stdin, Some(piece)).expect("there is room");
+        }
+        tape.write(Kind::Stderr, Some(b"\xc3\n\x1b[0m\"")).expect("there is room");
+        tape.write(Kind::Stdin, None).expect("there is room");
+        tape.write(Kind::Stdout, None).expect("there is room");
+        tape.end("exit status 0").expect("there is room");
+        let expected = json(
+            r#"["<","one\n"]
+            ["<","two\n"]
+            ["<","thr"]
+            ["<","ee\n"]
+            ["<","ü\n"]
+            ["<","/8MK","base64"]
+            ["e","wwo=","base64"]
+            ["e","\u001b[0m\""]
+            ["<","4oI=","base64"]
+            ["<",null]
+            [">",null]
+            ["x","exit status 0"]"#,
+        );
+        assert_eq!(events(&tape), expected);
+    }
+
+    #[test]
+    fn a_full_recording_says_so_and_how_the_program_ended() {
+        let mut tape = tape(60, false);
+        for _ in 0..100 {
+            tape.write(Kind::Stdout, Some(b"0123456789\n")).expect("there is room");
+        }
+        tape.end("signal 9, SIGKILL").expect("there is room");
+        let expected = json(
+            r#"[">","0123456789\n"]
+            [">","0123456789\n"]
+            ["!","the recording is full, see --max-size"]
+            ["x","signal 9, SIGKILL"]"#,
+        );
+        assert_eq!(events(&tape), expected);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let mut tape = Tape::new(Memory::default(), 1 << 20, false);
+        let error = tape.write(Kind::Stdout, Some(b"x")).expect_err("there is no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_can_be_had_back(
+            pieces in prop::collection::vec(
+                (0..3usize, prop::collection::vec(
+                    prop_oneof![Just(b'\n'), Just(0xc3), Just(0xbc), Just(0xf0), any::<u8>()], 0..30,
+                )),
+                0..30,
+            ),
+        ) {
+            let kinds = [Kind::Stdin, Kind::Stdout, Kind::Stderr];
+            let mut tape = tape(u64::MAX, false);
+            let mut said = [const { Vec::new() }; 3];
+            for (which, piece) in &pieces {
+                said[*which].extend_from_slice(piece);
+                tape.write(kinds[*which], Some(piece)).expect("there is room");
+            }
+            let mut recorded = [const { Vec::new() }; 3];
+            for kind in kinds {
+                tape.write(kind, None).expect("there is room");
+            }
+            for event in events(&tape) {
+                let which = kinds.iter().position(|kind| event[0] == kind.letter()).expect("a kind");
+                let Some(text) = event[1].as_str() else { continue };
+                if event[2] == "base64" {
+                    recorded[which].extend(BASE64.decode(text).expect("it is base64"));
+                } else {
+                    recorded[which].extend_from_slice(text.as_bytes());
+                }
+            }
+            prop_assert_eq!(recorded, said);
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! `kcl-helper bench` as its users meet it: what it prints on both streams and its status, with the
+//! figures left out, over children that behave and children that do not.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
+
+/// The processor that misbehaves, which cargo builds beside the program.
+fn awkward() -> PathBuf {
+    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
+    assert!(path.exists(), "cargo build -p kcl-helper --examples");
+    path
+}
+
+/// With arguments as they would be typed; `_` stands for a blank inside one.
+fn command(args: &str) -> Command {
+    let mut command = Command::new(HELPER);
+    command.arg("bench");
+    for name in ["RUST_BACKTRACE", "KCL_HELPER_FORMAT", "KCL_HELPER_COLOR", "BENCH_CKPT_EVERY"] {
+        command.env_remove(name);
+    }
+    for arg in args.split_whitespace() {
+        let arg = arg.replace("AWKWARD", &awkward().to_string_lossy());
+        command.arg(
+            arg.replace("HELPER", HELPER)
+                .replace('_', " ")
+                .replace("awkward child", "awkward_child"),
+        );
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn bench(args: &str) -> String {
+    let output = command(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    format!(
+        "{}\n---- stdout\n{}---- stderr\n{}",
+        output.status,
+        without_figures(&text(output.stdout)),
+        clean(&text(output.stderr))
+    )
+}
+
+/// Small and short, on whatever machine.
+const SMALL: &str = "--warmup 0s --batches 8 --turns 4 --batch 5 --size 10B";
+
+fn clean(text: &str) -> String {
+    let text = text
+        .replace(&*awkward().to_string_lossy(), "[awkward_child]")
+        .replace(HELPER, "[kcl-helper]")
+        .replace(concat!("bench ", env!("CARGO_PKG_VERSION")), "bench [version]");
+    let mut clean = String::new();
+    for line in text.lines() {
+        match line.split_once(" in ").filter(|(start, _)| start.contains("too short: ")) {
+            Some((start, _)) => clean.push_str(&format!("{start} in [time]\n")),
+            None => clean.push_str(&format!("{line}\n")),
+        }
+    }
+    clean
+}
+
+/// With `#` for each number and its unit, and one block for each bar.
+fn without_figures(text: &str) -> String {
+    const UNITS: [&str; 16] = [
+        "ns",
+        "µs",
+        "ms",
+        "s",
+        "ns/record",
+        "µs/record",
+        "ms/record",
+        "B",
+        "KiB",
+        "MiB",
+        "B/s",
+        "kB/s",
+        "MB/s",
+        "GB/s",
+        "k",
+        "M",
+    ];
+    let mut clean = String::new();
+    for line in clean_bars(text).lines() {
+        let mut words: Vec<&str> = Vec::new();
+        for word in line.split(' ').filter(|word| !word.is_empty()) {
+            let is_number = word
+                .trim_end_matches("]")
+                .trim_start_matches("[")
+                .chars()
+                .all(|char| char.is_ascii_digit() || matches!(char, '.' | ','));
+            if is_number {
+                words.push("#");
+            } else if !(UNITS.contains(&word) && words.last() == Some(&"#")) {
+                words.push(word);
+            }
+        }
+        clean.push_str(&clean_line(&words));
+    }
+    clean
+}
+
+fn clean_bars(text: &str) -> String {
+    text.replace("■", "").replace('[', "").replace(']', "")
+}
+
+fn clean_line(words: &[&str]) -> String {
+    format!("{}\n", clean(&words.join(" ")).trim_end())
+}
+
+// ---- What is typed
+
+#[test]
+fn nothing_to_measure() {
+    assert_snapshot!(bench(""));
+}
+
+#[test]
+fn help_fits_a_screen() {
+    let output = command("--help").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() <= 70, "{text}");
+    assert!(text.starts_with("Examples:") && !text.contains("patience"), "{text}");
+}
+
+#[test]
+fn arguments_that_cannot_be() {
+    for (args, problem) in [
+        ("--sample -- AWKWARD", "cannot be used with"),
+        ("--sample --shards 0", "0 is not in 1..=1000"),
+        ("--sample --duration 10", "10 of what? write 10s or 10ms"),
+        ("--sample --size 1024", "1024 of what? write 1024B or 1024KiB"),
+        ("--sample --rate 5000", "5000 of what? write 5000/s or 5000k/s"),
+        ("--sample --at-least 2", "2 of what? write 2/s or 2x"),
+        ("--sample --at-least 2x", "error: --at-least wants a ratio, and there is one command"),
+        ("--sample --vs _", "error: --vs names no command"),
+        ("--sample --batches 5 --records 5", "cannot be used with"),
+        ("--sample --cpus a", "write the numbers of cores, such as 0 or 0,1"),
+        ("--sample --cpus 1023", "error: there is no core 1023 for us\nhint: we may use 0"),
+        ("--sample --checkpoints throttled", "write ok, or an error and how often: throttled@10"),
+        ("--sample --batch 10000 --size 1MiB", "is a line of about 13335 MiB: children take 256"),
+    ] {
+        let output = command(args).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args}: {stderr}");
+        assert!(stderr.contains(problem), "{args}: {stderr}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_program_that_is_not_in_path() {
+    assert_snapshot!(bench("-- no-such-program"));
+}
+
+// ---- Runs that go well
+
+#[test]
+fn the_sample() {
+    assert_snapshot!(bench(&format!("{SMALL} --sample")));
+}
+
+#[test]
+fn a_child_that_tells_no_sums() {
+    assert_snapshot!(bench(&format!("{SMALL} --shards 2 -- AWKWARD")));
+}
+
+#[test]
+fn two_commands() {
+    assert_snapshot!(bench(&format!("{SMALL} --starts 2 --vs HELPER_bench-child --sample")));
+}
+
+#[test]
+fn words_of_the_child_with_v() {
+    let text = bench(&format!("{SMALL} -v -- AWKWARD last-words=hello"));
+    assert!(text.contains("\nshard 0 | hello\n"), "{text}");
+}
+
+#[test]
+fn at_a_rate_on_one_core() {
+    let mut command = command(&format!("{SMALL} --format json --rate 1k/s --cpus 0 --sample"));
+    let output = command.output().unwrap();
+    // Where this process may not use core 0, that is said.
+    if output.status.code() == Some(2) {
+        assert!(String::from_utf8_lossy(&output.stderr).contains("there is no core 0"));
+        return;
+    }
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // 40 records at 1000 a second.
+    assert!(json["commands"][0]["nanos"].as_u64().unwrap() >= 40_000_000, "{json}");
+    assert_eq!(json["options"]["cpus"], "driver on core 0, children on 0");
+}
+
+#[test]
+fn checkpoints_may_be_refused() {
+    let args = format!("{SMALL} -v --checkpoints illegal-argument@2 --sample");
+    let output = command(&args).env("BENCH_CKPT_EVERY", "1").output().unwrap();
+    assert!(output.status.success());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.matches("IllegalArgumentException").count(), 4, "{stderr}");
+}
+
+/// Fields, their types and what follows from the others: what programs may rely on.
+#[test]
+fn json() {
+    let args = format!("{SMALL} --shards 2 --format json --vs HELPER_bench-child --sample");
+    let output = command(&args).output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_snapshot!(schema(&json));
+    let options = &json["options"];
+    assert_eq!(options["recordsPerBatch"], 5);
+    for command in json["commands"].as_array().unwrap() {
+        assert_eq!(command["batches"], 16);
+        assert_eq!(command["records"], 80);
+        assert_eq!(command["bytes"], 800);
+        assert_eq!(command["sumsChecked"], 2);
+        assert_eq!(command["startUpNanos"].as_array().unwrap().len(), 2);
+        assert_eq!(command["turns"].as_array().unwrap().len(), 4);
+        let counts = command["latency"]["histogram"].as_array().unwrap();
+        assert_eq!(counts.iter().map(|pair| pair[1].as_u64().unwrap()).sum::<u64>(), 16);
+        for figure in ["cpuNanos", "recordsPerSecond", "bytesPerSecond"] {
+            assert!(command[figure].as_f64().unwrap() > 0.0, "{figure}");
+        }
+        for memory in [&command["idle"], &command["busy"]] {
+            assert!(memory["pssBytes"].as_u64() <= memory["rssBytes"].as_u64());
+            assert!(memory["peakBytes"].as_u64().unwrap() > 0);
+        }
+    }
+    assert_eq!(json["ratio"]["pairs"].as_array().unwrap().len(), 4);
+}
+
+/// Every path of a JSON value and the type there; of an array the first element's.
+fn schema(value: &Value) -> String {
+    fn walk(path: &str, value: &Value, lines: &mut String) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    walk(&format!("{path}.{name}"), value, lines);
+                }
+            }
+            Value::Array(values) => match values.first() {
+                Some(first) => walk(&format!("{path}[]"), first, lines),
+                None => lines.push_str(&format!("{path}[] empty\n")),
+            },
+            Value::Null => lines.push_str(&format!("{path} null\n")),
+            Value::Bool(_) => lines.push_str(&format!("{path} bool\n")),
+            Value::Number(_) => lines.push_str(&format!("{path} number\n")),
+            Value::String(_) => lines.push_str(&format!("{path} string\n")),
+        }
+    }
+    let mut lines = String::new();
+    walk("", value, &mut lines);
+    lines
+}
+
+// ---- Judgements
+
+#[test]
+fn a_rate_that_is_missed() {
+    let output = command(&format!("{SMALL} --at-least 900M/s --sample")).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.ends_with("records/s is less than --at-least 900 M records/s\n"), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.starts_with(b"start-up "));
+}
+
+#[test]
+fn wrong_sums() {
+    assert_snapshot!(bench(&format!(
+        "{SMALL} -- AWKWARD last-words=BENCH_records=1_bytes=2_edge=3"
+    )));
+}
+
+// ---- Children that do not behave
+
+#[test]
+fn a_wrong_status() {
+    let status = r#"status={"action":"status","responseFor":"leaseLost"}"#;
+    assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD {status}")));
+}
+
+#[test]
+fn an_endless_line() {
+    assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD endless-line")));
+}
+
+#[test]
+fn a_child_that_dies() {
+    assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD die-at=12")));
+}
+
+#[test]
+fn a_child_that_dies_between_messages() {
+    assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD die-after=initialize")));
+}
+
+#[test]
+fn a_program_that_is_no_processor() {
+    assert_snapshot!(bench(&format!("{SMALL} -- echo hello")));
+}
+
+#[test]
+fn a_child_that_gives_stdout_away() {
+    assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD close=stdout")));
+}
+
+#[test]
+fn a_child_that_gives_stdin_away() {
+    assert_snapshot!(bench("--warmup 0s --batch 5000 -- AWKWARD close=stdin"));
+}
+
+#[test]
+fn a_child_that_hangs_is_named_and_then_killed() {
+    let args = "--patience 300ms --timeout 1s -- AWKWARD hang=processRecords";
+    assert_snapshot!(bench(&format!("{SMALL} {args}")));
+}
+
+#[test]
+fn a_child_that_reads_nothing() {
+    assert_snapshot!(bench(&format!("{SMALL} --patience 300ms --timeout 1s -- AWKWARD deaf")));
+}
+
+#[test]
+fn a_child_that_stays() {
+    assert_snapshot!(bench(&format!("{SMALL} --patience 300ms -- AWKWARD ignore-eof")));
+}
+
+#[test]
+fn a_status_after_a_proper_end_is_shown() {
+    assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD exit=7")));
+}
+
+#[test]
+fn noise_is_shown_and_floods_are_borne() {
+    assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD noise=1 flood-stderr=300000")));
+    let text = bench(&format!("{SMALL} -- AWKWARD flood-stdout=3000000"));
+    assert!(text.starts_with("exit status: 0"), "{text}");
+    assert!(text.contains("skipped 29,990 more lines on stdout that are no messages"), "{text}");
+}
+
+#[test]
+fn a_signal_ends_it_and_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let mut bench = Command::new(HELPER)
+        .args(["bench", "--shards", "2", "--duration", "100s", "--"])
+        .arg(awkward())
+        .arg(format!("pids={}", pids.display()))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let read = || std::fs::read_to_string(&pids).unwrap_or_default();
+    while read().matches("starts\n").count() < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    kill_process(Pid::from_raw(i32::try_from(bench.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    assert_eq!(bench.wait().unwrap().code(), Some(130));
+    for line in read().lines() {
+        let pid = line.strip_suffix(" starts").unwrap();
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid}");
+    }
+}

@@ -1,0 +1,164 @@
+//! `kcl-helper init`: what it says, and that the project which it makes builds, passes its tests,
+//! checks clean and runs.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use insta::assert_snapshot;
+
+struct Stage {
+    folder: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        Stage { folder, root }
+    }
+
+    fn helper(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcl-helper"));
+        command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.root);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        self.show(&self.helper(arguments).output().unwrap())
+    }
+
+    fn show(&self, output: &Output) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!(
+            "status {}\n{}{}",
+            output.status.code().unwrap(),
+            text(&output.stdout),
+            text(&output.stderr)
+        )
+        .replace(env!("CARGO_BIN_EXE_kcl-helper"), "KCL_HELPER")
+        .replace(checkout().to_str().unwrap(), "CHECKOUT")
+        .replace(self.root.to_str().unwrap(), "STAGE")
+    }
+
+    fn is_empty(&self) -> bool {
+        fs::read_dir(&self.root).unwrap().next().is_none()
+    }
+}
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().canonicalize().unwrap()
+}
+
+#[test]
+fn what_was_made_and_what_to_type_next() {
+    let stage = Stage::new();
+    assert_snapshot!(
+        stage.run(&["init", "my-app", "--stream", "words", "--region", "eu-west-1", "--application", "My.App"]),
+        @r"
+    status 0
+    my-app: application My.App, stream words in eu-west-1
+      .dockerignore
+      .gitignore
+      Cargo.toml
+      Dockerfile
+      README.md
+      app.properties
+      iam-policy.json
+      my-app.service
+      src/main.rs
+    it depends on CHECKOUT/kcl-runtime
+    next:
+      cd my-app
+      cargo test
+      cargo build && KCL_HELPER local -- target/debug/my-app
+    "
+    );
+    assert_snapshot!(stage.run(&["init", "by-version", "--checkout", "none", "-q"]), @"status 0");
+    let manifest = fs::read_to_string(stage.root.join("by-version/Cargo.toml")).unwrap();
+    assert!(manifest.ends_with("kcl-runtime = \"0.1.0\"\n"), "{manifest}");
+}
+
+#[test]
+fn what_cannot_be_made_leaves_nothing() {
+    let stage = Stage::new();
+    let texts = [
+        stage.run(&["init", "My App"]),
+        stage.run(&["init", ".."]),
+        stage.run(&["init", "ab"]),
+        stage.run(&["init", "my-app", "--stream", "my words"]),
+        stage.run(&["init", "my-app", "--checkout", "/"]),
+        stage.run(&["init", "none/my-app"]),
+    ];
+    assert!(stage.is_empty());
+    assert_snapshot!(texts.concat(), @r"
+    status 2
+    error: `My App` cannot be the project's name: a name is a lower-case letter and up to 62 lower-case letters, digits, - and _, and no word that Rust or cargo keeps for itself
+    hint: kcl-helper init my-app
+    status 2
+    error: `..` names no new folder
+    hint: kcl-helper init my-app
+    status 2
+    error: `ab` cannot be the application: an application's name has 3 to 128 letters, digits, -, _ and . in it, as its DynamoDB tables do
+    hint: name it with --application
+    status 2
+    error: invalid value 'my words' for '--stream <STREAM>': a stream's name has 1 to 128 letters, digits, -, _ and . in it
+
+    For more information, try '--help'.
+    status 2
+    error: / has no kcl-runtime in it
+    hint: name the folder that kcl-runtime/Cargo.toml is in
+    status 2
+    error: none is no folder
+    hint: mkdir -p none
+    ");
+    fs::create_dir(stage.root.join("my-app")).unwrap();
+    assert_snapshot!(stage.run(&["init", "my-app"]), @r"
+    status 2
+    error: my-app is there already, and stays as it is
+    hint: choose another name, or remove it first
+    ");
+}
+
+/// No registry is asked: the lock is the workspace's, whose packages are here.
+#[test]
+fn the_project_builds_passes_its_tests_checks_clean_and_runs() {
+    let stage = Stage::new();
+    assert!(stage.run(&["init", "my-app", "--stream", "words"]).starts_with("status 0"));
+    let project = stage.root.join("my-app");
+    fs::copy(checkout().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let cargo = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .args(arguments)
+            .args(["--offline", "--quiet"])
+            .current_dir(&project)
+            .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("init"))
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stage.show(&output));
+        stage.show(&output)
+    };
+    let tests = cargo(&["test"]);
+    assert!(tests.contains("test result: ok. 2 passed"), "{tests}");
+    cargo(&["build"]);
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("init/debug/my-app");
+    fs::create_dir_all(project.join("target/debug")).unwrap();
+    fs::copy(program, project.join("target/debug/my-app")).unwrap();
+
+    let helper = |arguments: &[&str]| {
+        stage.show(&stage.helper(arguments).current_dir(&project).output().unwrap())
+    };
+    assert_eq!(
+        helper(&["check", "app.properties"]),
+        "status 0\napp.properties: no errors, no warnings\n"
+    );
+    fs::write(project.join("words"), "cat\ndog\n").unwrap();
+    let run = helper(&["local", "-i", "words", "--", "target/debug/my-app"]);
+    assert!(run.starts_with("status 0"), "{run}");
+    assert!(run.contains(": cat") && run.contains(": dog"), "{run}");
+}

@@ -1,0 +1,404 @@
+//! `kcl-helper record` between a test that plays the daemon and a program that misbehaves: both must
+//! see what they would see of each other without it, and the recording must have it all.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use insta::assert_snapshot;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
+
+/// A folder for recordings.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().unwrap())
+    }
+
+    fn rec(&self) -> PathBuf {
+        self.0.path().join("rec")
+    }
+
+    /// `kcl-helper record OPTIONS -- COMMAND`, with all three pipes in our hands.
+    fn command(&self, options: &[&str], command: &[&str]) -> Command {
+        let mut helper = Command::new(HELPER);
+        helper.arg("record").arg("--to").arg(self.rec()).args(options).arg("--").args(command);
+        helper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        helper.env_remove("RUST_BACKTRACE");
+        helper
+    }
+
+    fn start(&self, command: &[&str]) -> Child {
+        self.command(&[], command).spawn().unwrap()
+    }
+
+    fn shell(&self, script: &str) -> Child {
+        self.start(&["sh", "-c", script])
+    }
+
+    /// The events of the only recording, without their times.
+    fn events(&self) -> Vec<Value> {
+        let mut events = self.lines();
+        let header = events.remove(0);
+        assert_eq!(header["version"], 1);
+        events.iter_mut().for_each(|event| {
+            assert!(event[0].is_u64(), "{event}");
+            event.as_array_mut().unwrap().remove(0);
+        });
+        events
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        let files: Vec<_> =
+            fs::read_dir(self.rec()).unwrap().map(|it| it.unwrap().path()).collect();
+        let [file] = files.as_slice() else { panic!("{files:?}") };
+        assert_eq!(file.extension().unwrap(), "jsonl");
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.ends_with('\n'));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// All that was recorded of one stream.
+    fn recorded(&self, kind: &str) -> String {
+        let events = self.events();
+        let events = events.iter().filter(|event| event[0] == kind);
+        events.filter_map(|event| event[1].as_str()).collect()
+    }
+}
+
+fn awkward() -> String {
+    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
+    assert!(path.exists(), "cargo build -p kcl-helper --examples");
+    path.to_str().unwrap().to_owned()
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+fn read_line(from: &mut impl std::io::BufRead) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    line
+}
+
+#[test]
+fn a_life_is_recorded_as_it_was_said() {
+    let place = Place::new();
+    let log = place.0.path().join("log");
+    let log = format!("log={}", log.display());
+    let mut child = place.start(&[&awkward(), "checkpoint=batch", &log]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let records = r#"{"action":"processRecords","records":[{"data":"ww==","partitionKey":"ключ","sequenceNumber":"1","approximateArrivalTimestamp":1,"subSequenceNumber":0,"action":"record"}],"millisBehindLatest":0}"#;
+    let answer =
+        r#"{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":null}"#;
+    let ask = "{\"action\":\"checkpoint\",\"sequenceNumber\":null,\"subSequenceNumber\":null}\n";
+    let status = |action: &str| format!("{{\"action\":\"status\",\"responseFor\":\"{action}\"}}\n");
+    let script = [
+        (
+            r#"{"action":"initialize","shardId":"shardId-0","sequenceNumber":"TRIM_HORIZON","subSequenceNumber":0}"#,
+            status("initialize"),
+        ),
+        (records, ask.to_owned()),
+        (answer, status("processRecords")),
+        (r#"{"action":"leaseLost"}"#, status("leaseLost")),
+    ];
+    let mut expected = Vec::new();
+    for (says, hears) in &script {
+        let line = format!("{says}\n");
+        stdin.write_all(line.as_bytes()).unwrap();
+        assert_eq!(read_line(&mut stdout), *hears);
+        expected.extend([json!(["<", line]), json!([">", hears])]);
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    let mut events = place.events();
+    // Two streams end at the same time, in any order.
+    events[9..11].sort_by_key(|event| event[0].to_string());
+    expected.extend([json!(["<", null]), json!([">", null]), json!(["e", null])]);
+    events[8..11].sort_by_key(|event| event[0].to_string());
+    expected[8..11].sort_by_key(|event| event[0].to_string());
+    expected.push(json!(["x", "exit status 0"]));
+    assert_eq!(events, expected);
+    let header = &place.lines()[0];
+    assert_eq!(header["command"], json!([awkward(), "checkpoint=batch", log]));
+    assert_eq!(header["kcl_helper"], env!("CARGO_PKG_VERSION"));
+    assert!(header["started"].as_str().unwrap().ends_with('Z'));
+    let keys: Vec<_> = header.as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 5, "{keys:?}");
+}
+
+#[test]
+fn pieces_that_are_no_lines_and_no_text_pass_at_once() {
+    let place = Place::new();
+    let mut child = place.start(&["cat"]);
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    for piece in [b"{\"act".as_slice(), b"\xff\xfe", b"\n\n", b"no end"] {
+        stdin.write_all(piece).unwrap();
+        let mut got = vec![0; piece.len()];
+        stdout.read_exact(&mut got).unwrap();
+        assert_eq!(got, piece);
+    }
+    drop(stdin);
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty());
+    assert!(child.wait().unwrap().success());
+    let said: Vec<Value> = place.events().into_iter().filter(|event| event[0] == ">").collect();
+    assert_eq!(
+        Value::from(said),
+        json!([
+            [">", "{\"act"],
+            [">", "//4=", "base64"],
+            [">", "\n"],
+            [">", "\n"],
+            [">", "no end"],
+            [">", null]
+        ])
+    );
+}
+
+#[test]
+fn a_line_of_14_megabytes_passes_in_little_memory() {
+    let place = Place::new();
+    let mut child = place.start(&["cat"]);
+    let line = [vec![b'x'; 14 << 20], b"\n".to_vec()].concat();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let sent = line.clone();
+    let writer = thread::spawn(move || {
+        stdin.write_all(&sent).unwrap();
+        stdin
+    });
+    let mut got = vec![0; line.len()];
+    stdout.read_exact(&mut got).unwrap();
+    assert!(got == line);
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    if let Some(peak) = status.lines().find_map(|line| line.strip_prefix("VmHWM:")) {
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib < 40 << 10, "{kib} KiB");
+    }
+    drop(writer.join().unwrap());
+    assert!(child.wait().unwrap().success());
+    assert!(place.recorded("<").as_bytes() == line && place.recorded(">").as_bytes() == line);
+}
+
+#[test]
+fn stderr_passes_at_once_too() {
+    let place = Place::new();
+    let mut child = place.shell("printf 'no end' >&2; cat");
+    let mut got = [0; 6];
+    child.stderr.as_mut().unwrap().read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"no end");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(place.recorded("e"), "no end");
+}
+
+#[test]
+fn the_programs_end_is_ours() {
+    let place = Place::new();
+    for (script, code, signal) in [
+        ("exit 0", Some(0), None),
+        ("exit 3", Some(3), None),
+        ("exit 143", Some(143), None),
+        ("kill -KILL $$", None, Some(9)),
+        ("kill -TERM $$", None, Some(15)),
+        ("kill -ABRT $$", None, Some(6)),
+        ("kill -PIPE $$", None, Some(13)),
+    ] {
+        let status = place.shell(script).wait().unwrap();
+        assert_eq!((status.code(), status.signal()), (code, signal), "{script}");
+    }
+    let mut ends: Vec<String> = fs::read_dir(place.rec())
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .map(|text| text.lines().last().unwrap().split_once(',').unwrap().1.to_owned())
+        .collect();
+    ends.sort();
+    assert_eq!(
+        ends,
+        [
+            r#""x","exit status 0"]"#,
+            r#""x","exit status 143"]"#,
+            r#""x","exit status 3"]"#,
+            r#""x","signal 13, SIGPIPE"]"#,
+            r#""x","signal 15, SIGTERM"]"#,
+            r#""x","signal 6, SIGABRT"]"#,
+            r#""x","signal 9, SIGKILL"]"#,
+        ]
+    );
+}
+
+#[test]
+fn all_that_was_said_before_the_end_arrives() {
+    let place = Place::new();
+    let Output { status, stdout, stderr } = place
+        .shell("i=0; while [ $i -lt 500 ]; do echo out$i; echo err$i >&2; i=$((i+1)); done; exit 7")
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(status.code(), Some(7));
+    let lines = |start: &str| (0..500).map(|n| format!("{start}{n}\n")).collect::<String>();
+    assert_eq!(String::from_utf8(stdout).unwrap(), lines("out"));
+    assert_eq!(String::from_utf8(stderr).unwrap(), lines("err"));
+    assert_eq!((place.recorded(">"), place.recorded("e")), (lines("out"), lines("err")));
+}
+
+#[test]
+fn a_program_that_ends_while_stdin_is_open_is_not_waited_for() {
+    let place = Place::new();
+    let mut child = place.shell("exit 5");
+    let stdin = child.stdin.take();
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    drop(stdin);
+}
+
+#[test]
+fn a_closed_stdin_breaks_the_daemons_pipe_and_a_closed_stdout_ends_it() {
+    let place = Place::new();
+    let mut child =
+        place.shell("exec <&-; echo closed; exec >&-; read wait <&2; kill -TERM $$; sleep 60");
+    let (mut stdin, mut stdout) =
+        (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "closed\n");
+    // Not at the first write perhaps, as the pipe's end is passed on by a thread of its own.
+    let error = loop {
+        if let Err(error) = stdin.write_all(b"anybody?\n") {
+            break error;
+        }
+        thread::yield_now();
+    };
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_daemon_that_closes_stdout_is_a_broken_pipe_to_the_program() {
+    let place = Place::new();
+    let mut child = place.start(&["yes"]);
+    drop(child.stdout.take());
+    // `yes` dies of SIGPIPE, or says so and exits 1 where that is ignored.
+    let status = child.wait().unwrap();
+    assert!(status.signal() == Some(13) || status.code() == Some(1), "{status}");
+}
+
+#[test]
+fn whoever_holds_stdout_is_waited_for_as_by_the_daemon() {
+    let place = Place::new();
+    let mut child = place.shell("{ read go; echo late; } <&0 & exit 3");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"go\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    // Some shells give what runs behind `&` no stdin, and then it is not waited for any longer.
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "late\n");
+}
+
+#[test]
+fn a_signal_to_us_reaches_the_program_once() {
+    let place = Place::new();
+    let script = "trap 'echo term' TERM; echo ready; sleep 60 & wait $!; kill $!; cat; exit 4";
+    let mut child = place.start(&["bash", "-c", script]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    assert_eq!(read_line(&mut stdout), "ready\n");
+    kill_process(pid(&child), Signal::TERM).unwrap();
+    assert_eq!(read_line(&mut stdout), "term\n");
+    drop(child.stdin.take());
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+/// As under a daemon: somebody else leads the group.
+#[test]
+fn a_signal_to_the_group_reaches_the_program_once() {
+    let place = Place::new();
+    let script = "trap 'echo term' TERM; echo ready; sleep 60 & wait $!; kill $!; cat; exit 4";
+    let helper = place.command(&[], &["bash", "-c", script]);
+    let words: Vec<_> = std::iter::once(helper.get_program()).chain(helper.get_args()).collect();
+    let mut leader = Command::new("bash");
+    leader.args(["-c", "trap '' TERM; (trap - TERM; exec \"$@\"); echo status $?", "leader"]);
+    leader.args(words).process_group(0);
+    leader.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut leader = leader.spawn().unwrap();
+    let mut stdout = BufReader::new(leader.stdout.take().unwrap());
+    assert_eq!(read_line(&mut stdout), "ready\n");
+    kill_process_group(pid(&leader), Signal::TERM).unwrap();
+    assert_eq!(read_line(&mut stdout), "term\n");
+    drop(leader.stdin.take());
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "status 4\n");
+    assert!(leader.wait().unwrap().success());
+}
+
+#[test]
+fn each_process_has_a_file_and_none_is_overwritten() {
+    let place = Place::new();
+    let children: Vec<_> = (0..8).map(|_| place.shell("echo x")).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    assert_eq!(fs::read_dir(place.rec()).unwrap().count(), 8);
+}
+
+#[test]
+fn what_cannot_be_recorded_runs_all_the_same() {
+    let place = Place::new();
+    fs::write(place.rec(), "a file").unwrap();
+    let output = place.shell("echo out; exit 6").wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(6), b"out\n".as_slice()));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let said = said.replace(place.0.path().to_str().unwrap(), "[folder]");
+    assert_snapshot!(said, @"warning: nothing is recorded in [folder]/rec: File exists (os error 17)");
+}
+
+#[test]
+fn a_full_recording_ends_and_the_program_goes_on() {
+    let place = Place::new();
+    let mut command = place.command(&["--max-size", "4KiB"], &["sh", "-c", "seq 100000; exit 2"]);
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.stdout.split(|byte| *byte == b'\n').count(), 100_001);
+    let events = place.events();
+    let end =
+        [json!(["!", "the recording is full, see --max-size"]), json!(["x", "exit status 2"])];
+    assert_eq!(events[events.len() - 2..], end);
+}
+
+#[test]
+fn a_redacted_recording_has_no_payload_and_the_program_has_it_all() {
+    let place = Place::new();
+    let line = "{\"records\":[{\"data\":\"c2VjcmV0\",\"partitionKey\":\"who\"}]}\n";
+    let mut child = place.command(&["--redact"], &["cat"]).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, line.as_bytes());
+    assert_snapshot!(place.recorded("<"), @r#"{"records":[{"data":"NiBieXRlcywgc2hhMjU2IDJiYjgwZDUzN2IxZGEzZTM=","partitionKey":"3 bytes, sha256 6521c08b86f49f4e"}]}"#);
+}
+
+#[test]
+fn what_cannot_be_run_is_said() {
+    let place = Place::new();
+    let say = |options: &[&str], command: &[&str]| {
+        let output = place.command(options, command).output().unwrap();
+        format!("{}\n{}", output.status, String::from_utf8(output.stderr).unwrap())
+    };
+    assert_snapshot!(say(&[], &["./no-such-program"]).replace(std::env::current_dir().unwrap().to_str().unwrap(), "[here]"), @"");
+    assert_snapshot!(say(&["--max-size", "100"], &["true"]), @"");
+    assert!(!place.rec().exists());
+}

@@ -1,0 +1,647 @@
+//! What must be true of one process, kept in plain numbers: a record is its index in the shard,
+//! and a place is how many records lie before it. Nothing here asks the code under test, neither
+//! its codec nor its rules.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use kcl_runtime::{Cadence, CheckpointError, CheckpointFailed, Method, Record, RunError};
+
+use crate::life::Row;
+
+/// What is set for a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) cadence: Cadence,
+    /// How often a failed batch may be tried again.
+    pub(crate) retries: usize,
+    pub(crate) skips: bool,
+    pub(crate) skips_panics: bool,
+    /// How often a checkpoint may be tried again.
+    pub(crate) checkpoint_retries: usize,
+    /// How often the shard's end may, in all.
+    pub(crate) shard_end_retries: usize,
+}
+
+/// How a method of the processor came back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Returned {
+    Fine,
+    /// With an error, and the record that it names.
+    Error(Option<usize>),
+    Panic,
+}
+
+/// A line of the child.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Heard {
+    Status(&'static str),
+    Request { number: Option<String>, sub: Option<u64> },
+}
+
+/// What a checkpoint would store.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Place {
+    Before(usize),
+    End,
+}
+
+/// What follows an error of the processor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Next {
+    Retry,
+    /// There is nothing left of the batch.
+    Done,
+    Keep,
+    Exit,
+    /// Nothing: the method's errors are only logged, or the lease is gone.
+    Ignored,
+}
+
+/// How the connection failed, as the runtime has seen it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Broken {
+    HungUp,
+    Io,
+}
+
+/// A checkpoint that may be asked for, again and again while its refusals may pass.
+#[derive(Debug, Default)]
+struct Permit {
+    number: Option<String>,
+    sub: Option<u64>,
+    tries: u32,
+    /// The last answer that arrived.
+    answer: Option<Result<(), CheckpointError>>,
+    pauses: usize,
+}
+
+impl Permit {
+    fn may_be_tried_again(&self) -> bool {
+        let transient = [CheckpointError::Throttling, CheckpointError::Dependency];
+        matches!(&self.answer, Some(Err(error)) if transient.contains(error))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    rules: Rules,
+    /// The first thing that was wrong.
+    pub(crate) fault: Option<String>,
+
+    /// What came of a line that is not complete.
+    heard: Vec<u8>,
+    has_begun: bool,
+    is_over: bool,
+    pub(crate) owed: Option<&'static str>,
+    is_asked: bool,
+    pub(crate) broken: Option<Broken>,
+    /// The processor's failure that must end the process: in which method, after how many tries.
+    fatal: Option<(Method, bool, u32)>,
+
+    pub(crate) delivered: usize,
+    pub(crate) has_shard_ended: bool,
+    batch: Range<usize>,
+    /// Whether the processor said of a record that it needs it no more, perhaps holding it in
+    /// memory; and whether it has really dealt with it.
+    taken: Vec<bool>,
+    pub(crate) dealt_with: Vec<bool>,
+    /// Where the next call of `process_records` must begin.
+    next_call: Option<usize>,
+    /// The records that must be handed to the callback next.
+    next_kept: Option<Range<usize>>,
+    call_start: usize,
+    tries: u32,
+    retries_left: usize,
+    awaits_pause: bool,
+
+    /// The last checkpoint that this process knows of.
+    pub(crate) stored: usize,
+    is_end_stored: bool,
+    is_lease_gone: bool,
+    /// The checkpoint that the processor is asking for.
+    permit: Option<Permit>,
+    /// The runtime's own, of which a message has one at most.
+    own: Option<Permit>,
+    uncovered: u64,
+    last_stored_at: Duration,
+    has_method_failed: bool,
+    was_end_refused: bool,
+    shard_end_pauses: usize,
+}
+
+impl Oracle {
+    /// For a process that begins behind a checkpoint that covers so many of the shard's records.
+    pub(crate) fn new(rules: Rules, covered: usize, all: usize) -> Oracle {
+        Oracle {
+            rules,
+            fault: None,
+            heard: Vec::new(),
+            has_begun: false,
+            is_over: false,
+            owed: None,
+            is_asked: false,
+            broken: None,
+            fatal: None,
+            delivered: covered,
+            has_shard_ended: false,
+            batch: covered..covered,
+            taken: vec![false; all],
+            dealt_with: vec![false; all],
+            next_call: None,
+            next_kept: None,
+            call_start: covered,
+            tries: 0,
+            retries_left: 0,
+            awaits_pause: false,
+            stored: covered,
+            is_end_stored: false,
+            is_lease_gone: false,
+            permit: None,
+            own: None,
+            uncovered: 0,
+            last_stored_at: Duration::ZERO,
+            has_method_failed: false,
+            was_end_refused: false,
+            shard_end_pauses: 0,
+        }
+    }
+
+    fn wrong(&mut self, what: impl Into<String>) {
+        self.fault.get_or_insert(what.into());
+    }
+
+    fn must(&mut self, holds: bool, what: &str) {
+        if !holds {
+            self.wrong(what);
+        }
+    }
+
+    pub(crate) fn is_lease_gone(&self) -> bool {
+        self.is_lease_gone
+    }
+
+    pub(crate) fn is_shard_end_owed(&self) -> bool {
+        self.owed.is_some() && self.has_shard_ended
+    }
+
+    // ---- the daemon's side ----
+
+    /// A message has been sent whole.
+    pub(crate) fn message(&mut self, action: &'static str, until: usize, now: Duration) {
+        self.must(self.owed.is_none() && !self.is_over, "the daemon is out of turn");
+        self.owed = Some(action);
+        self.own = None;
+        self.has_method_failed = false;
+        if !self.has_begun {
+            self.has_begun = true;
+            self.last_stored_at = now;
+        }
+        if action == "processRecords" {
+            self.batch = self.delivered..until;
+            self.delivered = until;
+            self.uncovered += self.batch.len() as u64;
+            self.next_call = Some(self.batch.start);
+            self.tries = 0;
+            self.retries_left = self.rules.retries;
+        }
+    }
+
+    pub(crate) fn lease_lost(&mut self) {
+        self.is_lease_gone = true;
+    }
+
+    /// Takes what the child writes; gives its complete lines.
+    pub(crate) fn hear(&mut self, bytes: &[u8], now: Duration, rows: &[Row]) -> Vec<Heard> {
+        let mut lines = Vec::new();
+        for byte in bytes {
+            self.heard.push(*byte);
+            if *byte == b'\n' {
+                let line = std::mem::take(&mut self.heard);
+                match read_strictly(&line) {
+                    Some(heard) => {
+                        match &heard {
+                            Heard::Status(action) => self.status(action, now),
+                            Heard::Request { number, sub } => {
+                                self.request(number.as_deref(), *sub, now, rows);
+                            }
+                        }
+                        lines.push(heard);
+                    }
+                    None => self.wrong(format!("a child may not say {}", line.escape_ascii())),
+                }
+            }
+        }
+        lines
+    }
+
+    fn status(&mut self, action: &'static str, now: Duration) {
+        if self.owed != Some(action) || self.is_asked {
+            return self.wrong(format!("a status for {action}, when {:?} is owed", self.owed));
+        }
+        if let Some((method, ..)) = self.fatal {
+            self.wrong(format!("a status for {action} after {method} failed for good"));
+        }
+        self.own_has_ended();
+        let is_free = !self.is_lease_gone && self.own.is_none() && self.uncovered > 0;
+        match action {
+            "processRecords" => {
+                self.must(self.next_call.is_none(), "a batch answered that must be tried again");
+                self.must(self.next_kept.is_none(), "a batch answered whose records must be kept");
+                let all_taken = self.taken[self.batch.clone()].iter().all(|taken| *taken);
+                self.must(all_taken || self.is_lease_gone, "a record is skipped silently");
+                let is_due = is_free && self.is_due(now);
+                self.must(!is_due, "a checkpoint was due by the cadence");
+            }
+            "shutdownRequested" => {
+                let is_due =
+                    is_free && self.rules.cadence != Cadence::ByHand && !self.has_method_failed;
+                self.must(!is_due, "a checkpoint was due when the shutdown was requested");
+            }
+            _ if self.has_shard_ended => {
+                let is_fine = self.is_end_stored || self.is_lease_gone;
+                self.must(is_fine, "the shard's end is answered without its checkpoint");
+                self.is_over = true;
+            }
+            "leaseLost" | "shutdown" => self.is_over = true,
+            _ => {}
+        }
+        self.owed = None;
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        match self.rules.cadence {
+            Cadence::EachBatch => true,
+            Cadence::EveryRecords(count) => self.uncovered >= count.get(),
+            Cadence::AtMostEvery(time) => now.saturating_sub(self.last_stored_at) >= time,
+            _ => false,
+        }
+    }
+
+    fn request(&mut self, number: Option<&str>, sub: Option<u64>, now: Duration, rows: &[Row]) {
+        let Some(action) = self.owed.filter(|_| !self.is_asked) else {
+            return self.wrong("a checkpoint asked for out of turn");
+        };
+        self.is_asked = true;
+        self.must(!self.is_lease_gone, "a checkpoint asked for after the lease was gone");
+        self.must(action != "initialize", "a checkpoint asked for during initialize");
+        if let Some((method, ..)) = self.fatal {
+            self.wrong(format!("a checkpoint asked for after {method} failed for good"));
+        }
+        if self.permit.is_none() {
+            let may = match action {
+                "processRecords" => {
+                    let is_dealt_with = self.next_call.is_none() && self.next_kept.is_none();
+                    is_dealt_with && (self.own.is_some() || self.is_due(now))
+                }
+                "shutdownRequested" => {
+                    self.rules.cadence != Cadence::ByHand && !self.has_method_failed
+                }
+                _ => {
+                    let may_finish = self.rules.cadence != Cadence::ByHand || self.uncovered == 0;
+                    self.has_shard_ended && !self.has_method_failed && may_finish
+                }
+            };
+            self.must(may, "a checkpoint that nobody asked for");
+            let covers_new = self.uncovered > 0 || self.has_shard_ended;
+            self.must(covers_new, "a checkpoint that covers nothing new");
+        }
+        let permit = match &mut self.permit {
+            Some(permit) => permit,
+            None => self.own.get_or_insert_default(),
+        };
+        let is_the_same = permit.number.as_deref() == number && permit.sub == sub;
+        let may = permit.tries == 0 || permit.may_be_tried_again();
+        let has_paused = permit.pauses == permit.tries as usize;
+        permit.tries += 1;
+        permit.answer = None;
+        self.must(is_the_same, "another checkpoint asked for than wished");
+        self.must(may, "a checkpoint tried again whose refusal does not pass");
+        self.must(has_paused, "a checkpoint tried again without a pause");
+        if let Ok(Some(place)) = self.would_store(number, sub, rows) {
+            let covered = match place {
+                Place::Before(index) => index,
+                Place::End => rows.len(),
+            };
+            let is_ahead = self.dealt_with[self.stored..covered].iter().any(|dealt| !dealt);
+            self.must(!is_ahead, "a checkpoint past what was dealt with");
+        }
+    }
+
+    /// What the daemon should make of a request; `None` where just that is stored already.
+    pub(crate) fn would_store(
+        &self,
+        number: Option<&str>,
+        sub: Option<u64>,
+        rows: &[Row],
+    ) -> Result<Option<Place>, CheckpointError> {
+        let Some(number) = number else {
+            return Ok(match self.has_shard_ended {
+                true => (!self.is_end_stored).then_some(Place::End),
+                false => (self.delivered > self.stored).then_some(Place::Before(self.delivered)),
+            });
+        };
+        let place = (number, sub.unwrap_or(0));
+        let index = rows.iter().position(|row| (row.number.as_str(), row.sub) == place);
+        match index.map(|index| index + 1) {
+            Some(covered) if covered == self.stored => Ok(None),
+            Some(covered) if covered > self.stored && covered <= self.delivered => {
+                Ok(Some(Place::Before(covered)))
+            }
+            _ => Err(CheckpointError::IllegalArgument),
+        }
+    }
+
+    /// A checkpoint is answered; `arrives` says whether all of the answer will be read.
+    pub(crate) fn answered(
+        &mut self,
+        result: &Result<Option<Place>, CheckpointError>,
+        arrives: bool,
+        now: Duration,
+    ) {
+        if !arrives {
+            return;
+        }
+        self.is_asked = false;
+        match result {
+            Ok(Some(Place::Before(covered))) => self.stored = *covered,
+            Ok(Some(Place::End)) => self.is_end_stored = true,
+            Ok(None) => {}
+            Err(error) => self.is_lease_gone |= *error == CheckpointError::Shutdown,
+        }
+        self.was_end_refused = self.has_shard_ended && result.is_err() && !self.is_end_stored;
+        if result.is_ok() {
+            self.last_stored_at = now;
+            if self.stored == self.delivered || self.is_end_stored {
+                self.uncovered = 0;
+            }
+        }
+        let permit = self.permit.as_mut().or(self.own.as_mut());
+        if let Some(permit) = permit {
+            permit.answer = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
+        }
+    }
+
+    // ---- the runtime's side ----
+
+    /// The connection failed, and the runtime has seen it.
+    pub(crate) fn broke(&mut self, how: Broken) {
+        self.broken.get_or_insert(how);
+    }
+
+    /// The runtime pauses.
+    pub(crate) fn paused(&mut self) {
+        self.must(!self.is_asked, "a pause while an answer is to be read");
+        let permit = self.permit.as_mut().or(self.own.as_mut());
+        match permit.filter(|permit| permit.may_be_tried_again()) {
+            Some(permit) => permit.pauses += 1,
+            None => {
+                self.must(self.awaits_pause, "a pause for nothing");
+                self.awaits_pause = false;
+            }
+        }
+        if self.has_shard_ended {
+            self.shard_end_pauses += 1;
+        }
+    }
+
+    fn retries_are_used_up(&self, permit: &Permit) -> bool {
+        match self.has_shard_ended {
+            true => self.shard_end_pauses == self.rules.shard_end_retries,
+            false => permit.pauses == self.rules.checkpoint_retries,
+        }
+    }
+
+    fn own_has_ended(&mut self) {
+        let Some(own) = &self.own else { return };
+        let is_early = own.may_be_tried_again() && !self.retries_are_used_up(own);
+        self.must(!is_early, "the runtime gave its own checkpoint up early");
+    }
+
+    // ---- the processor's side ----
+
+    /// `process_records` is called; gives which records it got.
+    pub(crate) fn call(&mut self, records: &[Record<'_>], rows: &[Row]) -> Range<usize> {
+        self.must(self.owed == Some("processRecords"), "records without a batch");
+        self.must(!self.awaits_pause, "a retry without a pause");
+        let Some(start) = self.next_call.take() else {
+            self.wrong("process_records called once too often");
+            return self.batch.start..self.batch.start;
+        };
+        let range = start..self.batch.end;
+        let wanted = &rows[range.clone()];
+        let is_right = wanted.len() == records.len()
+            && wanted.iter().zip(records).all(|(row, record)| row.is(record));
+        self.must(is_right, "not the records of the batch that were to come");
+        self.call_start = start;
+        self.tries += 1;
+        if is_right { range } else { start..start }
+    }
+
+    /// Whether the last checkpoint lies inside the records of the last call.
+    pub(crate) fn is_inside_batch(&self) -> bool {
+        self.stored > self.call_start
+    }
+
+    pub(crate) fn has_retried(&self) -> bool {
+        self.retries_left < self.rules.retries
+    }
+
+    pub(crate) fn take(&mut self, records: Range<usize>) {
+        self.taken[records].fill(true);
+    }
+
+    pub(crate) fn deal_with(&mut self, records: Range<usize>) {
+        self.taken[records.clone()].fill(true);
+        self.dealt_with[records].fill(true);
+    }
+
+    /// `process_records` comes back.
+    pub(crate) fn returned(&mut self, how: Returned) -> Next {
+        if self.broken.is_some() {
+            return Next::Ignored;
+        }
+        let (named, is_panic) = match how {
+            Returned::Fine => return Next::Done,
+            _ if self.is_lease_gone => return Next::Ignored,
+            Returned::Error(named) => (named, false),
+            Returned::Panic => (None, true),
+        };
+        let behind_stored = self.call_start.max(self.stored).min(self.batch.end);
+        if !is_panic && self.retries_left > 0 {
+            self.retries_left -= 1;
+            let from = named.unwrap_or(behind_stored);
+            if from == self.batch.end && self.call_start < self.batch.end {
+                return Next::Done;
+            }
+            self.next_call = Some(from);
+            self.awaits_pause = true;
+            Next::Retry
+        } else if self.rules.skips && (!is_panic || self.rules.skips_panics) {
+            let range = named.map_or(behind_stored..self.batch.end, |named| named..named + 1);
+            if range.is_empty() {
+                return Next::Done;
+            }
+            self.next_kept = Some(range);
+            Next::Keep
+        } else {
+            self.fatal = Some((Method::ProcessRecords, is_panic, self.tries));
+            Next::Exit
+        }
+    }
+
+    /// The callback is called with these records; gives which they are.
+    pub(crate) fn keep(
+        &mut self,
+        records: &[Record<'_>],
+        tries: u32,
+        rows: &[Row],
+        is_kept: bool,
+    ) -> Range<usize> {
+        let Some(range) = self.next_kept.take() else {
+            self.wrong("records given up that must not be");
+            return 0..0;
+        };
+        let wanted = &rows[range.clone()];
+        let is_right = wanted.len() == records.len()
+            && wanted.iter().zip(records).all(|(row, record)| row.is(record));
+        self.must(is_right, "not the records that were to be given up");
+        self.must(tries == self.tries, "not the number of tries");
+        if is_kept {
+            self.deal_with(range.clone());
+            let next = range.end.max(self.stored).min(self.batch.end);
+            self.next_call = (next < self.batch.end).then_some(next);
+            self.tries = 0;
+        } else {
+            self.fatal = Some((Method::SkipCallback, false, 1));
+        }
+        range
+    }
+
+    /// Another method than `process_records` comes back.
+    pub(crate) fn method_returned(&mut self, method: Method, how: Returned) -> Next {
+        let (failed, is_panic) = match how {
+            Returned::Fine => (false, false),
+            Returned::Error(_) => (true, false),
+            Returned::Panic => (true, true),
+        };
+        self.has_method_failed = failed;
+        if !failed || self.broken.is_some() {
+            return Next::Done;
+        }
+        match method {
+            Method::Initialize => self.fatal = Some((method, is_panic, 1)),
+            Method::ShardEnded if self.is_lease_gone => return Next::Ignored,
+            // Only what cannot pass, or has used its retries up, ends the process with that.
+            Method::ShardEnded if self.was_end_refused => return Next::Exit,
+            Method::ShardEnded => {
+                let has_retries = self.shard_end_pauses < self.rules.shard_end_retries;
+                if has_retries && !is_panic {
+                    self.awaits_pause = true;
+                    return Next::Retry;
+                }
+                self.fatal = Some((method, is_panic, self.tries));
+            }
+            _ => return Next::Ignored,
+        }
+        Next::Exit
+    }
+
+    /// `shard_ended` is called.
+    pub(crate) fn shard_ended_called(&mut self) {
+        self.must(self.is_shard_end_owed(), "shard_ended without its message");
+        self.must(!self.awaits_pause, "a retry without a pause");
+        self.tries = if self.has_method_failed { self.tries + 1 } else { 1 };
+        self.has_method_failed = false;
+        self.was_end_refused = false;
+    }
+
+    /// The processor asks for a checkpoint.
+    pub(crate) fn asks(&mut self, number: Option<String>, sub: Option<u64>) {
+        self.permit = Some(Permit { number, sub, ..Permit::default() });
+    }
+
+    /// What the processor was told of it. Gives whether it was stored by a second try or a later.
+    pub(crate) fn asked(&mut self, result: &Result<(), CheckpointFailed>) -> bool {
+        let Some(permit) = self.permit.take() else { return false };
+        let is_true = match result {
+            Ok(()) => permit.answer == Some(Ok(())),
+            Err(CheckpointFailed::Refused { error, tries: 0 }) => {
+                permit.tries == 0 && self.is_lease_gone && *error == CheckpointError::Shutdown
+            }
+            Err(CheckpointFailed::Refused { error, tries }) => {
+                permit.answer.as_ref() == Some(&Err(error.clone())) && permit.tries == *tries
+            }
+            Err(_) => self.broken.is_some(),
+        };
+        self.must(is_true, "the processor is told something else of its checkpoint than was said");
+        let is_early = matches!(result, Err(CheckpointFailed::Refused { .. }))
+            && permit.may_be_tried_again()
+            && !self.retries_are_used_up(&permit);
+        self.must(!is_early, "a checkpoint given up early");
+        result.is_ok() && permit.tries > 1
+    }
+
+    // ---- the end ----
+
+    /// The process has ended so.
+    pub(crate) fn ended(&mut self, outcome: &Result<(), RunError>) {
+        let is_right = match (self.broken, self.fatal, outcome) {
+            (Some(Broken::HungUp), _, Err(RunError::HungUp { .. }))
+            | (Some(Broken::Io), _, Err(RunError::Io { .. })) => true,
+            (
+                None,
+                Some((method, false, tries)),
+                Err(RunError::Processor { method: failed, tries: tried, .. }),
+            ) => (method, tries) == (*failed, *tried),
+            (None, Some((method, true, _)), Err(RunError::Panicked { method: failed, .. })) => {
+                method == *failed
+            }
+            (None, None, Err(RunError::ShardEnd { .. })) => {
+                self.own_has_ended();
+                self.is_shard_end_owed() && !self.is_end_stored && !self.is_lease_gone
+            }
+            (None, None, Ok(())) => self.owed.is_none() && self.heard.is_empty(),
+            _ => false,
+        };
+        if !is_right {
+            let (broken, fatal) = (self.broken, self.fatal);
+            self.wrong(format!(
+                "ended with {outcome:?}; connection {broken:?}, processor {fatal:?}, owed {:?}",
+                self.owed
+            ));
+        }
+    }
+}
+
+/// The child's lines, to the byte: there is one way to write each.
+fn read_strictly(line: &[u8]) -> Option<Heard> {
+    const ACTIONS: [&str; 6] = [
+        "initialize",
+        "processRecords",
+        "leaseLost",
+        "shardEnded",
+        "shutdownRequested",
+        "shutdown",
+    ];
+    let line = std::str::from_utf8(line).ok()?.strip_suffix("}\n")?;
+    if let Some(name) = line.strip_prefix("{\"action\":\"status\",\"responseFor\":") {
+        let name = name.strip_prefix('"')?.strip_suffix('"')?;
+        return ACTIONS.into_iter().find(|action| *action == name).map(Heard::Status);
+    }
+    let numbers = line.strip_prefix("{\"action\":\"checkpoint\",\"sequenceNumber\":")?;
+    let (number, sub) = numbers.split_once(",\"subSequenceNumber\":")?;
+    let digits = |text: &str| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.to_owned())
+    };
+    let number = match number {
+        "null" => None,
+        number => Some(digits(number.strip_prefix('"')?.strip_suffix('"')?)?),
+    };
+    let sub = match sub {
+        "null" => None,
+        sub => Some(digits(sub)?.parse().ok()?),
+    };
+    Some(Heard::Request { number, sub })
+}

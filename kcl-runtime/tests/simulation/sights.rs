@@ -1,0 +1,106 @@
+//! What a life may show. A simulation that never shows one of these proves less than it says, so
+//! the test counts them.
+
+macro_rules! sights {
+    ($($name:ident: $text:literal,)*) => {
+        /// Something that happened in a life.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Sight { $($name,)* }
+
+        impl Sight {
+            pub(crate) const ALL: &[(Sight, &str)] = &[$((Sight::$name, $text),)*];
+        }
+    };
+}
+
+sights! {
+    PolicyExit: "an error ends the process",
+    PolicyRetry: "an error is retried",
+    PolicyRetryThenSkip: "an error is retried, then skipped",
+    PolicySkip: "an error is skipped",
+    PolicySkipPanics: "an error or a panic is skipped",
+    ByHand: "checkpoints by hand",
+    InMemory: "by hand, with records held in memory",
+    EachBatch: "a checkpoint each batch",
+    EveryRecords: "a checkpoint every so many records",
+    AtMostEvery: "a checkpoint at most every so often",
+    OldWords: "a daemon of KCL 1.x",
+    WindowsLines: "a daemon that ends lines with CR LF",
+    Aggregates: "records out of aggregates",
+
+    Stored: "a checkpoint stored",
+    StoredInsideBatch: "a checkpoint inside a batch",
+    StoredInsideAggregate: "a checkpoint inside an aggregate",
+    StoredAlready: "a checkpoint stored already",
+    StoredShardEnd: "the shard's end stored",
+    Throttling: "ThrottlingException",
+    Dependency: "KinesisClientLibDependencyException",
+    InvalidState: "InvalidStateException",
+    IllegalBelow: "IllegalArgumentException, below the last checkpoint",
+    IllegalAhead: "IllegalArgumentException, ahead of the last record",
+    Shutdown: "ShutdownException",
+    UnknownException: "an exception that nobody knows",
+    CheckpointRetried: "a checkpoint tried again and stored",
+    CheckpointGivenUp: "a checkpoint's retries used up",
+    CheckpointAfterLease: "a checkpoint that is not even sent, as the lease is gone",
+
+    StolenBetweenMessages: "the lease lost between two messages",
+    StolenAtCheckpoint: "the lease lost while a checkpoint is asked for",
+    StolenInPause: "the lease lost in a pause before a retry",
+    TwoOwners: "the next owner at work before the last one knows",
+    BatchAfterLease: "a batch after the lease was lost",
+    LeaseLost: "leaseLost",
+    ShardEnded: "shardEnded",
+    ShutdownRequested: "shutdownRequested",
+    EmptyBatch: "an empty batch",
+    EndBetweenMessages: "the end of input between two messages",
+    EndBeforeInitialize: "the end of input before initialize",
+
+    SplitToChild: "a line that reaches the child in pieces",
+    SplitToDaemon: "a line that reaches the daemon in pieces",
+    Interrupted: "a call interrupted by a signal",
+    CutToChild: "the connection cut inside a line to the child",
+    CutToDaemon: "the connection cut inside a line to the daemon",
+    AnswerLost: "a checkpoint stored whose answer is lost",
+    Vanished: "the daemon gone while a message is dealt with",
+    InputClosed: "the input closed while a message is dealt with, the output still drained",
+    HungUpInPause: "the daemon gone in a pause before a retry",
+    ReadFailed: "a read that fails",
+    WriteFailed: "a write that fails",
+
+    Restarted: "a restart from a checkpoint",
+    RestartedAtStart: "a restart without any checkpoint",
+    DeliveredAgain: "a record delivered again after it was dealt with",
+    RetriedWhole: "a batch retried whole",
+    RetriedBehindCheckpoint: "a batch retried from behind a checkpoint in it",
+    RetriedFromNamed: "a batch retried from the record that the error names",
+    NothingToRetry: "an error when the whole batch is checkpointed",
+    RetriesUsedUp: "a batch's retries used up",
+    Exited: "an error that ends the process",
+    Panicked: "a panic that ends the process",
+    KeptRest: "the rest of a batch kept as dead letters",
+    KeptNamed: "one named record kept as a dead letter",
+    KeptPanic: "the records of a panic kept as dead letters",
+    KeepFailed: "a callback for dead letters that fails",
+    FailedAfterLease: "an error after the lease was lost",
+    InitializeFailed: "an error of initialize",
+    LeaseLostFailed: "an error of lease_lost",
+    ShutdownRequestedFailed: "an error of shutdown_requested",
+    ShardEndedFailed: "an error of shard_ended that ends the process",
+    ShardEndedRetried: "an error of shard_ended that is retried",
+    ShardEndRefused: "a process that ends as the shard's end is not stored",
+}
+
+/// A set of sights.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen(u128);
+
+impl Seen {
+    pub(crate) fn note(&mut self, sight: Sight) {
+        self.0 |= 1 << sight as u32;
+    }
+
+    pub(crate) fn has(self, sight: Sight) -> bool {
+        self.0 & 1 << sight as u32 != 0
+    }
+}
