@@ -1,8 +1,9 @@
 //! The reader of `.properties` files. kcl-helper is a program without a library, and stays so: its
 //! reader is compiled into this crate as it stands, which it can be as it depends on nothing there.
+//! `properties_file.rs` is a link to it, which `cargo package` follows.
 
 #[allow(dead_code, unreachable_pub, reason = "kcl-helper uses the rest")]
-#[path = "../../kcl-helper/src/properties/file.rs"]
+#[path = "properties_file.rs"]
 mod file;
 
 /// Any bytes are read or refused; what was read is written so that it reads back.

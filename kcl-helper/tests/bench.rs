@@ -108,7 +108,7 @@ fn without_figures(text: &str) -> String {
 }
 
 fn clean_bars(text: &str) -> String {
-    text.replace("■", "").replace(['[', ']'], "")
+    text.replace(['■', '[', ']'], "")
 }
 
 fn clean_line(words: &[&str]) -> String {

@@ -19,13 +19,13 @@ use kcl_runtime::{
     Checkpointer, ProcessRecordsInput, RecordProcessor, Result, ShardEndCheckpointer, run,
 };
 
-pub const WINDOW: usize = 100;
+pub(crate) const WINDOW: usize = 100;
 
 #[derive(Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     words: BTreeMap<String, u64>,
     records: usize,
-    pub windows: usize,
+    pub(crate) windows: usize,
 }
 
 impl Counts {

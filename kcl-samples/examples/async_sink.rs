@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 /// Stands for a client of an SDK, which is cheap to clone as well.
 #[derive(Debug, Clone, Default)]
-pub struct Client(pub Arc<AtomicUsize>);
+pub(crate) struct Client(pub(crate) Arc<AtomicUsize>);
 
 impl Client {
     async fn send(self, data: Vec<u8>) -> std::io::Result<()> {
@@ -31,15 +31,14 @@ impl Client {
     }
 }
 
-pub struct Sink {
-    pub client: Client,
+pub(crate) struct Sink {
+    pub(crate) client: Client,
     tokio: runtime::Runtime,
 }
 
 impl Sink {
-    pub fn new(client: Client) -> std::io::Result<Sink> {
-        // One thread is enough: it runs whenever this one waits. It is also where `spawn` puts
-        // what goes on between batches; nothing here does.
+    pub(crate) fn new(client: Client) -> std::io::Result<Sink> {
+        // The thread is where tasks run on between batches, when nobody is in `block_on`.
         let tokio = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Sink { client, tokio })
     }
@@ -52,15 +51,16 @@ impl RecordProcessor for Sink {
         checkpointer: &mut Checkpointer<'_>,
     ) -> Result {
         let client = &self.client;
-        self.tokio.block_on(async {
+        let sent: Result = self.tokio.block_on(async {
             // A task outlives the batch that its records borrow from, so it gets a copy.
             let mut sends: JoinSet<_> =
                 input.records.iter().map(|r| client.clone().send(r.data.to_vec())).collect();
             while let Some(sent) = sends.join_next().await {
                 sent??;
             }
-            Result::Ok(())
-        })?;
+            Ok(())
+        });
+        sent?;
         Ok(checkpointer.checkpoint()?)
     }
 }

@@ -24,8 +24,8 @@ const ENOUGH: usize = 1 << 20;
 
 /// Collects records, and appends them to a file for each shard in few large writes.
 #[derive(Default)]
-pub struct Archive {
-    pub folder: std::path::PathBuf,
+pub(crate) struct Archive {
+    pub(crate) folder: std::path::PathBuf,
     file: Option<File>,
     held: Vec<u8>,
 }

@@ -29,8 +29,8 @@ struct Purchase<'a> {
 }
 
 #[derive(Default)]
-pub struct Purchases {
-    pub cents: u64,
+pub(crate) struct Purchases {
+    pub(crate) cents: u64,
 }
 
 impl RecordProcessor for Purchases {
@@ -50,7 +50,7 @@ impl RecordProcessor for Purchases {
 }
 
 /// One line of JSON for each dead letter: where it stood, why it failed, and the data as text.
-pub fn settings(dead_letters: PathBuf) -> Runtime {
+pub(crate) fn settings(dead_letters: PathBuf) -> Runtime {
     let keep = OnError::skip(move |failed| {
         let mut file = OpenOptions::new().create(true).append(true).open(&dead_letters)?;
         for record in failed.records {

@@ -20,7 +20,7 @@ use kcl_protocol::{ChildSession, DaemonMessage, LineBuffer, Position, ShutdownRe
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Speaks the protocol with one shard's daemon, until it hangs up. Returns how many records came.
-pub fn serve(mut socket: UnixStream) -> Result<usize> {
+pub(crate) fn serve(mut socket: UnixStream) -> Result<usize> {
     let (mut session, mut lines) = (ChildSession::new(), LineBuffer::new());
     let (mut shard, mut count) = (String::new(), 0);
     loop {

@@ -1,6 +1,6 @@
 //! The examples' processors, played to by the daemon of `kcl_runtime::testing`. That they run under
 //! `kcl-helper local` is shown by `e2e/samples.sh`.
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // a test may; each `main` is unused here
+#![allow(clippy::unwrap_used, dead_code)] // a test may; each `main` is unused here
 
 #[path = "../examples/aggregation.rs"]
 mod aggregation;
@@ -73,9 +73,10 @@ fn aggregation_checkpoints_within_a_packed_record() {
 #[test]
 fn graceful_handoff_flushes_before_it_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
-    let archive = || graceful_handoff::Archive {
-        folder: folder.path().to_owned(),
-        ..graceful_handoff::Archive::default()
+    let archive = || {
+        let mut archive = graceful_handoff::Archive::default();
+        archive.folder = folder.path().to_owned();
+        archive
     };
     let report = Daemon::new().batch(["a", "b"]).shutdown_requested().lease_lost().run(archive());
     report.outcome.unwrap();

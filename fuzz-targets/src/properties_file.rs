@@ -1,0 +1,1 @@
+../../kcl-helper/src/properties/file.rs
