@@ -81,7 +81,8 @@ pub use kcl_protocol::{
     ProcessRecordsInput, Record, SequenceNumber,
 };
 
-/// The code of the project's README runs with the documentation's.
+/// The code of the project's README and guide runs with the documentation's.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/moving.md")]
+struct Guide;

@@ -1,8 +1,10 @@
 //! A class-data archive: the daemon's classes as the JVM holds them once they are loaded.
 //!
-//! Loading and verifying some 6,000 classes is half of what a daemon's start costs. The archive is
+//! Loading and verifying some 7,000 classes is half of what a daemon's start costs. The archive is
 //! made once for a Java and a version, from a list of the classes that a real run has loaded up to
 //! its graceful stop (`archive-classes.txt`), so making it needs no network and starts no daemon.
+//! The list is what `-XX:DumpLoadedClassList` wrote, sorted, without its comments and ids. Its
+//! `@lambda` lines are worth a tenth of the start: the SDK makes 1,900 classes from lambdas.
 //! A JVM that finds an archive unfit, for another class path say, goes on without it.
 
 use std::fs;

@@ -4,6 +4,7 @@
 // Clippy sees tests only where `#[test]` stands.
 #![allow(clippy::unwrap_used)]
 
+mod guide;
 mod jars;
 mod print;
 mod run;

@@ -84,8 +84,9 @@ fn with_plain_paths_the_line_runs_unchanged_in_back_ticks() {
     status 0
     --- stdout
     [-XX:+UseSerialGC]
-    [-Xms80m]
-    [-Xmn48m]
+    [-Xms192m]
+    [-Xmn64m]
+    [-XX:MetaspaceSize=96m]
     [-XX:Tier4InvocationThreshold=50000]
     [-XX:Tier4CompileThreshold=150000]
     [-Dfile.encoding=UTF-8]
@@ -258,13 +259,13 @@ fn lean_flags_yield_to_the_users() {
         let line = String::from_utf8(output.stdout).unwrap();
         line.split(" -cp ").next().unwrap().to_owned()
     };
-    assert_snapshot!(flags(&[], ""), @r"j -XX:+UseSerialGC -Xms80m -Xmn48m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
+    assert_snapshot!(flags(&[], ""), @r"j -XX:+UseSerialGC -Xms192m -Xmn64m -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
     // Two collectors and the JVM does not start; our sizes suit ours.
     assert_snapshot!(flags(&["-XX:+UseG1GC"], ""), @r"j -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -XX:+UseG1GC");
     assert_snapshot!(flags(&[], "-Da=b -XX:+UseZGC"), @r"j -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
     // A maximum below our beginning, and it does not start either.
-    assert_snapshot!(flags(&["-Xmx64m"], ""), @r"j -XX:+UseSerialGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -Xmx64m");
-    assert_snapshot!(flags(&["-XX:TieredStopAtLevel=4"], ""), @r"j -XX:+UseSerialGC -Xms80m -Xmn48m -Dfile.encoding=UTF-8 -XX:TieredStopAtLevel=4");
+    assert_snapshot!(flags(&["-Xmx64m"], ""), @r"j -XX:+UseSerialGC -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -Xmx64m");
+    assert_snapshot!(flags(&["-XX:TieredStopAtLevel=4"], ""), @r"j -XX:+UseSerialGC -Xms192m -Xmn64m -XX:MetaspaceSize=96m -Dfile.encoding=UTF-8 -XX:TieredStopAtLevel=4");
 }
 
 #[test]

@@ -695,7 +695,7 @@ fn verbose_shows_the_whole_command() {
     let stage = stage("");
     let text = run(&stage, &["-v", "app.properties", "--jvm-arg", "-Xmx1g"]);
     let line = text.lines().find(|line| line.starts_with("java -")).unwrap();
-    assert_snapshot!(line, @r"java -XX:+UseSerialGC -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -Xmx1g -cp STAGE/cache/jars/3.0.9/alpha-1.0.jar:STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/app.properties");
+    assert_snapshot!(line, @r"java -XX:+UseSerialGC -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -Xmx1g -cp STAGE/cache/jars/3.0.9/alpha-1.0.jar:STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/app.properties");
 }
 
 #[test]
