@@ -3,9 +3,13 @@
 //!
 //! A JVM's defaults are for a server that computes. The daemon waits for Kinesis and moves text.
 //! What the flags save, and what they cost at full load, `bench/lean_jvm.py` measures: on 2 cores
-//! with Java 17, medians of 3 runs beside the plain command, 0.68 of the CPU to the first batch, 0.60
-//! of the memory there and a third of it after full load, but 0.77 of the throughput at full load
-//! (20 MB/s in place of 26), at 1.05 of the CPU a megabyte. `--plain-jvm` leaves them out.
+//! with Java 17, 600 MB in 4 shards, in turns with the plain command, twice each: 0.58 of the CPU to
+//! the first batch (4.3 s beside 7.4), 0.69 of the memory there (359 MiB beside 521), a third of the
+//! largest memory, and at full load 30.9 MB/s beside 24.0, at 1.03 of the CPU a megabyte. With
+//! batches ten times as large: 0.58, 0.63, a quarter, 43.6 MB/s beside 41.1, and 0.79.
+//!
+//! `-XX:TieredStopAtLevel=1` would take the CPU to the first batch to 0.5, and costs 1.2 to 1.4 times
+//! the CPU a megabyte for ever after; so it is left to the user. `--plain-jvm` leaves all flags out.
 
 use std::ffi::OsString;
 use std::path::Path;
