@@ -261,8 +261,8 @@ fn lean_flags_yield_to_the_users() {
     };
     assert_snapshot!(flags(&[], ""), @r"j -XX:+UseSerialGC -Xms192m -Xmn64m -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
     // Two collectors and the JVM does not start; our sizes suit ours.
-    assert_snapshot!(flags(&["-XX:+UseG1GC"], ""), @r"j -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -XX:+UseG1GC");
-    assert_snapshot!(flags(&[], "-Da=b -XX:+UseZGC"), @r"j -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
+    assert_snapshot!(flags(&["-XX:+UseG1GC"], ""), @r"j -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -XX:+UseG1GC");
+    assert_snapshot!(flags(&[], "-Da=b -XX:+UseZGC"), @r"j -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
     // A maximum below our beginning, and it does not start either.
     assert_snapshot!(flags(&["-Xmx64m"], ""), @r"j -XX:+UseSerialGC -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -Xmx64m");
     assert_snapshot!(flags(&["-XX:TieredStopAtLevel=4"], ""), @r"j -XX:+UseSerialGC -Xms192m -Xmn64m -XX:MetaspaceSize=96m -Dfile.encoding=UTF-8 -XX:TieredStopAtLevel=4");
