@@ -23,10 +23,10 @@ const MOST_GROWTH: usize = 512 << 10;
 /// A line ends with LF or CR LF, which are not part of it. Blank lines are dropped, as both ends of
 /// the protocol ignore them.
 ///
-/// The memory taken is what has arrived and not been handed out, an eighth (512 KiB at most) more, and 64 KiB. It is
-/// kept for what is still to come, and with lines [given back](Self::recycle) the memory of one
-/// more line is: in turn-taking, where each line is given back before the next arrives, that is
-/// 64 KiB at most.
+/// The memory taken is what has arrived and not been handed out, an eighth more (512 KiB at most),
+/// and 64 KiB. It is kept for what is still to come, and with lines [given back](Self::recycle) the
+/// memory of one more line is: in turn-taking, where each line is given back before the next
+/// arrives, that is 64 KiB at most.
 ///
 /// ```
 /// use kcl_protocol::LineBuffer;
