@@ -2,14 +2,19 @@
 //! the dear compiler is used, and classes that are ready.
 //!
 //! A JVM's defaults are for a server that computes. The daemon waits for Kinesis and moves text.
-//! What the flags save, and what they cost at full load, `bench/lean_jvm.py` measures: on 2 cores
-//! with Java 17, 600 MB in 4 shards, in turns with the plain command, twice each: 0.58 of the CPU to
-//! the first batch (4.3 s beside 7.4), 0.69 of the memory there (359 MiB beside 521), a third of the
-//! largest memory, and at full load 30.9 MB/s beside 24.0, at 1.03 of the CPU a megabyte. With
-//! batches ten times as large: 0.58, 0.63, a quarter, 43.6 MB/s beside 41.1, and 0.79.
+//! What the flags save `bench/lean_jvm.py` measures: on 2 cores with Java 17, 600 MB in 4 shards, in
+//! turns with the plain command, two runs each: 0.58 of the CPU to the first batch (4.3 s beside 7.4),
+//! 0.69 of the memory there (359 MiB beside 521), a third of the largest memory, 1.03 of the CPU a
+//! megabyte. The rate at full load did not fall, and no more than that is known: 30 and 32 MB/s
+//! beside 22 and 26, while the plain command reached 27 to 32 on the same machine in the hour before.
+//! With batches five times as large, the daemon's default, one run: 44 MB/s beside 41, where four
+//! plain runs spread from 24 to 55; 742 MiB at most beside 2 to 3 GiB.
 //!
-//! `-XX:TieredStopAtLevel=1` would take the CPU to the first batch to 0.5, and costs 1.2 to 1.4 times
-//! the CPU a megabyte for ever after; so it is left to the user. `--plain-jvm` leaves all flags out.
+//! `-XX:TieredStopAtLevel=1` instead of the thresholds takes the CPU to the first batch to 0.37, and
+//! did not lower the rate where reading set the pace (31 MB/s beside 32, two runs each, slightly larger
+//! heap). But it takes 1.25 of the plain CPU a megabyte there, and with the large batches 1.5 times
+//! that of our flags, at 36 MB/s beside 49. So it is left to the user, and the start costs more than
+//! the half that we wanted. `--plain-jvm` leaves all flags out.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,8 +37,8 @@ enum Purpose {
 const FLAGS: [(Purpose, &str); 6] = [
     (Purpose::Collector, "-XX:+UseSerialGC"),
     // Batches are large and short-lived: with room for a few of them most die young. The old
-    // generation has the rest, which costs no memory before it is needed; with less, full
-    // collections took a sixth of the time at full load.
+    // generation has the rest, which costs no memory before it is needed; with 48 and 80 MB in all,
+    // pauses took a fifth of the time at full load, half of them full collections.
     (Purpose::HeapSize, "-Xms192m"),
     (Purpose::HeapSize, "-Xmn64m"),
     // The daemon's classes pass the default of 21 MB at its start, and a full collection follows.
