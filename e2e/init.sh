@@ -24,7 +24,7 @@ chmod +x java
 
 sample_runs() {
   "$installed" run --sample --offline --java ./java >"$work/sample.log" 2>&1 || { cat "$work/sample.log"; false; } &&
-    has "$work/sample.log" "executableName = $installed sample-child" &&
+    has "$work/sample.log" "$installed sample-child" &&
     has "$work/sample.log" '{"action":"status","responseFor":"initialize"}' &&
     [ -z "$(ls | grep -v '^java$')" ]
 }
