@@ -12,7 +12,7 @@ use super::load::Load;
 use super::shard::Until;
 use super::usage::Memory;
 use crate::child::{Program, harmless};
-use crate::local::console::with_commas;
+use crate::output::with_commas;
 
 /// How many bars show the latencies: equal steps to the 99th percentile, and the rest.
 const BARS: u64 = 11;

@@ -9,7 +9,7 @@ use kcl_protocol::{Action, Received};
 
 use super::{STDOUT_LINE_LIMIT, harmless};
 use crate::error::{Error, Exit};
-use crate::local::console::with_commas;
+use crate::output::with_commas;
 
 /// How long to wait for what follows at once where nothing is wrong: the exit status of a child
 /// whose pipes have closed, or the end of pipes whose child has exited.

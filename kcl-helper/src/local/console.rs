@@ -68,30 +68,3 @@ pub(crate) fn child_lines(shard: u32, lines: &[String]) -> String {
     }
     text
 }
-
-/// `1234567` as `1,234,567`.
-pub(crate) fn with_commas(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_commas;
-
-    #[test]
-    fn commas() {
-        for (number, text) in
-            [(0, "0"), (999, "999"), (1000, "1,000"), (u64::MAX, "18,446,744,073,709,551,615")]
-        {
-            assert_eq!(with_commas(number), text);
-        }
-    }
-}

@@ -27,7 +27,8 @@ use signal_hook::iterator::Signals;
 
 use crate::child::{Bell, Child, Program};
 use crate::error::{Error, Exit, Result};
-use console::{Console, with_commas};
+use crate::output::with_commas;
+use console::Console;
 use driver::{Control, Driver, Outcome, Report};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};

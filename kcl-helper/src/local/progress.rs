@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::console::{Console, with_commas};
+use super::console::Console;
+use crate::output::with_commas;
 
 /// Nothing is drawn before this.
 const QUIET_START: Duration = Duration::from_millis(500);

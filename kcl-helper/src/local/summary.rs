@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::console::with_commas;
 use super::driver::{Outcome, Report};
 use super::progress::ShardStats;
 use super::shards::{Place, covered};
 use crate::error::{Error, Exit, Result};
-use crate::output;
+use crate::output::{self, with_commas};
 
 /// A shard's line.
 #[derive(Debug)]
