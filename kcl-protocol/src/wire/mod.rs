@@ -5,12 +5,15 @@
 
 mod base64;
 mod batch;
+mod batch_encoder;
 mod child_to_daemon;
 mod daemon_to_child;
 mod json;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub use batch_encoder::BatchEncoder;
 
 use crate::{ChildMessage, DaemonMessage, DecodeError};
 
