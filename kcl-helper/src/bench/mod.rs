@@ -11,7 +11,6 @@ mod load;
 mod report;
 mod shard;
 mod usage;
-mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Barrier, Mutex, mpsc};

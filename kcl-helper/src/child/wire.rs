@@ -6,24 +6,36 @@
 
 use std::io::{self, Read, Write};
 use std::process::{ChildStdin, ChildStdout};
+use std::time::Instant;
 
 use kcl_protocol::{Line, LineBuffer};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use crate::child::{STDOUT_LINE_LIMIT, StdoutEnd};
+use super::{Bell, STDOUT_LINE_LIMIT};
 
-/// How much of what a child says is taken while it has not read what it was given.
+/// How much of what a child says is taken while nobody wants to hear it.
 const AHEAD: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stdin: ChildStdin,
+    /// `None` once it is closed.
+    stdin: Option<ChildStdin>,
     stdout: ChildStdout,
     lines: LineBuffer,
-    /// Bytes that were read while writing.
+    /// The first line that nobody has taken.
+    next: Option<Line>,
+    /// Bytes that were read behind it.
     ahead: usize,
     ended: Option<StdoutEnd>,
+}
+
+/// Why no more lines come from stdout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StdoutEnd {
+    Closed,
+    TooLong,
+    Failed(String),
 }
 
 /// Why a conversation cannot go on.
@@ -37,42 +49,74 @@ impl Wire {
     pub(crate) fn new(stdin: ChildStdin, stdout: ChildStdout) -> io::Result<Wire> {
         fcntl_setfl(&stdin, fcntl_getfl(&stdin)? | OFlags::NONBLOCK)?;
         let lines = LineBuffer::with_limit(STDOUT_LINE_LIMIT);
-        Ok(Wire { stdin, stdout, lines, ahead: 0, ended: None })
+        Ok(Wire { stdin: Some(stdin), stdout, lines, next: None, ahead: 0, ended: None })
+    }
+
+    /// Writes what there is room for, and gives its length. It does not wait.
+    ///
+    /// # Errors
+    /// Nobody reads the pipe any more.
+    pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let Some(stdin) = &mut self.stdin else { return Ok(line.len()) };
+        let mut written = 0;
+        while written < line.len() {
+            match stdin.write(&line[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
     }
 
     /// Writes it all.
     pub(crate) fn send(&mut self, mut line: &[u8]) -> Result<(), Broken> {
-        while !line.is_empty() {
-            match self.stdin.write(line) {
-                Ok(count) => line = &line[count..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(),
-                Err(_) => return Err(Broken::Stdin),
+        loop {
+            line = &line[self.write(line).map_err(|_| Broken::Stdin)?..];
+            if line.is_empty() {
+                return Ok(());
             }
+            self.wait(true, None, None);
         }
-        self.ahead = 0;
-        Ok(())
     }
 
-    fn wait_for_room(&mut self) {
-        let mut pipes =
-            [PollFd::new(&self.stdin, PollFlags::OUT), PollFd::new(&self.stdout, PollFlags::IN)];
+    /// Waits until stdin has room, if there is something to write, or the child has said something
+    /// and it is not yet too much, or the bell has been rung; at most until then. It may return for
+    /// nothing. What the child has said is read.
+    pub(crate) fn wait(&mut self, writes: bool, bell: Option<&Bell>, until: Option<Instant>) {
+        let time = until.map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+        });
         let listens = self.ended.is_none() && self.ahead < AHEAD;
-        let watched = if listens { &mut pipes[..] } else { &mut pipes[..1] };
-        // An interrupted poll has found nothing: the caller tries once more.
-        let _ = poll(watched, None);
-        if !pipes[1].revents().is_empty() {
-            self.ahead += self.read();
+        let mut pipes = Vec::with_capacity(3);
+        if listens {
+            pipes.push(PollFd::new(&self.stdout, PollFlags::IN));
+        }
+        if let Some(bell) = bell {
+            pipes.push(PollFd::new(bell, PollFlags::IN));
+        }
+        if let Some(stdin) = self.stdin.as_ref().filter(|_| writes) {
+            pipes.push(PollFd::new(stdin, PollFlags::OUT));
+        }
+        // An interrupted poll has found nothing: the caller looks once more.
+        let _ = poll(&mut pipes, time.as_ref());
+        let has = |index: usize| pipes.get(index).is_some_and(|pipe| !pipe.revents().is_empty());
+        let (speaks, is_rung) = (listens && has(0), bell.is_some() && has(usize::from(listens)));
+        if let Some(bell) = bell.filter(|_| is_rung) {
+            bell.answer();
+        }
+        if speaks {
+            self.read();
         }
     }
 
     /// The next line, waiting for it.
     pub(crate) fn next_line(&mut self) -> Result<Line, Broken> {
         loop {
-            match self.lines.next_line() {
-                Ok(Some(line)) => return Ok(line),
-                Ok(None) => {}
-                Err(_) => return Err(Broken::Stdout(StdoutEnd::TooLong)),
+            if let Some(line) = self.take_line() {
+                return Ok(line);
             }
             if let Some(end) = &self.ended {
                 return Err(Broken::Stdout(end.clone()));
@@ -81,12 +125,29 @@ impl Wire {
         }
     }
 
+    /// The next line of those that have been read.
+    pub(crate) fn take_line(&mut self) -> Option<Line> {
+        let line = self.next.take()?;
+        self.find_line();
+        Some(line)
+    }
+
+    /// Why no more lines come, once all that came have been taken.
+    pub(crate) fn end(&self) -> Option<&StdoutEnd> {
+        if self.next.is_none() { self.ended.as_ref() } else { None }
+    }
+
+    /// Whether stdout has come to its end, whatever is left to be taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// Whether the next line, or the end, is there already.
     pub(crate) fn has_more(&self) -> bool {
         let mut pipe = [PollFd::new(&self.stdout, PollFlags::IN)];
-        self.ended.is_some()
-            || poll(&mut pipe, Some(&rustix::event::Timespec::default()))
-                .is_ok_and(|count| count > 0)
+        self.next.is_some()
+            || self.ended.is_some()
+            || poll(&mut pipe, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
     /// Gives a line's memory back.
@@ -94,12 +155,18 @@ impl Wire {
         self.lines.recycle(line);
     }
 
+    /// Closes the child's stdin.
+    pub(crate) fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
     /// Closes the child's stdin; what it still says is to be read by nobody.
     pub(crate) fn close(self) -> ChildStdout {
         self.stdout
     }
 
-    fn read(&mut self) -> usize {
+    /// Reads once, waiting for something to read.
+    fn read(&mut self) {
         match self.stdout.read(self.lines.spare()) {
             Ok(0) => {
                 // Java's reader takes what stands behind the last line's end as a line too.
@@ -108,12 +175,25 @@ impl Wire {
             }
             Ok(count) => {
                 self.lines.advance(count);
-                return count;
+                self.ahead += count;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => self.ended = Some(StdoutEnd::Failed(error.to_string())),
         }
-        0
+        self.find_line();
+    }
+
+    fn find_line(&mut self) {
+        if self.next.is_none() {
+            match self.lines.next_line() {
+                Ok(line) => self.next = line,
+                Err(_) => self.ended = Some(StdoutEnd::TooLong),
+            }
+            if self.next.is_none() {
+                // What stands there is the beginning of a line, which has its own limit.
+                self.ahead = 0;
+            }
+        }
     }
 }
 
