@@ -27,7 +27,7 @@ use kcl_protocol::DaemonCheckpointer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::child::{Bell, Child, Program};
+use crate::child::{Bell, Child, Program, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::output::with_commas;
 use console::Console;
@@ -229,6 +229,7 @@ impl Run {
     ) -> Result<Run> {
         let (sender, news) = mpsc::channel();
         let signals = watch_signals(sender.clone())?;
+        allow_files(options.shards.into())?;
         let bells: io::Result<Vec<Bell>> = (0..options.shards).map(|_| Bell::new()).collect();
         let bells = bells.map_err(|error| {
             Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
