@@ -85,7 +85,7 @@ impl<'a> Sorter<'a> {
 
     /// Takes one record, and may give on those before it.
     pub(crate) fn add(&mut self, line: u64, data: &'a [u8], each: impl FnMut(&Sorted<'a>)) {
-        let digest = if own_key(data).is_some() { None } else { Some(digest_key(data)) };
+        let digest = if is_own_key(data) { None } else { Some(digest_key(data)) };
         self.waiting.push(Sorted { line, data, digest, shard: 0 });
         if self.waiting.len() == SORTED {
             self.finish(each);
@@ -145,18 +145,20 @@ pub(crate) fn trim_horizon() -> Place {
     ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0)
 }
 
-/// The line as its own key, if it can be one.
-pub(crate) fn own_key(line: &[u8]) -> Option<&str> {
+/// Whether the line can be its own key.
+pub(crate) fn is_own_key(line: &[u8]) -> bool {
     if line.is_empty() || line.len() > 4 * MAX_KEY_CHARS {
-        return None;
+        return false;
     }
-    // So much of ASCII is one character too many, whatever follows.
-    if line.get(..=MAX_KEY_CHARS).is_some_and(<[u8]>::is_ascii) {
-        return None;
+    match line.get(..=MAX_KEY_CHARS) {
+        // All ASCII, as most are, is the quickest to see.
+        None => line.is_ascii() || std::str::from_utf8(line).is_ok(),
+        // So much of ASCII is one character too many, whatever follows.
+        Some(start) if start.is_ascii() => false,
+        Some(_) => {
+            std::str::from_utf8(line).is_ok_and(|text| text.chars().count() <= MAX_KEY_CHARS)
+        }
     }
-    std::str::from_utf8(line)
-        .ok()
-        .filter(|text| text.len() <= MAX_KEY_CHARS || text.chars().count() <= MAX_KEY_CHARS)
 }
 
 /// How long a key is that is not the record itself.
@@ -334,15 +336,15 @@ mod tests {
 
     #[test]
     fn keys() {
-        assert_eq!(own_key(b"word"), Some("word"));
-        assert_eq!(own_key(b""), None);
-        assert_eq!(own_key(b"\xff"), None);
         let long = "\u{1f600}".repeat(256);
-        assert_eq!(own_key(long.as_bytes()), Some(long.as_str()));
-        assert_eq!(own_key(format!("{long}x").as_bytes()), None);
-        assert_eq!(own_key("x".repeat(257).as_bytes()), None);
-        let ascii_first = "x".repeat(256) + "\u{1f600}";
-        assert_eq!(own_key(ascii_first.as_bytes()), None);
+        for key in ["word", "\u{e9}", &"x".repeat(256), &long] {
+            assert!(is_own_key(key.as_bytes()), "{key}");
+        }
+        let longer = [long.clone() + "x", "x".repeat(256) + "\u{1f600}", "x".repeat(257)];
+        for line in longer.iter().map(String::as_bytes).chain([&b""[..], b"\xff", b"x\xff"]) {
+            assert!(!is_own_key(line), "{line:?}");
+        }
+        assert!(!is_own_key(&[&[b'\xc3'; 300][..], b"x"].concat()));
         assert_eq!(&digest_key(b""), b"99aa06d3014798d86001c324468d497f");
         assert_eq!(md5_hex(b""), "d41d8cd98f00b204e9800998ecf8427e");
     }
