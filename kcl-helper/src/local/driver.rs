@@ -505,21 +505,24 @@ impl Ready {
         let mut encoder = BatchEncoder::new(&mut line);
         let mut number = String::with_capacity(56);
         let mut lines = (u64::MAX, 0);
-        let mut last_arrival = UNIX_EPOCH;
-        for (arrival, waiting) in batch.iter() {
-            number.clear();
-            push_sequence_number(waiting.line, &mut number);
-            let number = SequenceNumber::new(&number).map_err(|error| bug(&error))?;
-            let key = std::str::from_utf8(waiting.key).map_err(|error| bug(&error))?;
-            let mut record = Record::new(key, number, waiting.data);
-            record.sub_sequence_number = Some(0);
-            record.approximate_arrival = Some(since_1970(arrival));
-            encoder.push(&record);
-            lines = (lines.0.min(waiting.line), waiting.line);
-            last_arrival = arrival;
+        let mut last_read = UNIX_EPOCH;
+        for (read, records) in batch.parts() {
+            let arrival = since_1970(read);
+            for waiting in records {
+                number.clear();
+                push_sequence_number(waiting.line, &mut number);
+                let number = SequenceNumber::new(&number).map_err(|error| bug(&error))?;
+                let key = std::str::from_utf8(waiting.key).map_err(|error| bug(&error))?;
+                let mut record = Record::new(key, number, waiting.data);
+                record.sub_sequence_number = Some(0);
+                record.approximate_arrival = Some(arrival);
+                encoder.push(&record);
+                lines = (lines.0.min(waiting.line), waiting.line);
+            }
+            last_read = read;
         }
         // Of the last record: how long it has waited since it was read.
-        let waited = last_arrival.elapsed().unwrap_or_default();
+        let waited = last_read.elapsed().unwrap_or_default();
         encoder.finish(Some(waited.as_millis() as u64));
         let number = SequenceNumber::new(&number).map_err(|error| bug(&error))?;
         let last = Place::new(number.to_owned(), 0);

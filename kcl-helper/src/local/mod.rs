@@ -530,7 +530,7 @@ mod tests {
             let mut delivered = Vec::new();
             for (shard, queue) in queues.iter().enumerate() {
                 if let queue::Next::Batch(batch) = queue.next() {
-                    for (_, record) in batch.iter() {
+                    for record in batch.parts().flat_map(|(_, records)| records) {
                         prop_assert_eq!(shard_of_line(&record.line), shard);
                         delivered.push(record.line);
                     }

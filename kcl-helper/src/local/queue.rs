@@ -93,11 +93,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// The records, each with the time when it was read.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SystemTime, Waiting<'_>)> {
+    /// The records, by the time when they were read.
+    pub(crate) fn parts(
+        &self,
+    ) -> impl Iterator<Item = (SystemTime, impl Iterator<Item = Waiting<'_>>)> {
         self.parts
             .iter()
-            .flat_map(|(chunk, range)| range.clone().map(|index| (chunk.arrival, chunk.get(index))))
+            .map(|(chunk, range)| (chunk.arrival, range.clone().map(|index| chunk.get(index))))
     }
 }
 
@@ -331,7 +333,8 @@ mod tests {
                 prop_assert!(batch.records > 0 && batch.records <= records);
                 prop_assert!(batch.bytes <= bytes || batch.records == 1);
                 sizes.push((batch.records, batch.bytes));
-                got.extend(batch.iter().map(|(_, record)| (record.line, record.data.to_vec())));
+                let records = batch.parts().flat_map(|(_, records)| records);
+                got.extend(records.map(|record| (record.line, record.data.to_vec())));
             }
             prop_assert_eq!(&got, &expected);
             // No batch could have held the record that follows it.
