@@ -8,9 +8,12 @@ mod batch;
 mod child_to_daemon;
 mod daemon_to_child;
 mod json;
+mod word;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub(crate) use batch::Memory;
 
 use crate::{ChildMessage, DaemonMessage, DecodeError};
 
@@ -21,7 +24,15 @@ impl<'a> DaemonMessage<'a> {
     /// # Errors
     /// The line is no message; the error says where and why. The line may be half overwritten then.
     pub fn decode(line: &'a mut [u8]) -> Result<DaemonMessage<'a>, DecodeError> {
-        daemon_to_child::decode(line)
+        DaemonMessage::decode_with(line, &mut Memory::default())
+    }
+
+    /// The same with memory of an earlier batch.
+    pub(crate) fn decode_with(
+        line: &'a mut [u8],
+        memory: &mut Memory,
+    ) -> Result<DaemonMessage<'a>, DecodeError> {
+        daemon_to_child::decode(line, memory)
     }
 }
 

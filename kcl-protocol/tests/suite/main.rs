@@ -1,7 +1,6 @@
 //! The tests of kcl-protocol from outside, in one program: it links once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers too")]
 
-mod allocations;
 mod corpus;
 mod generate;
 mod lines;
