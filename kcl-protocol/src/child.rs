@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::Memory;
+use crate::wire::{self, Memory};
 use crate::{
     CheckpointRequest, ChildMessage, Conversation, DaemonMessage, Error, Event, Position,
     ProcessRecordsInput, State,
@@ -117,7 +117,7 @@ impl ChildSession {
             return Err(Error::NothingToAnswer(state));
         };
         self.conversation.apply(Event::Status(action)).map_err(Error::Misuse)?;
-        ChildMessage::status(action).encode(out);
+        wire::encode_status(action, out);
         Ok(())
     }
 

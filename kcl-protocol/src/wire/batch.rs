@@ -253,16 +253,23 @@ impl Cursor<'_> {
         const MOST: usize = 19;
 
         let text = self.line.get(self.at..)?;
-        let digits = &text[..word::digits(text)];
-        if digits.is_empty() {
-            return self.literal(b"null").map(|()| None);
-        }
-        // JSON has no leading zeros.
-        if digits.len() > MOST || (digits[0] == b'0' && digits.len() > 1) {
-            return None;
-        }
-        self.at += digits.len();
-        Some(Some(word::number(digits)))
+        let (digits, number) = match text {
+            // Most sub-sequence numbers are 0.
+            [digit @ b'0'..=b'9', behind, ..] if !behind.is_ascii_digit() => {
+                (1, u64::from(digit - b'0'))
+            }
+            [b'1'..=b'9', ..] => {
+                let digits = word::digits(text);
+                if digits > MOST {
+                    return None;
+                }
+                (digits, word::number(&text[..digits]))
+            }
+            // JSON has no leading zeros.
+            _ => return self.literal(b"null").map(|()| None),
+        };
+        self.at += digits;
+        Some(Some(number))
     }
 }
 

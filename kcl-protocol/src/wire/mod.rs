@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 pub(crate) use batch::Memory;
 
-use crate::{ChildMessage, DaemonMessage, DecodeError};
+use crate::{Action, ChildMessage, DaemonMessage, DecodeError};
 
 impl<'a> DaemonMessage<'a> {
     /// Reads a message from a line without its end. Texts are unescaped and payloads decoded in
@@ -57,4 +57,9 @@ impl<'a> ChildMessage<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         child_to_daemon::encode(self, out);
     }
+}
+
+/// Appends the status that answers a message of this action.
+pub(crate) fn encode_status(action: Action, out: &mut Vec<u8>) {
+    child_to_daemon::encode_status(action, out);
 }
