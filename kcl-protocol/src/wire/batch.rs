@@ -101,7 +101,7 @@ struct Payload {
 /// Reads a batch and decodes its payloads in place; `None`, with the line as it was, if it is not
 /// exactly what a daemon writes.
 pub(super) fn read(line: &mut [u8], memory: &mut Memory) -> Option<Batch> {
-    if !line.starts_with(BEGINNING) || u32::try_from(line.len()).is_err() {
+    if line.first_chunk() != Some(BEGINNING) || u32::try_from(line.len()).is_err() {
         return None;
     }
     let Memory { found, scratch, .. } = memory;
@@ -221,7 +221,7 @@ impl Cursor<'_> {
         self.at += key_length;
         self.literal(SEQUENCE_NUMBER)?;
         // A sentinel is no digits: no record has one.
-        let number_length = word::digits(&self.line[self.at..]);
+        let number_length = sequence_number_length(&self.line[self.at..]);
         if !(1..=MAX_SEQUENCE_NUMBER_DIGITS).contains(&number_length) {
             return None;
         }
@@ -270,6 +270,22 @@ impl Cursor<'_> {
         };
         self.at += digits;
         Some(Some(number))
+    }
+}
+
+/// How many digits stand here.
+#[inline]
+fn sequence_number_length(text: &[u8]) -> usize {
+    /// As many as Kinesis sends today: so many are looked at together.
+    const USUAL: usize = 56;
+
+    match text.split_first_chunk::<USUAL>() {
+        Some((number, [b'"', ..]))
+            if number.iter().fold(true, |all, byte| all & byte.is_ascii_digit()) =>
+        {
+            USUAL
+        }
+        _ => word::digits(text),
     }
 }
 

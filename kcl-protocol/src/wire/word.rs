@@ -81,7 +81,7 @@ pub(super) fn number(digits: &[u8]) -> u64 {
     let (words, rest) = digits.as_chunks();
     let number =
         words.iter().fold(0, |number, word| number * 100_000_000 + Word::new(*word).number());
-    rest.iter().fold(number, |number, digit| number * 10 + u64::from(digit - b'0'))
+    rest.iter().fold(number, |number, digit| number * 10 + u64::from(digit & 0x0f))
 }
 
 #[cfg(test)]
