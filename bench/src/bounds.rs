@@ -138,26 +138,25 @@ impl Bounds {
             return (Verdict::Unknown, text);
         };
         let percent = (instructions / bound.instructions - 1.0) * 100.0;
-        let is = format!(
-            "{work}: {instructions:.2} instructions a {unit}, {:.1} % {} than the {:.2} in {FILE}",
-            percent.abs(),
-            if percent < 0.0 { "fewer" } else { "more" },
-            bound.instructions,
-        );
+        let is = format!("{work}: {instructions:.2} instructions a {unit}, {percent:+.1} %");
+        let bound = bound.instructions;
         if percent > SLACK_PERCENT {
+            let most = bound * (1.0 + SLACK_PERCENT / 100.0);
             let mut text = format!(
-                "{is}; at most {:.2} ({SLACK_PERCENT} % more) are allowed\n\
-                 hint: `bench/README.md` says how to see where they are spent\n\
-                 hint: if it has to cost that much, say why in the commit, and renew the bound: \
+                "{is}: more than {most:.2}, which is {SLACK_PERCENT} % over the {bound:.2} in {FILE}\n\
+                 hint: bench/README.md says how to see where they are spent\n\
+                 hint: if it has to cost that much, say why in the commit, with a new bound: \
                  {BLESS} {work}",
-                bound.instructions * (1.0 + SLACK_PERCENT / 100.0),
             );
             if self.tools != tools {
                 let _ = write!(text, "\nnote: that was with {}; this is {tools}", self.tools);
             }
             (Verdict::More, text)
         } else if percent < -SLACK_PERCENT {
-            let text = format!("{is}\nhint: hold on to it by a tighter bound: {BLESS} {work}");
+            let text = format!(
+                "{is}: so many fewer than the {bound:.2} in {FILE} that it should say so\n\
+                 hint: hold on to it by a new bound: {BLESS} {work}"
+            );
             (Verdict::Fewer, text)
         } else {
             (Verdict::Same, is)
@@ -197,11 +196,7 @@ lines/one\tline\t12.50
     fn what_is_within_the_slack_is_the_same() {
         let (verdict, text) = judge("decode/one", 219.9, "");
         assert_eq!(verdict, Verdict::Same);
-        assert_eq!(
-            text,
-            "decode/one: 219.90 instructions a record, 10.0 % more than the 200.00 in \
-             bench/instructions.tsv"
-        );
+        assert_eq!(text, "decode/one: 219.90 instructions a record, +10.0 %");
         assert_eq!(judge("decode/one", 180.1, "").0, Verdict::Same);
     }
 
@@ -211,10 +206,10 @@ lines/one\tline\t12.50
         assert_eq!(verdict, Verdict::More);
         assert_eq!(
             text,
-            "decode/one: 230.00 instructions a record, 15.0 % more than the 200.00 in \
-             bench/instructions.tsv; at most 220.00 (10 % more) are allowed\n\
-             hint: `bench/README.md` says how to see where they are spent\n\
-             hint: if it has to cost that much, say why in the commit, and renew the bound: \
+            "decode/one: 230.00 instructions a record, +15.0 %: more than 220.00, which is 10 % over \
+             the 200.00 in bench/instructions.tsv\n\
+             hint: bench/README.md says how to see where they are spent\n\
+             hint: if it has to cost that much, say why in the commit, with a new bound: \
              e2e/instructions.sh --bless decode/one"
         );
         let (_, text) = judge("decode/one", 230.0, "rustc 2, valgrind-3");
@@ -232,9 +227,9 @@ lines/one\tline\t12.50
         assert_eq!(verdict, Verdict::Fewer);
         assert_eq!(
             text,
-            "lines/one: 10.00 instructions a line, 20.0 % fewer than the 12.50 in \
-             bench/instructions.tsv\n\
-             hint: hold on to it by a tighter bound: e2e/instructions.sh --bless lines/one"
+            "lines/one: 10.00 instructions a line, -20.0 %: so many fewer than the 12.50 in \
+             bench/instructions.tsv that it should say so\n\
+             hint: hold on to it by a new bound: e2e/instructions.sh --bless lines/one"
         );
     }
 

@@ -107,7 +107,8 @@ impl Work {
         input
     }
 
-    /// Does it once.
+    /// Does it once. It is a function in the program, too, for tools that look at it alone.
+    #[inline(never)]
     pub fn run(&self, input: &mut Vec<u8>) {
         (self.run)(input);
     }
