@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-/// A count may be so much above the one in the file, as it differs a little between processors,
-/// which libraries choose their code by, and between compilers. One that is as much below should
-/// become the new bound.
-pub const SLACK_PERCENT: f64 = 10.0;
+/// A count may be so much above the one in the file. Of one program it differs by less than 1 %,
+/// and one more allocation for a small record is 10 %. A count that is as much below should become
+/// the new bound.
+pub const SLACK_PERCENT: f64 = 5.0;
 
 /// The file, as messages name it.
 pub const FILE: &str = "bench/instructions.tsv";
@@ -194,10 +194,10 @@ lines/one\tline\t12.50
 
     #[test]
     fn what_is_within_the_slack_is_the_same() {
-        let (verdict, text) = judge("decode/one", 219.9, "");
+        let (verdict, text) = judge("decode/one", 209.0, "");
         assert_eq!(verdict, Verdict::Same);
-        assert_eq!(text, "decode/one: 219.90 instructions a record, +10.0 %");
-        assert_eq!(judge("decode/one", 180.1, "").0, Verdict::Same);
+        assert_eq!(text, "decode/one: 209.00 instructions a record, +4.5 %");
+        assert_eq!(judge("decode/one", 191.0, "").0, Verdict::Same);
     }
 
     #[test]
@@ -206,7 +206,7 @@ lines/one\tline\t12.50
         assert_eq!(verdict, Verdict::More);
         assert_eq!(
             text,
-            "decode/one: 230.00 instructions a record, +15.0 %: more than 220.00, which is 10 % over \
+            "decode/one: 230.00 instructions a record, +15.0 %: more than 210.00, which is 5 % over \
              the 200.00 in bench/instructions.tsv\n\
              hint: bench/README.md says how to see where they are spent\n\
              hint: if it has to cost that much, say why in the commit, with a new bound: \
