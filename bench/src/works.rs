@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use kcl_protocol::{
-    Action, CheckpointRequest, ChildMessage, DaemonMessage, ExtendedSequenceNumber, LineBuffer,
-    Position, ProcessRecordsInput, Record, SequenceNumber,
+    Action, CheckpointRequest, ChildMessage, ChildSession, DaemonMessage, ExtendedSequenceNumber,
+    LineBuffer, Position, ProcessRecordsInput, Record, SequenceNumber,
 };
 
 type Ready = fn() -> Work;
@@ -133,19 +133,28 @@ pub struct Shape {
     pub size: usize,
 }
 
+/// Through the child's session, which also answers: a turn of a processor that does nothing.
 fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Work {
     let mut line = line(shape);
     line.pop();
+    let (mut session, mut out) = (ChildSession::new(), Vec::new());
+    let mut hello = *b"{\"action\":\"initialize\",\"shardId\":\"shardId-000000000000\"}";
+    session.receive(&mut hello).expect("it comes first");
+    session.answer(&mut out).expect("it is to be answered");
+    let state = RefCell::new((session, out));
     Work {
         unit: "record",
         items: shape.records,
         bytes: line.len(),
         input: line,
         run: Box::new(move |line| {
-            let message = DaemonMessage::decode(line).expect("it is a message");
-            let DaemonMessage::ProcessRecords(input) = &message else { unreachable!("a batch") };
+            let (session, out) = &mut *state.borrow_mut();
+            let message = session.receive(line).expect("it is a message");
+            let DaemonMessage::ProcessRecords(input) = message else { unreachable!("a batch") };
             assert_eq!(input.records.len(), shape.records);
-            black_box(message);
+            drop(black_box(input));
+            out.clear();
+            session.answer(out).expect("it is to be answered");
         }),
     }
 }
