@@ -3,12 +3,11 @@
 //! `e2e/instructions.sh` builds what is needed and starts it; bench/README.md says how it counts.
 #![expect(clippy::print_stdout, reason = "it is no record processor")]
 
-use std::env;
-use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::{self, Seek, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Output, Stdio};
+use std::{env, fs, iter};
 
 use kcl_bench::bounds::{self, BLESS, Bounds, Count, FILE, LEVEL, Verdict};
 use kcl_bench::works::{self, Shape, Work};
@@ -17,7 +16,7 @@ const USAGE: &str = "usage: instructions [--bless] [WORK…]   counts all works,
        instructions --list
        instructions --run WORK TIMES    does one, for valgrind to look at";
 
-/// The whole of `bench_processor`, fed from a file.
+/// The whole of `bench_processor`, over pipes.
 const RUNTIME: [(&str, Shape); 2] =
     [("runtime/500x100B", works::FULL_OF_SMALL), ("runtime/10000x1KiB", works::FULL)];
 
@@ -167,51 +166,77 @@ fn count(name: &'static str) -> Result<Count> {
 }
 
 fn run_work(name: &str, times: usize) -> Result<Output> {
-    under_valgrind(&own_path()?, &["--run", name, &times.to_string()], Stdio::null())
+    let own = own_path()?;
+    let output = valgrind(&own)
+        .args(["--run", name, &times.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(cannot_start)?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{name} under valgrind: {}, after it said:\n{stderr}", output.status))
 }
 
-/// A whole life of `bench_processor`, which is built beside this program, over a file: what a pipe
-/// gives at once would differ from run to run.
+/// A whole life of `bench_processor`, which is built beside this program. As with a daemon, each
+/// batch comes when the one before has been answered.
 fn run_processor(line: &[u8], shape: Shape, batches: usize) -> Result<Output> {
-    let input = conversation(line, batches).map_err(|error| format!("a file for it: {error}"))?;
     let processor = own_path()?.with_file_name("bench_processor");
-    let output = under_valgrind(&processor, &[], input.into())?;
-    let sums = format!("BENCH records={} ", shape.records * batches);
+    let mut valgrind = valgrind(&processor);
+    let mut child = valgrind
+        .env("BENCH_CKPT_EVERY", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(cannot_start)?;
+    let stdin = child.stdin.take().expect("it was asked for");
+    let stdout = child.stdout.take().expect("it was asked for");
+    let talk = converse(stdin, stdout, line, batches);
+    let output = child.wait_with_output().map_err(cannot_start)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    if !stderr.contains(&sums) {
-        return Err(format!("{} did not say {sums}…, but:\n{stderr}", processor.display()));
+    let sums = format!("BENCH records={} ", shape.records * batches);
+    if talk.is_err() || !stderr.contains(&sums) {
+        let talk = talk.err().map(|error| format!(" ({error})")).unwrap_or_default();
+        let processor = processor.display();
+        return Err(format!("{processor} did not say {sums}…{talk}, but:\n{stderr}"));
     }
     Ok(output)
 }
 
-fn conversation(line: &[u8], batches: usize) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    file.write_all(b"{\"action\":\"initialize\",\"shardId\":\"shardId-000000000000\"}\n")?;
-    for _ in 0..batches {
-        file.write_all(line)?;
+fn converse(
+    mut stdin: ChildStdin,
+    stdout: ChildStdout,
+    line: &[u8],
+    batches: usize,
+) -> io::Result<()> {
+    let first: &[u8] = b"{\"action\":\"initialize\",\"shardId\":\"shardId-000000000000\"}\n";
+    let last: &[u8] = b"{\"action\":\"leaseLost\"}\n";
+    let (mut stdout, mut answer) = (BufReader::new(stdout), String::new());
+    for line in iter::once(first).chain(iter::repeat_n(line, batches)).chain([last]) {
+        stdin.write_all(line)?;
+        answer.clear();
+        stdout.read_line(&mut answer)?;
+        if !answer.starts_with("{\"action\":\"status\",") {
+            return Err(io::Error::other(format!("it said {answer:?}")));
+        }
     }
-    file.write_all(b"{\"action\":\"leaseLost\"}\n")?;
-    file.rewind()?;
-    Ok(file)
+    Ok(())
 }
 
 fn own_path() -> Result<PathBuf> {
     env::current_exe().map_err(|error| format!("where is this program? {error}"))
 }
 
-/// With cachegrind and no cache: that counts, and does nothing else.
-fn under_valgrind(program: &Path, words: &[&str], stdin: Stdio) -> Result<Output> {
-    let output = Command::new("valgrind")
-        .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
-        .arg(program)
-        .args(words)
-        .env("BENCH_CKPT_EVERY", "0")
-        .stdin(stdin)
-        .output()
-        .map_err(|error| format!("cannot start valgrind: {error}"))?;
-    if output.status.success() {
-        return Ok(output);
-    }
-    let (program, stderr) = (program.display(), String::from_utf8_lossy(&output.stderr));
-    Err(format!("{program} under valgrind: {}, after it said:\n{stderr}", output.status))
+/// Cachegrind without a cache counts, and does nothing else.
+fn valgrind(program: &Path) -> Command {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);
+    valgrind.arg(program);
+    valgrind
+}
+
+fn cannot_start(error: io::Error) -> String {
+    format!("cannot start valgrind: {error}")
 }
