@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers too")]
 
 mod allocations;
+mod batches;
 mod corpus;
 mod generate;
 mod lines;
