@@ -147,13 +147,15 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
     ];
     let tail = prop_oneof![12 => Just(""), 1 => select(vec![" ", "\r", "x", "}", ",", "{}", "\0"])];
     let cut = prop::option::weighted(0.15, any::<Index>());
-    // A byte that is no UTF-8, anywhere.
+    // A byte that is no UTF-8: in a text that has more than ASCII, or anywhere.
     let foreign = prop::option::weighted(0.05, any::<Index>());
     (vec(record(), 0..4), behind, tail, cut, foreign).prop_map(
         |(records, behind, tail, cut, foreign)| {
             let mut line = (written(&records, &behind) + tail).into_bytes();
             if let Some(foreign) = foreign {
-                let at = foreign.index(line.len());
+                let texts: Vec<_> = (0..line.len()).filter(|at| !line[*at].is_ascii()).collect();
+                let at = texts.get(foreign.index(texts.len() + 1)).copied();
+                let at = at.unwrap_or_else(|| foreign.index(line.len()));
                 line[at] = 0xff;
             }
             if let Some(cut) = cut {
@@ -204,7 +206,7 @@ proptest! {
     fn a_session_says_of_each_line_what_it_says_of_it_alone(lines in vec(line(), 1..6)) {
         let mut session = ChildSession::new();
         let mut out = Vec::new();
-        session.receive(&mut *br#"{"action":"initialize","shardId":"s"}"#.to_vec()).unwrap();
+        session.receive(&mut br#"{"action":"initialize","shardId":"s"}"#.to_vec()).unwrap();
         session.answer(&mut out).unwrap();
         for line in lines {
             let (mut line, mut copy) = (line.clone(), line);
