@@ -65,6 +65,7 @@ pub enum Signals {
 ///     .run(MyProcessor);
 /// ```
 #[derive(Debug)]
+#[must_use = "settings do nothing until `run`"]
 pub struct Runtime {
     settings: Settings,
     on_error: OnError,

@@ -62,6 +62,7 @@ use crate::{RecordProcessor, RunError, Runtime, Sleep, Timer};
 ///
 /// See the [module](self) for an example.
 #[derive(Debug, Clone)]
+#[must_use = "a script does nothing until `run` plays it"]
 pub struct Daemon {
     shard_id: String,
     start: ExtendedSequenceNumber<'static>,
