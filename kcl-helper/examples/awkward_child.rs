@@ -22,6 +22,7 @@
 //! endless-line             print one line without an end during initialize
 //! deaf                     read nothing, say nothing
 //! beggar                   read nothing after initialize, ask for checkpoints for ever
+//! insistent                in processRecords, checkpoint for ever, reading each answer
 //! close=stdin|stdout       give that pipe away during the first processRecords
 //! grandchild=SECONDS       leave a process behind that holds stdout and stderr
 //! ignore-eof               stay when stdin ends
@@ -159,6 +160,9 @@ impl Child {
             }
         }
         if self.checkpoints("batch") {
+            self.checkpoint(&Position::AllDelivered)?;
+        }
+        while self.options.contains_key("insistent") {
             self.checkpoint(&Position::AllDelivered)?;
         }
         if let Some(millis) = number(&self.options, "slow")? {

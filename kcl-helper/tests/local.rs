@@ -624,6 +624,19 @@ fn a_child_that_only_asks() {
 }
 
 #[test]
+fn a_child_that_checkpoints_for_ever() {
+    let place = Place::with_lines(3);
+    let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD insistent"));
+    for _ in 0..2 {
+        running.wait_for(" checkpoints were asked for; the real daemon would answer them for ever");
+    }
+    running.signal(Signal::INT);
+    running.wait_for("stopping");
+    running.signal(Signal::INT);
+    assert_eq!(running.end(&place).status, "exit status: 130");
+}
+
+#[test]
 fn a_child_that_floods_stderr() {
     let outcome = Place::with_lines(3).local("-- AWKWARD flood-stderr=100000000");
     assert_eq!(outcome.status, "exit status: 0");

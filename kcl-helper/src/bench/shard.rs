@@ -400,7 +400,6 @@ impl Talk<'_> {
         let line = std::mem::take(&mut self.out);
         self.send(&line)?;
         self.out = line;
-        self.driver.watch.owes(Instant::now());
         Ok(())
     }
 

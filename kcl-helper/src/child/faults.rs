@@ -90,6 +90,15 @@ pub(crate) fn silent(action: Action, silent: &str) -> String {
     )
 }
 
+/// The child is busy, but not with the message: it asks for checkpoints.
+pub(crate) fn only_checkpoints(action: Action, time: &str, checkpoints: u64) -> String {
+    format!(
+        "no answer to {action} for {time}, but {} checkpoints were asked for; the real daemon would \
+         answer them for ever",
+        with_commas(checkpoints)
+    )
+}
+
 /// Lines of stdout that are no messages, of which the first few are shown.
 #[derive(Debug, Default)]
 pub(crate) struct Skipped(u64);
