@@ -17,6 +17,7 @@
 //! slow=MILLIS              take so long for each batch
 //! status=TEXT              answer processRecords with this line before the proper status
 //! noise=N                  print so many lines that are no messages before each status
+//! words=TEXT               print this without a line's end before reading anything
 //! flood-stderr=BYTES       write so much to stderr during initialize
 //! flood-stdout=BYTES       print so much noise during initialize
 //! endless-line             print one line without an end during initialize
@@ -57,6 +58,9 @@ fn main() -> Result<ExitCode> {
     }
     if options.contains_key("deaf") {
         rest();
+    }
+    if let Some(text) = options.get("words") {
+        say(text.as_bytes())?;
     }
     let mut child = Child {
         log: options.get("log").map(open).transpose()?,

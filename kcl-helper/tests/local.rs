@@ -624,6 +624,22 @@ fn a_child_that_only_asks() {
 }
 
 #[test]
+fn a_child_whose_first_status_is_lost_behind_words() {
+    let place = Place::with_lines(3);
+    let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD words=ready"));
+    running.wait_for(
+        "shard 0: skipped a line on stdout that is no message: \
+         ready{\"action\":\"status\",\"responseFor\":\"initialize\"} (a message is lost behind words \
+         that lack their line's end; words for people belong on stderr)",
+    );
+    running.wait_for("shard 0: no answer to initialize for ");
+    running.signal(Signal::INT);
+    running.wait_for("stopping");
+    running.signal(Signal::INT);
+    assert_eq!(running.end(&place).status, "exit status: 130");
+}
+
+#[test]
 fn a_child_that_checkpoints_for_ever() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD insistent"));
