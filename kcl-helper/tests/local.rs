@@ -293,6 +293,17 @@ fn a_program_that_may_not_run() {
 }
 
 #[test]
+fn a_folder_is_no_program() {
+    let outcome = Place::with_lines(1).local("-- ./");
+    assert!(
+        outcome.stderr.ends_with(
+            "error: cannot start `./`: Permission denied (os error 13)\nhint: it is a folder\n"
+        ),
+        "{outcome}"
+    );
+}
+
+#[test]
 fn a_script_without_its_interpreter() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::with_lines(1);

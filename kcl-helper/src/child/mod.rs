@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 pub(crate) use bell::Bell;
-pub(crate) use process::{Pipes, Process, Program, cannot_start, describe};
+pub(crate) use process::{Pipes, Process, Program, Waiter, cannot_start, describe};
 pub(crate) use stderr::{LastWords, harmless, pump as pump_stderr};
 
 use crate::error::{Error, Exit, Result};
@@ -124,7 +124,8 @@ impl Child {
                 at.tell(|inbox| inbox.stderr_ended = true);
             })?;
             start("exit", move || {
-                waiter.wait();
+                // Where it cannot be waited for, there is no process any more.
+                let _ = waiter.wait();
                 shared.tell(|inbox| inbox.exited = true);
             })
         })();
