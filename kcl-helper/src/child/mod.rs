@@ -15,7 +15,6 @@ mod stderr;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::process::{ChildStdin, ChildStdout, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
@@ -23,7 +22,6 @@ use std::thread;
 use kcl_protocol::{Line, LineBuffer};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::Errno;
 
 pub(crate) use bell::Bell;
 pub(crate) use process::{Pipes, Process, Program, Waiter, cannot_start, describe};
@@ -126,8 +124,7 @@ impl Child {
                 at.tell(|inbox| inbox.stderr_ended = true);
             })?;
             start("exit", move || {
-                // Where it cannot be waited for, there is no process any more.
-                let _ = waiter.wait();
+                waiter.wait();
                 shared.tell(|inbox| inbox.exited = true);
             })
         })();
@@ -283,24 +280,23 @@ fn write(stdin: &ChildStdin, to_write: &mpsc::Receiver<Unwritten>, shared: &Shar
     }
 }
 
-/// Writes all of it, waiting for room as often as it takes where the pipe does not wait itself.
-pub(crate) fn write_all(to: &impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(to, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
+/// Waits for room as often as it takes.
+fn write_all(mut stdin: &ChildStdin, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match stdin.write(line) {
+            Ok(count) => line = &line[count..],
+            Err(error) if is_only_full(&error) => {
                 // An interrupted wait has seen nothing, and then the write says so once more.
-                let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
+                let _ = poll(&mut [PollFd::new(&stdin, PollFlags::OUT)], None);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
 /// Whether the write may succeed later.
-fn is_only_full(error: &io::Error) -> bool {
+pub(crate) fn is_only_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 

@@ -109,12 +109,18 @@ impl Waiter {
         Waiter(i32::try_from(child.id()).ok().and_then(Pid::from_raw))
     }
 
-    /// Waits for the end without taking the status, so that the number stays the process's own: no
-    /// stranger gets a signal meant for it.
+    /// Waits for the end without taking the status, so that the number stays the process's own.
+    pub(crate) fn wait(self) {
+        // Where it cannot be waited for, there is no process any more.
+        let _ = self.status();
+    }
+
+    /// Waits for the end, and tells it without taking it: no stranger gets a signal meant for the
+    /// process.
     ///
     /// # Errors
-    /// The status has been taken already, or it is not ours to wait for.
-    pub(crate) fn wait(self) -> io::Result<ExitStatus> {
+    /// The status has been taken already, or the process is not ours.
+    pub(crate) fn status(self) -> io::Result<ExitStatus> {
         loop {
             // Without NOHANG there is always an answer.
             if let Some(status) = self.look(WaitIdOptions::empty())? {

@@ -87,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         failed(error)
     })?;
     // Its number stays its own until we end ourselves: signals are still passed on.
-    let status = Waiter::of(&child).wait().map_err(failed)?;
+    let status = Waiter::of(&child).status().map_err(failed)?;
     for output in outputs {
         // A pump does not panic; and if it did, the program has ended all the same.
         let _ = output.join();

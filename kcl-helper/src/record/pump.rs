@@ -8,8 +8,6 @@ use std::sync::OnceLock;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::child::write_all;
-
 /// What a pipe holds on Linux: more cannot be read at once.
 const BUFFER: usize = 64 << 10;
 
@@ -106,6 +104,21 @@ fn is_unread(from: &impl AsFd, to: &impl AsFd) -> bool {
             Ok(_) => return !ends[1].revents().is_empty(),
         }
     }
+}
+
+fn write_all(to: &impl AsFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            // Whoever started us may have made it so.
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
