@@ -417,9 +417,12 @@ fn without_a_daemon_the_first_signal_ends_even_a_busy_processor() {
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.signal(Signal::TERM);
     processor.send(BATCH);
+    let guard = STARTING.lock();
     drop(processor.stdin.take());
-    // The first signal came too early; of those that follow, one must do.
+    // `spawn` returns shortly before the system has closed the new process's copies. The signal
+    // above may have come before the end of input, and then this one alone must do.
     std::thread::sleep(Duration::from_millis(500));
+    drop(guard);
     let begin = Instant::now();
     processor.signal(Signal::TERM);
     assert_eq!(processor.wait().status.signal(), Some(Signal::TERM.as_raw()));
@@ -515,4 +518,46 @@ fn a_file_may_be_its_stdin_and_stderr_may_be_gone() {
         String::from_utf8(output.stdout).unwrap(),
         format!("{INITIALIZED}\n{{\"action\":\"status\",\"responseFor\":\"leaseLost\"}}\n")
     );
+}
+
+/// The sizes of stdin's pipe: as it was made, and after a batch of each of these lengths.
+#[cfg(target_os = "linux")]
+fn pipe_sizes(what: &str, lengths: &[usize]) -> (usize, Vec<usize>) {
+    use rustix::pipe::fcntl_getpipe_size;
+
+    let mut processor = Processor::start(what);
+    let size = |processor: &Processor| fcntl_getpipe_size(processor.stdin.as_ref().unwrap());
+    let made = size(&processor).unwrap();
+    processor.exchange(INITIALIZE, INITIALIZED);
+    assert_eq!(size(&processor), Ok(made));
+    let sizes = lengths.iter().map(|length| {
+        let key = "k".repeat(length - (BATCH.len() - "k0".len()));
+        let batch = BATCH.replace("k0", &key);
+        assert_eq!(batch.len(), *length);
+        processor.exchange(&batch, CHECKPOINT);
+        processor.exchange(CHECKPOINTED, PROCESSED);
+        size(&processor).unwrap()
+    });
+    let sizes = sizes.collect();
+    assert_eq!(processor.close().status.code(), Some(0));
+    (made, sizes)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_first_line_over_64_kib_enlarges_the_pipe() {
+    const LONG: usize = (64 << 10) + 1;
+    const ENLARGED: usize = 256 << 10;
+
+    let (made, sizes) = pipe_sizes("", &[BATCH.len(), LONG - 1, LONG - 1, LONG, 1_000_000, 1_000]);
+    assert_eq!(sizes, [made, made, made, ENLARGED, ENLARGED, ENLARGED]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_setting_chooses_the_pipes_size_or_leaves_it_alone() {
+    let (_, sizes) = pipe_sizes("pipe-of-512-kib", &[100_000]);
+    assert_eq!(sizes, [512 << 10]);
+    let (made, sizes) = pipe_sizes("pipe-stays", &[100_000, 1_000_000]);
+    assert_eq!(sizes, [made, made]);
 }

@@ -24,9 +24,8 @@ pub(crate) use figures::AtLeast;
 pub(crate) use shard::{Answers, Until};
 
 use crate::child::faults::{self, Silence};
-use crate::child::{Process, Program, allow_files};
+use crate::child::{Process, Program, allow_files, of_shard};
 use crate::error::{Error, Exit, Result};
-use crate::local::console::child_lines;
 use crate::output::{self, Words};
 use figures::{Figures, TurnFigures};
 use load::Load;
@@ -344,7 +343,7 @@ impl Bench<'_> {
         let Some(member) = self.members.get(&number) else { return };
         if !last_words.is_empty() {
             self.options.words.result(&format!("{}: its last words on stderr:", member.who));
-            self.options.words.result(child_lines(member.shard, last_words).trim_end());
+            self.options.words.result(of_shard(member.shard, last_words).trim_end());
         }
     }
 

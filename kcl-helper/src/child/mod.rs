@@ -25,8 +25,8 @@ use std::time::Instant;
 use kcl_protocol::Line;
 
 pub(crate) use bell::Bell;
-pub(crate) use process::{Pipes, Process, Program, allow_files, cannot_start, describe};
-pub(crate) use stderr::{LastWords, harmless, pump as pump_stderr};
+pub(crate) use process::{Pipes, Process, Program, Waiter, allow_files, cannot_start, describe};
+pub(crate) use stderr::{LastWords, harmless, of_shard, pump as pump_stderr};
 pub(crate) use wire::{Broken, StdoutEnd, Wire};
 
 use crate::error::{Error, Exit, Result};

@@ -285,7 +285,10 @@ impl Life {
     /// Writes the line of a message, which the session knows to be sent, and hears its answer.
     fn converse(&mut self, line: Vec<u8>, action: Action, what: &str) -> Result<(), Cut> {
         self.driver.child.send(line);
-        let mut silence = Silence::since(Instant::now(), self.driver.patience);
+        let start = Instant::now();
+        let mut silence = Silence::since(start, self.driver.patience);
+        // Who asks for checkpoints is not silent, but may do so for ever.
+        let (mut unanswered, mut checkpoints) = (Silence::since(start, self.driver.patience), 0);
         let mut trouble_since = None;
         let mut has_status = false;
         loop {
@@ -294,6 +297,11 @@ impl Life {
             }
             if let Some(silent) = silence.news() {
                 self.warn(&faults::silent(action, &silent));
+            }
+            if let Some(time) = unanswered.news()
+                && checkpoints > 0
+            {
+                self.warn(&faults::only_checkpoints(action, &time, checkpoints));
             }
             let unwritten = self.driver.child.unwritten();
             self.answering &= unwritten > 0;
@@ -310,7 +318,10 @@ impl Life {
                 self.driver.child.recycle(line);
                 match heard {
                     Heard::Status => has_status = true,
-                    Heard::Checkpoint => silence.end(),
+                    Heard::Checkpoint => {
+                        silence.end();
+                        checkpoints += 1;
+                    }
                     Heard::Noise => {}
                 }
                 continue;

@@ -27,7 +27,7 @@ use kcl_protocol::DaemonCheckpointer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::child::{Bell, Child, Program, allow_files};
+use crate::child::{Bell, Child, Program, allow_files, of_shard};
 use crate::error::{Error, Exit, Result};
 use crate::output::with_commas;
 use console::Console;
@@ -353,7 +353,7 @@ impl Run {
     fn fail(&mut self, shard: u32, error: Error, last_words: &[String]) {
         if !last_words.is_empty() {
             self.console.warn(&format!("shard {shard}: its last words on stderr:"));
-            self.console.warn(console::child_lines(shard, last_words).trim_end());
+            self.console.warn(of_shard(shard, last_words).trim_end());
         }
         if self.failure.is_some() {
             self.console.warn(&error.to_string());

@@ -704,6 +704,7 @@ fn a_wrong_word_is_wrong_usage() {
     for arguments in [
         ["app.properties", "--set", "novalue"],
         ["app.properties", "--grace", "soon"],
+        ["app.properties", "--grace", "18446744073709551615"],
         ["app.properties", "--restart", "always"],
         ["app.properties", "--log-level", "loud"],
     ] {

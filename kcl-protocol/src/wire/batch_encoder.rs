@@ -51,7 +51,7 @@ impl<'o> BatchEncoder<'o> {
         self.out.extend_from_slice(b"\",\"partitionKey\":");
         push_string(self.out, record.partition_key);
         self.out.extend_from_slice(b",\"sequenceNumber\":\"");
-        self.out.extend_from_slice(record.sequence_number.as_str().as_bytes());
+        self.out.extend_from_slice(record.sequence_number.as_bytes());
         let tail_of = (record.approximate_arrival, record.sub_sequence_number);
         if self.tail.is_empty() || self.tail_of != tail_of {
             self.make_tail(tail_of);
