@@ -549,7 +549,9 @@ fn a_child_that_dies_while_there_is_nothing_to_say() {
 fn one_childs_death_ends_them_all() {
     // All three lines belong to shard 1, so shard 0 is asked for shutdown at once.
     let place = Place::with_lines(3);
-    let outcome = place.local("--shards 2 -- AWKWARD pids=pids die-at=3 hang=shutdownRequested");
+    // It asks for no checkpoint, in whose midst it might be cut off.
+    let child = "AWKWARD pids=pids die-at=3 hang=shutdownRequested checkpoint=never";
+    let outcome = place.local(&format!("--shards 2 -- {child}"));
     assert_snapshot!(outcome);
     place.check_all_ended(2);
 }

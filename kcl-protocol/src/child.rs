@@ -2,8 +2,10 @@
 
 use alloc::vec::Vec;
 
+use crate::wire::{self, Memory};
 use crate::{
-    CheckpointRequest, ChildMessage, Conversation, DaemonMessage, Error, Event, Position, State,
+    CheckpointRequest, ChildMessage, Conversation, DaemonMessage, Error, Event, Position,
+    ProcessRecordsInput, State,
 };
 
 /// The child's end of one shard's conversation.
@@ -42,6 +44,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct ChildSession {
     conversation: Conversation,
+    memory: Memory,
 }
 
 impl ChildSession {
@@ -61,10 +64,32 @@ impl ChildSession {
     /// [`Error::Decode`] if it is no message, [`Error::Order`] if it must not come now.
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<DaemonMessage<'a>, Error> {
         self.conversation.check_alive()?;
-        let message = DaemonMessage::decode(line).inspect_err(|_| self.conversation.fail())?;
+        let message = DaemonMessage::decode_with(line, &mut self.memory)
+            .inspect_err(|_| self.conversation.fail())?;
         let event = message.action().map_or(Event::CheckpointAnswer, Event::Message);
         self.conversation.apply(event).map_err(Error::Order)?;
         Ok(message)
+    }
+
+    /// Gives a batch's memory back, to serve the batches to come: with it, one more batch takes
+    /// none.
+    ///
+    /// ```
+    /// use kcl_protocol::{ChildSession, DaemonMessage};
+    ///
+    /// let mut session = ChildSession::new();
+    /// # let mut out = Vec::new();
+    /// # session.receive(&mut *br#"{"action":"initialize","shardId":"shardId-0"}"#.to_vec())?;
+    /// # session.answer(&mut out)?;
+    /// let mut line = *br#"{"action":"processRecords","records":[],"millisBehindLatest":0}"#;
+    /// if let DaemonMessage::ProcessRecords(input) = session.receive(&mut line)? {
+    ///     // … the records are dealt with …
+    ///     session.recycle(input);
+    /// }
+    /// # Ok::<(), kcl_protocol::Error>(())
+    /// ```
+    pub fn recycle(&mut self, input: ProcessRecordsInput<'_>) {
+        self.memory.recycle(input.records);
     }
 
     /// Appends the line that asks for a checkpoint. The answer must be received before anything
@@ -92,7 +117,7 @@ impl ChildSession {
             return Err(Error::NothingToAnswer(state));
         };
         self.conversation.apply(Event::Status(action)).map_err(Error::Misuse)?;
-        ChildMessage::status(action).encode(out);
+        wire::encode_status(action, out);
         Ok(())
     }
 

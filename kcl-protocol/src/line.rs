@@ -11,8 +11,11 @@ use crate::LineError;
 /// base64; a fan-out or deaggregated batch can be several times larger.
 pub const DEFAULT_LINE_LIMIT: usize = 256 << 20;
 
-/// How much is made ready for reading at a time, at least.
+/// How much is made ready for reading at a time, at least, but at first.
 const CHUNK: usize = 64 << 10;
+
+/// How much is made ready for reading at first: an idle child has only read `initialize`.
+const FIRST: usize = 8 << 10;
 
 /// How much is made ready for reading at a time, at most: a long line does not end with megabytes
 /// that nothing fills.
@@ -118,13 +121,17 @@ impl LineBuffer {
 
     /// Room for a reader to fill, never empty; then call [`advance`](Self::advance).
     pub fn spare(&mut self) -> &mut [u8] {
-        if self.buffer.len() - self.filled < CHUNK / 4 {
+        let wanted = (CHUNK / 4).min(self.buffer.len() / 4).max(1);
+        if self.buffer.len() - self.filled < wanted {
             self.move_to_front();
         }
-        if self.buffer.len() - self.filled < CHUNK / 4 {
+        if self.buffer.len() - self.filled < wanted {
             // Growing by an eighth keeps the memory close to what arrived; the pages of a large
             // buffer are remapped and not copied.
-            let length = self.filled + (self.filled / 8).clamp(CHUNK, MOST_GROWTH);
+            let length = match self.buffer.len() {
+                0 => FIRST,
+                _ => self.filled + (self.filled / 8).clamp(CHUNK, MOST_GROWTH),
+            };
             self.buffer.reserve_exact(length - self.buffer.len());
             self.buffer.resize(length, 0);
         }
@@ -154,6 +161,9 @@ impl LineBuffer {
     /// [`LineError::TooLong`], as soon as more than the limit has arrived without a line's end;
     /// every later call says it again.
     pub fn next_line(&mut self) -> Result<Option<Line>, LineError> {
+        if self.searched == self.filled && !self.too_long {
+            return Ok(None);
+        }
         loop {
             let found = memchr::memchr(b'\n', &self.buffer[self.searched..self.filled]);
             let end = found.map_or(self.filled, |offset| self.searched + offset);
@@ -192,8 +202,9 @@ impl LineBuffer {
     /// Gives a line's memory back, to serve the lines to come.
     pub fn recycle(&mut self, line: Line) {
         let mut returned = line.buffer;
-        if self.start == self.filled && returned.len() > self.buffer.len() {
-            // The larger one takes the next batch, so that there is never a second large one.
+        if self.start == self.filled && returned.len() >= self.buffer.len() {
+            // The larger one takes the next batch, so that there is never a second large one; and of
+            // two alike the one that is still in the processor's cache.
             core::mem::swap(&mut self.buffer, &mut returned);
             (self.start, self.filled, self.searched) = (0, 0, 0);
         }

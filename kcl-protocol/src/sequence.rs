@@ -44,8 +44,8 @@ enum Repr<'a> {
     AtTimestamp,
     TrimHorizon,
     Latest,
-    /// 1 to 129 ASCII digits.
-    Digits(Cow<'a, str>),
+    /// 1 to 129 ASCII digits; of a batch's records few are ever asked for the text.
+    Digits(Cow<'a, [u8]>),
     ShardEnd,
 }
 
@@ -64,7 +64,7 @@ impl<'a> SequenceNumber<'a> {
     /// # Errors
     /// The text is empty, longer than 129 digits, or neither all digits nor a sentinel's name.
     pub fn new(text: &'a str) -> Result<SequenceNumber<'a>, SequenceNumberError> {
-        check_digits(text).map(|()| SequenceNumber(Repr::Digits(Cow::Borrowed(text)))).or_else(
+        check_digits(text.as_bytes()).map(|()| Self::from_digits(text.as_bytes())).or_else(
             |error| {
                 [Self::AT_TIMESTAMP, Self::TRIM_HORIZON, Self::LATEST, Self::SHARD_END]
                     .into_iter()
@@ -75,7 +75,7 @@ impl<'a> SequenceNumber<'a> {
     }
 
     /// Takes a text of which it is known that [`new`](Self::new) would read it as a number.
-    pub(crate) fn from_digits(text: &'a str) -> SequenceNumber<'a> {
+    pub(crate) fn from_digits(text: &'a [u8]) -> SequenceNumber<'a> {
         debug_assert_eq!(check_digits(text), Ok(()));
         SequenceNumber(Repr::Digits(Cow::Borrowed(text)))
     }
@@ -86,8 +86,16 @@ impl<'a> SequenceNumber<'a> {
             Repr::AtTimestamp => "AT_TIMESTAMP",
             Repr::TrimHorizon => "TRIM_HORIZON",
             Repr::Latest => "LATEST",
-            Repr::Digits(digits) => digits,
+            Repr::Digits(digits) => core::str::from_utf8(digits).expect("digits are ASCII"),
             Repr::ShardEnd => "SHARD_END",
+        }
+    }
+
+    /// The same, as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Digits(digits) => digits,
+            _ => self.as_str().as_bytes(),
         }
     }
 
@@ -109,6 +117,25 @@ impl<'a> SequenceNumber<'a> {
         self.clone().into_owned()
     }
 
+    /// Makes `target` a copy of this number, in the memory that it has already.
+    ///
+    /// ```
+    /// use kcl_protocol::SequenceNumber;
+    /// let mut last = SequenceNumber::new("9")?.to_owned();
+    /// SequenceNumber::new("10")?.clone_into(&mut last);
+    /// assert_eq!(last.as_str(), "10");
+    /// # Ok::<(), kcl_protocol::SequenceNumberError>(())
+    /// ```
+    pub fn clone_into(&self, target: &mut SequenceNumber<'static>) {
+        match (&self.0, &mut target.0) {
+            (Repr::Digits(digits), Repr::Digits(Cow::Owned(target))) => {
+                target.clear();
+                target.extend_from_slice(digits);
+            }
+            _ => *target = self.to_owned(),
+        }
+    }
+
     /// The same number, borrowing nothing.
     pub fn into_owned(self) -> SequenceNumber<'static> {
         match self.0 {
@@ -121,22 +148,22 @@ impl<'a> SequenceNumber<'a> {
     }
 
     /// What decides the order: first the kind, then the digits' count, then the digits.
-    fn key(&self) -> (u8, usize, &str) {
+    fn key(&self) -> (u8, usize, &[u8]) {
         match &self.0 {
-            Repr::AtTimestamp => (0, 0, ""),
-            Repr::TrimHorizon => (1, 0, ""),
-            Repr::Latest => (2, 0, ""),
+            Repr::AtTimestamp => (0, 0, b""),
+            Repr::TrimHorizon => (1, 0, b""),
+            Repr::Latest => (2, 0, b""),
             Repr::Digits(digits) => {
-                let significant = digits.trim_start_matches('0');
+                let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+                let significant = &digits[zeros..];
                 (3, significant.len(), significant)
             }
-            Repr::ShardEnd => (4, 0, ""),
+            Repr::ShardEnd => (4, 0, b""),
         }
     }
 }
 
-fn check_digits(text: &str) -> Result<(), SequenceNumberError> {
-    let bytes = text.as_bytes();
+fn check_digits(bytes: &[u8]) -> Result<(), SequenceNumberError> {
     if bytes.is_empty() {
         return Err(SequenceNumberError::Empty);
     }
@@ -202,7 +229,7 @@ impl TryFrom<String> for SequenceNumber<'static> {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match SequenceNumber::new(&text)?.0 {
-            Repr::Digits(_) => Ok(SequenceNumber(Repr::Digits(Cow::Owned(text)))),
+            Repr::Digits(_) => Ok(SequenceNumber(Repr::Digits(Cow::Owned(text.into_bytes())))),
             sentinel => Ok(SequenceNumber(sentinel).into_owned()),
         }
     }
@@ -270,6 +297,12 @@ impl<'a> ExtendedSequenceNumber<'a> {
     /// A copy that borrows nothing.
     pub fn to_owned(&self) -> ExtendedSequenceNumber<'static> {
         ExtendedSequenceNumber::new(self.sequence_number.to_owned(), self.sub_sequence_number)
+    }
+
+    /// Makes `target` a copy of this place, in the memory that it has already.
+    pub fn clone_into(&self, target: &mut ExtendedSequenceNumber<'static>) {
+        self.sequence_number.clone_into(&mut target.sequence_number);
+        target.sub_sequence_number = self.sub_sequence_number;
     }
 }
 

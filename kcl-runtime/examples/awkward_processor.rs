@@ -69,6 +69,8 @@ fn main() -> ExitCode {
             let backoff = Backoff::up_to(Duration::from_secs(600)).first(Duration::from_secs(60));
             Runtime::new().on_error(OnError::retry(backoff.longest(Duration::from_secs(60))))
         }
+        "pipe-of-512-kib" => Runtime::new().pipe_size(Some(512 << 10)),
+        "pipe-stays" => Runtime::new().pipe_size(None),
         "default-signals" => Runtime::new().signals(Signals::Default),
         _ => Runtime::new(),
     };

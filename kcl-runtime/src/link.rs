@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write};
 
 use kcl_protocol::{
-    CheckpointError, ChildSession, DaemonMessage, Line, LineBuffer, LineError, Position, State,
+    CheckpointError, ChildSession, DaemonMessage, Line, LineBuffer, LineError, Position,
+    ProcessRecordsInput, State,
 };
 
 use crate::RunError;
@@ -89,6 +90,10 @@ impl<R: Read, W: Write> Link<R, W> {
 
     pub(crate) fn recycle(&mut self, line: Line) {
         self.lines.recycle(line);
+    }
+
+    pub(crate) fn recycle_batch(&mut self, input: ProcessRecordsInput<'_>) {
+        self.session.recycle(input);
     }
 
     /// Judges the end of input.

@@ -276,11 +276,15 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn deliver(&mut self, records: &[Record<'_>], now: Duration) {
+    fn deliver(&mut self, records: &[Record<'_>], timer: &impl Timer) {
         if let Some(last) = records.last() {
-            self.delivered = Some(last.place().to_owned());
+            match &mut self.delivered {
+                // In the memory of the one before.
+                Some(delivered) => last.place().clone_into(delivered),
+                None => self.delivered = Some(last.place().to_owned()),
+            }
             self.uncovered += records.len() as u64;
-            self.uncovered_since.get_or_insert(now);
+            self.uncovered_since.get_or_insert_with(|| timer.now());
         }
     }
 
@@ -418,8 +422,9 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         while let Some(mut line) = self.link.next_line()? {
             match self.link.receive(&mut line)? {
                 DaemonMessage::Initialize(input) => self.initialize(processor, &input)?,
-                DaemonMessage::ProcessRecords(input) => {
-                    self.process_records(processor, on_error, input)?;
+                DaemonMessage::ProcessRecords(mut input) => {
+                    self.process_records(processor, on_error, &mut input)?;
+                    self.link.recycle_batch(input);
                 }
                 DaemonMessage::LeaseLost | DaemonMessage::Shutdown(ShutdownReason::Zombie) => {
                     self.lease_lost(processor)?;
@@ -463,15 +468,16 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         &mut self,
         processor: &mut impl RecordProcessor,
         on_error: &mut OnError,
-        mut input: ProcessRecordsInput<'_>,
+        input: &mut ProcessRecordsInput<'_>,
     ) -> Result<(), RunError> {
-        self.ledger.deliver(&input.records, self.timer.now());
-        let mut pauses = on_error.retry.unwrap_or(Backoff::none()).pauses();
+        self.ledger.deliver(&input.records, &self.timer);
+        let retry = on_error.retry.unwrap_or(Backoff::none());
+        let mut pauses = None;
         let mut tries = 0;
         loop {
             tries += 1;
             let result =
-                guarded(|| processor.process_records(&input, &mut Checkpointer(&mut *self)));
+                guarded(|| processor.process_records(input, &mut Checkpointer(&mut *self)));
             self.check_link()?;
             let Err(failure) = result else { break };
             if self.ledger.is_lease_gone {
@@ -479,7 +485,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
                 break;
             }
             let pause = match &failure {
-                Failure::Error(_) => pauses.next(),
+                Failure::Error(_) => pauses.get_or_insert_with(|| retry.pauses()).next(),
                 Failure::Panic(_) => None,
             };
             match (pause, failure) {
@@ -575,16 +581,17 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
 
     /// What follows a batch that is dealt with.
     fn checkpoint_if_due(&mut self) -> Result<(), RunError> {
-        let now = self.timer.now();
         let ledger = &self.ledger;
         let is_due = match self.settings.cadence {
             Cadence::ByHand => {
-                self.warn_of_no_checkpoint(now);
+                self.warn_of_no_checkpoint();
                 false
             }
             Cadence::EachBatch => true,
             Cadence::EveryRecords(count) => ledger.uncovered >= count.get(),
-            Cadence::AtMostEvery(time) => now.saturating_sub(ledger.last_checkpoint) >= time,
+            Cadence::AtMostEvery(time) => {
+                self.timer.now().saturating_sub(ledger.last_checkpoint) >= time
+            }
         };
         if is_due { self.checkpoint_by_cadence() } else { Ok(()) }
     }
@@ -605,12 +612,15 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         Ok(())
     }
 
-    fn warn_of_no_checkpoint(&mut self, now: Duration) {
+    fn warn_of_no_checkpoint(&mut self) {
+        if self.warned_of_no_checkpoint || self.ledger.is_lease_gone {
+            return;
+        }
         let is_late = self
             .ledger
             .uncovered_since
-            .is_some_and(|since| now.saturating_sub(since) >= UNCHECKPOINTED_WARNING);
-        if is_late && !self.warned_of_no_checkpoint && !self.ledger.is_lease_gone {
+            .is_some_and(|since| self.timer.now().saturating_sub(since) >= UNCHECKPOINTED_WARNING);
+        if is_late {
             self.warned_of_no_checkpoint = true;
             warn!(
                 "{}: {} records in {} minutes without a checkpoint: all of them are delivered \

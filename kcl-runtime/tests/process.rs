@@ -519,3 +519,45 @@ fn a_file_may_be_its_stdin_and_stderr_may_be_gone() {
         format!("{INITIALIZED}\n{{\"action\":\"status\",\"responseFor\":\"leaseLost\"}}\n")
     );
 }
+
+/// The sizes of stdin's pipe: as it was made, and after a batch of each of these lengths.
+#[cfg(target_os = "linux")]
+fn pipe_sizes(what: &str, lengths: &[usize]) -> (usize, Vec<usize>) {
+    use rustix::pipe::fcntl_getpipe_size;
+
+    let mut processor = Processor::start(what);
+    let size = |processor: &Processor| fcntl_getpipe_size(processor.stdin.as_ref().unwrap());
+    let made = size(&processor).unwrap();
+    processor.exchange(INITIALIZE, INITIALIZED);
+    assert_eq!(size(&processor), Ok(made));
+    let sizes = lengths.iter().map(|length| {
+        let key = "k".repeat(length - (BATCH.len() - "k0".len()));
+        let batch = BATCH.replace("k0", &key);
+        assert_eq!(batch.len(), *length);
+        processor.exchange(&batch, CHECKPOINT);
+        processor.exchange(CHECKPOINTED, PROCESSED);
+        size(&processor).unwrap()
+    });
+    let sizes = sizes.collect();
+    assert_eq!(processor.close().status.code(), Some(0));
+    (made, sizes)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_first_line_over_64_kib_enlarges_the_pipe() {
+    const LONG: usize = (64 << 10) + 1;
+    const ENLARGED: usize = 256 << 10;
+
+    let (made, sizes) = pipe_sizes("", &[BATCH.len(), LONG - 1, LONG - 1, LONG, 1_000_000, 1_000]);
+    assert_eq!(sizes, [made, made, made, ENLARGED, ENLARGED, ENLARGED]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_setting_chooses_the_pipes_size_or_leaves_it_alone() {
+    let (_, sizes) = pipe_sizes("pipe-of-512-kib", &[100_000]);
+    assert_eq!(sizes, [512 << 10]);
+    let (made, sizes) = pipe_sizes("pipe-stays", &[100_000, 1_000_000]);
+    assert_eq!(sizes, [made, made]);
+}

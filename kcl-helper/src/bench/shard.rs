@@ -16,10 +16,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::cpus::Cpus;
 use super::load::Load;
-use super::wire::{Broken, Wire};
 use crate::child::faults::{self, BETWEEN, MOMENT, Skipped};
 use crate::child::{
-    LastWords, Pipes, Process, Program, StdoutEnd, describe, of_shard, pump_stderr,
+    Broken, LastWords, Pipes, Process, Program, StdoutEnd, Wire, describe, of_shard, pump_stderr,
 };
 use crate::error::{Error, Exit, Result};
 use crate::local::shards::{shard_id, trim_horizon};

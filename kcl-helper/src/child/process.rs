@@ -7,7 +7,10 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, St
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit,
+    waitid,
+};
 
 use super::harmless;
 use crate::error::{Error, Exit, Result};
@@ -172,6 +175,23 @@ pub(crate) fn describe(status: ExitStatus) -> String {
         },
         (None, None) => status.to_string(),
     }
+}
+
+/// Makes sure that so many children may have their pipes.
+pub(crate) fn allow_files(children: u64) -> Result<()> {
+    // Three pipes and the two ends of a bell; a few files are open for other ends.
+    let needed = children * 5 + 100;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    // What is more than most children expect is not asked for without need, as they inherit it.
+    let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|error| {
+        Error::new(Exit::Surroundings, format!("cannot have {needed} files open"))
+            .because(error)
+            .hint("lower --shards, or raise `ulimit -n`")
+    })
 }
 
 /// Why the program does not start, and what may help.

@@ -1,5 +1,6 @@
 //! Payloads: standard base64 with padding, decoded in place.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,11 +14,11 @@ use crate::DecodeErrorKind;
 const CHUNK: usize = 2048;
 
 /// Memory for copies, so that it is not prepared anew for each payload.
-pub(super) struct Scratch([u8; CHUNK]);
+pub(super) struct Scratch(Box<[u8; CHUNK]>);
 
-impl Scratch {
-    pub(super) fn new() -> Scratch {
-        Scratch([0; CHUNK])
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch(Box::new([0; CHUNK]))
     }
 }
 
@@ -39,7 +40,7 @@ pub(super) fn try_decode_in_place(text: &mut [u8], scratch: &mut Scratch) -> Opt
     match decode_pieces(text, scratch) {
         Ok(written) => Some(written),
         Err(failed) => {
-            restore(&mut text[..failed.read], failed.written);
+            restore(&mut text[..failed.read], failed.written, scratch);
             None
         }
     }
@@ -47,10 +48,25 @@ pub(super) fn try_decode_in_place(text: &mut [u8], scratch: &mut Scratch) -> Opt
 
 /// Makes a text what it was before it was decoded to so many bytes: each payload has one encoding,
 /// as the decoder takes no other padding and no bits left over.
-pub(super) fn restore(text: &mut [u8], written: usize) {
-    let mut letters = Vec::new();
-    encode(&text[..written], &mut letters);
-    text.copy_from_slice(&letters);
+pub(super) fn restore(text: &mut [u8], written: usize, Scratch(copy): &mut Scratch) {
+    // From behind, as letters take more room than what they stand for: what is still to be encoded
+    // stands before the place where its letters belong.
+    const PIECE: usize = CHUNK / 4 * 3;
+    let engine = engine();
+    let mut end = text.len();
+    for piece in (0..written.div_ceil(PIECE)).rev() {
+        let bytes = piece * PIECE..written.min((piece + 1) * PIECE);
+        let copy = &mut copy[..bytes.len()];
+        copy.copy_from_slice(&text[bytes]);
+        let start = piece * CHUNK;
+        let encoded = engine.encode_slice(copy, &mut text[start..end]);
+        debug_assert_eq!(
+            encoded,
+            Ok(end - start),
+            "padded base64 has four letters for three bytes"
+        );
+        end = start;
+    }
 }
 
 /// All before `read` is decoded, to `written` bytes; all behind it is as it was.
@@ -65,6 +81,15 @@ struct Failed {
 /// what is still to be read has room for.
 fn decode_pieces(text: &mut [u8], Scratch(copy): &mut Scratch) -> Result<usize, Failed> {
     let engine = engine();
+    if text.len() <= CHUNK {
+        // As most are in small records: no less than what the loop does, said in fewer words.
+        let copy = &mut copy[..text.len()];
+        copy.copy_from_slice(text);
+        return decode(engine, copy, text, true).map_err(|error| {
+            text.copy_from_slice(copy);
+            Failed { error, read: 0, written: 0 }
+        });
+    }
     let (mut read, mut written) = (0, 0);
     while read < text.len() {
         let remaining = text.len() - read;
@@ -168,7 +193,7 @@ mod tests {
     }
 
     fn ours(text: &[u8]) -> Result<Vec<u8>, DecodeErrorKind> {
-        decode_in_place(&mut text.to_vec(), &mut Scratch::new()).map(|decoded| decoded.to_vec())
+        decode_in_place(&mut text.to_vec(), &mut Scratch::default()).map(|decoded| decoded.to_vec())
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::base64::{self, Scratch};
+use super::word;
 use crate::sequence::MAX_SEQUENCE_NUMBER_DIGITS;
 use crate::{ProcessRecordsInput, Record, SequenceNumber};
 
@@ -28,24 +29,61 @@ const SUB_SEQUENCE_NUMBER: &[u8; 21] = b",\"subSequenceNumber\":";
 const RECORD_END: &[u8; 19] = b",\"action\":\"record\"}";
 const BEHIND: &[u8; 23] = b"],\"millisBehindLatest\":";
 
-/// How many records ahead memory is asked for, and in what pieces it comes. A record's texts end
-/// farther than one piece behind the line's beginning.
+/// Fewer bytes than the shortest record has: without payload and key, with numbers of one digit.
+const LEAST_RECORD: usize = DATA.len()
+    + PARTITION_KEY.len()
+    + SEQUENCE_NUMBER.len()
+    + ARRIVAL.len()
+    + SUB_SEQUENCE_NUMBER.len()
+    + RECORD_END.len();
+
+/// For how many records memory is taken at once, at most: for a whole batch of a daemon, which asks
+/// Kinesis for no more than 10,000. A batch that the daemon has deaggregated may have more.
+const MOST_AT_ONCE: usize = 10_000;
+
+/// The texts of a line longer than this may have left the cache when they are looked at again, so
+/// that it pays to ask for those of a later record: so many records ahead.
+const LONG: usize = 256 << 10;
 const AHEAD: usize = 8;
-const CACHE_LINE: usize = 64;
+
+/// What is kept from batch to batch, so that one more takes no memory: as much as the largest batch
+/// needed, some 150 bytes a record.
+#[derive(Default)]
+pub(crate) struct Memory {
+    found: Vec<Found>,
+    /// Always empty.
+    records: Vec<Record<'static>>,
+    pub(super) scratch: Scratch,
+}
+
+impl core::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// Takes a batch's memory back.
+    pub(crate) fn recycle(&mut self, mut records: Vec<Record<'_>>) {
+        records.clear();
+        // Of none of them others are made, which borrow from nothing: the library lets them have the
+        // same memory. It need not, but a test counts that it does.
+        self.records = records.into_iter().map_while(|_| None).collect();
+    }
+}
 
 /// A batch whose payloads are decoded in its line.
 pub(super) struct Batch {
-    found: Vec<Found>,
     millis_behind_latest: Option<u64>,
 }
 
 /// Where a record stands in the line.
 struct Found {
     data: Payload,
-    /// The key, [`SEQUENCE_NUMBER`], and the number.
-    texts: u32,
-    texts_length: u32,
-    sequence_number_length: u32,
+    /// Behind the key stand [`SEQUENCE_NUMBER`] and the number.
+    key: u32,
+    key_length: u32,
+    number_length: u8,
     sub_sequence_number: Option<u64>,
     arrival_millis: Option<u64>,
 }
@@ -62,20 +100,24 @@ struct Payload {
 
 /// Reads a batch and decodes its payloads in place; `None`, with the line as it was, if it is not
 /// exactly what a daemon writes.
-pub(super) fn read(line: &mut [u8]) -> Option<Batch> {
-    if u32::try_from(line.len()).is_err() {
+pub(super) fn read(line: &mut [u8], memory: &mut Memory) -> Option<Batch> {
+    if line.first_chunk() != Some(BEGINNING) || u32::try_from(line.len()).is_err() {
         return None;
     }
-    let mut found = Vec::new();
-    let mut cursor = Cursor { line, at: 0 };
+    let Memory { found, scratch, .. } = memory;
+    found.clear();
+    // A line that only looks like a batch costs no more than a batch.
+    found.reserve((line.len() / LEAST_RECORD).min(MOST_AT_ONCE));
+    let mut cursor = Cursor { line, at: BEGINNING.len() };
     // The payload of a record that is given up is not among the found ones.
     let mut last = None;
-    match cursor.records(&mut found, &mut last) {
-        Some(millis_behind_latest) => Some(Batch { found, millis_behind_latest }),
+    match cursor.records(found, &mut last, scratch) {
+        Some(millis_behind_latest) => Some(Batch { millis_behind_latest }),
         None => {
             for payload in found.iter().map(|found| found.data).chain(last) {
                 let (start, letters) = (payload.start as usize, payload.letters as usize);
-                base64::restore(&mut line[start..start + letters], payload.bytes as usize);
+                let text = &mut line[start..start + letters];
+                base64::restore(text, payload.bytes as usize, scratch);
             }
             None
         }
@@ -83,19 +125,18 @@ pub(super) fn read(line: &mut [u8]) -> Option<Batch> {
 }
 
 impl Batch {
-    pub(super) fn input(self, line: &[u8]) -> ProcessRecordsInput<'_> {
-        // The texts of a large batch have left the cache since they were checked. A look at those of
-        // a later record has them fetched while earlier ones are dealt with.
+    /// The batch that was just read from this line, with this memory.
+    pub(super) fn input<'a>(self, line: &'a [u8], memory: &mut Memory) -> ProcessRecordsInput<'a> {
+        let found = &*memory.found;
+        let mut records: Vec<Record<'a>> = core::mem::take(&mut memory.records);
+        records.reserve_exact(found.len());
         let mut looked_at = 0;
-        let mut records = Vec::with_capacity(self.found.len());
-        for (index, found) in self.found.iter().enumerate() {
-            if let Some(later) = self.found.get(index + AHEAD) {
-                let end = later.texts as usize + later.texts_length as usize;
-                for offset in [later.texts as usize, end - CACHE_LINE, end - 1] {
-                    looked_at ^= line[offset];
-                }
+        let ahead = if line.len() > LONG { AHEAD } else { usize::MAX };
+        for (index, record) in found.iter().enumerate() {
+            if let Some(later) = found.get(index.saturating_add(ahead)) {
+                looked_at ^= line[later.key as usize];
             }
-            records.push(found.record(line));
+            records.push(record.record(line));
         }
         core::hint::black_box(looked_at);
         ProcessRecordsInput { records, millis_behind_latest: self.millis_behind_latest }
@@ -105,13 +146,12 @@ impl Batch {
 impl Found {
     #[inline]
     fn record<'a>(&self, line: &'a [u8]) -> Record<'a> {
-        let texts = &line[self.texts as usize..][..self.texts_length as usize];
-        let texts = core::str::from_utf8(texts).expect("it was checked when it was found");
-        let number = texts.len() - self.sequence_number_length as usize;
+        let (key, behind) = line[self.key as usize..].split_at(self.key_length as usize);
+        let number = &behind[SEQUENCE_NUMBER.len()..][..usize::from(self.number_length)];
         Record {
             data: &line[self.data.start as usize..][..self.data.bytes as usize],
-            partition_key: &texts[..number - SEQUENCE_NUMBER.len()],
-            sequence_number: SequenceNumber::from_digits(&texts[number..]),
+            partition_key: core::str::from_utf8(key).expect("it was checked when it was found"),
+            sequence_number: SequenceNumber::from_digits(number),
             sub_sequence_number: self.sub_sequence_number,
             approximate_arrival: self.arrival_millis.map(Duration::from_millis),
         }
@@ -130,12 +170,11 @@ impl Cursor<'_> {
         &mut self,
         found: &mut Vec<Found>,
         last: &mut Option<Payload>,
+        scratch: &mut Scratch,
     ) -> Option<Option<u64>> {
-        self.literal(BEGINNING)?;
         if self.line.get(self.at)? != &b']' {
-            let mut scratch = Scratch::new();
             loop {
-                let data = self.data(&mut scratch)?;
+                let data = self.data(scratch)?;
                 *last = Some(data);
                 found.push(self.record(data)?);
                 *last = None;
@@ -156,7 +195,7 @@ impl Cursor<'_> {
     fn data(&mut self, scratch: &mut Scratch) -> Option<Payload> {
         let (letters, bytes);
         if self.literal(DATA).is_some() {
-            letters = self.until_quote()?;
+            letters = memchr::memchr(b'"', self.line.get(self.at..)?)?;
             let text = &mut self.line[self.at..self.at + letters];
             bytes = base64::try_decode_in_place(text, scratch)?;
         } else {
@@ -177,19 +216,16 @@ impl Cursor<'_> {
     #[inline]
     fn record(&mut self, data: Payload) -> Option<Found> {
         self.literal(PARTITION_KEY)?;
-        let texts = self.at;
-        let length = self.until_quote()?;
-        if !is_plain(&self.line[texts..texts + length]) {
-            return None;
-        }
-        self.at += length;
+        let key = self.at;
+        let key_length = plain_length(&self.line[key..])?;
+        self.at += key_length;
         self.literal(SEQUENCE_NUMBER)?;
-        let length = self.until_quote()?;
-        if !is_number(&self.line[self.at..self.at + length]) {
+        // A sentinel is no digits: no record has one.
+        let number_length = sequence_number_length(&self.line[self.at..]);
+        if !(1..=MAX_SEQUENCE_NUMBER_DIGITS).contains(&number_length) {
             return None;
         }
-        self.at += length;
-        let end = self.at;
+        self.at += number_length;
         self.literal(ARRIVAL)?;
         let arrival_millis = self.number_or_null()?;
         self.literal(SUB_SEQUENCE_NUMBER)?;
@@ -197,9 +233,9 @@ impl Cursor<'_> {
         self.literal(RECORD_END)?;
         Some(Found {
             data,
-            texts: u32::try_from(texts).ok()?,
-            texts_length: u32::try_from(end - texts).ok()?,
-            sequence_number_length: u32::try_from(length).ok()?,
+            key: u32::try_from(key).ok()?,
+            key_length: u32::try_from(key_length).ok()?,
+            number_length: u8::try_from(number_length).ok()?,
             sub_sequence_number,
             arrival_millis,
         })
@@ -211,54 +247,66 @@ impl Cursor<'_> {
         (next == text).then(|| self.at += N)
     }
 
-    /// How far it is to the next quotation mark.
-    #[inline]
-    fn until_quote(&self) -> Option<usize> {
-        memchr::memchr(b'"', self.line.get(self.at..)?)
-    }
-
     #[inline]
     fn number_or_null(&mut self) -> Option<Option<u64>> {
         /// Any number of so many digits fits.
         const MOST: usize = 19;
 
-        let start = self.at;
-        let mut number = 0;
-        while let Some(digit) = self.line.get(self.at).map(|byte| byte.wrapping_sub(b'0'))
-            && digit < 10
-        {
-            if self.at - start == MOST {
-                return None;
+        let text = self.line.get(self.at..)?;
+        let (digits, number) = match text {
+            // Most sub-sequence numbers are 0.
+            [digit @ b'0'..=b'9', behind, ..] if !behind.is_ascii_digit() => {
+                (1, u64::from(digit - b'0'))
             }
-            number = number * 10 + u64::from(digit);
-            self.at += 1;
-        }
-        match self.at - start {
-            0 => self.literal(b"null").map(|()| None),
-            1 => Some(Some(number)),
+            [b'1'..=b'9', ..] => {
+                let digits = word::digits(text);
+                if digits > MOST {
+                    return None;
+                }
+                (digits, word::number(&text[..digits]))
+            }
             // JSON has no leading zeros.
-            _ => (self.line[start] != b'0').then_some(Some(number)),
+            _ => return self.literal(b"null").map(|()| None),
+        };
+        self.at += digits;
+        Some(Some(number))
+    }
+}
+
+/// How many digits stand here.
+#[inline]
+fn sequence_number_length(text: &[u8]) -> usize {
+    /// As many as Kinesis sends today: so many are looked at together.
+    const USUAL: usize = 56;
+
+    match text.split_first_chunk::<USUAL>() {
+        Some((number, [b'"', ..]))
+            if number.iter().fold(true, |all, byte| all & byte.is_ascii_digit()) =>
+        {
+            USUAL
         }
+        _ => word::digits(text),
     }
 }
 
-/// Whether the inside of a string is UTF-8 that stands for itself, without escapes and without what
-/// must be escaped.
+/// The length of a string's inside that begins here, if it is UTF-8 that stands for itself, without
+/// escapes and without what must be escaped. The string's end is there.
 #[inline]
-fn is_plain(text: &[u8]) -> bool {
-    let (mut is_plain, mut all) = (true, 0);
-    for &byte in text {
-        is_plain &= (byte >= b' ') & (byte != b'\\');
-        all |= byte;
+fn plain_length(text: &[u8]) -> Option<usize> {
+    let length = word::plain(text);
+    match *text.get(length)? {
+        b'"' => Some(length),
+        0x80.. => plain_utf8_length(text),
+        _ => None,
     }
-    is_plain && (all.is_ascii() || core::str::from_utf8(text).is_ok())
 }
 
-/// Whether the text is a sequence number, not a sentinel, which no record has.
-#[inline]
-fn is_number(text: &[u8]) -> bool {
-    (1..=MAX_SEQUENCE_NUMBER_DIGITS).contains(&text.len())
-        && text.iter().fold(true, |all, byte| all & byte.is_ascii_digit())
+fn plain_utf8_length(text: &[u8]) -> Option<usize> {
+    let length = memchr::memchr(b'"', text)?;
+    let is_plain = text[..length]
+        .iter()
+        .fold(true, |all, byte| all & (word::is_plain(*byte) | !byte.is_ascii()));
+    (is_plain && core::str::from_utf8(&text[..length]).is_ok()).then_some(length)
 }
 
 #[cfg(test)]
@@ -277,7 +325,7 @@ mod tests {
     /// what is refused must be as it was.
     fn check(line: &[u8]) -> bool {
         let (mut ours, mut plain) = (line.to_vec(), line.to_vec());
-        let plain = decode_plainly(&mut plain);
+        let plain = decode_plainly(&mut plain, &mut Scratch::default());
         let told = |result: Result<DaemonMessage<'_>, crate::DecodeError>| match result {
             Ok(message) => {
                 let mut payloads = vec![];
@@ -290,9 +338,10 @@ mod tests {
             Err(error) => format!("{error:?} {error}"),
         };
         let plain = told(plain);
-        let is_taken = match read(&mut ours) {
+        let mut memory = Memory::default();
+        let is_taken = match read(&mut ours, &mut memory) {
             Some(batch) => {
-                let input = batch.input(&ours);
+                let input = batch.input(&ours, &mut memory);
                 assert_eq!(told(Ok(DaemonMessage::ProcessRecords(input))), plain);
                 true
             }
@@ -461,7 +510,7 @@ mod tests {
             let mut damaged = line.clone();
             damaged[at] = b'!';
             let mut after = damaged.clone();
-            if read(&mut after).is_none() {
+            if read(&mut after, &mut Memory::default()).is_none() {
                 assert!(after == damaged, "refused at {at}");
             }
         }

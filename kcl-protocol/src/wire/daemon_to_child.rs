@@ -7,11 +7,13 @@ use core::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::BatchEncoder;
+use super::base64::{self, Scratch};
+use super::batch::{self, Memory};
 use super::json::{
     self, FromObject, Pieces, Scan, Span, kind_of, not_json, push_number_or_null, push_string,
     push_string_or_null,
 };
-use super::{base64, batch};
 use crate::{
     Action, CheckpointAnswer, DaemonMessage, DecodeError, DecodeErrorKind, InitializeInput,
     ProcessRecordsInput, Record, SequenceNumber, ShutdownReason,
@@ -86,20 +88,26 @@ struct ScannedRecord {
     arrival_millis: Option<u64>,
 }
 
-pub(super) fn decode(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
-    match batch::read(line) {
-        Some(batch) => Ok(DaemonMessage::ProcessRecords(batch.input(line))),
-        None => decode_plainly(line),
+pub(super) fn decode<'a>(
+    line: &'a mut [u8],
+    memory: &mut Memory,
+) -> Result<DaemonMessage<'a>, DecodeError> {
+    match batch::read(line, memory) {
+        Some(batch) => Ok(DaemonMessage::ProcessRecords(batch.input(line, memory))),
+        None => decode_plainly(line, &mut memory.scratch),
     }
 }
 
 /// The plain path, which takes any message in any order of fields, and judges what is wrong.
-pub(super) fn decode_plainly(line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
+pub(super) fn decode_plainly<'a>(
+    line: &'a mut [u8],
+    scratch: &mut Scratch,
+) -> Result<DaemonMessage<'a>, DecodeError> {
     let scanned = scan(line).map_err(|error| match error.kind() {
         DecodeErrorKind::Utf8 { offset } => locate(line, *offset),
         _ => error,
     })?;
-    build(scanned, line)
+    build(scanned, line, scratch)
 }
 
 /// The first pass: checks all that can be checked without changing the line.
@@ -251,7 +259,11 @@ fn in_field(field: &'static str) -> impl FnOnce(DecodeErrorKind) -> DecodeError 
 }
 
 /// The second pass: takes the pieces out of the line and decodes them in place.
-fn build(scanned: Scanned, line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeError> {
+fn build<'a>(
+    scanned: Scanned,
+    line: &'a mut [u8],
+    scratch: &mut Scratch,
+) -> Result<DaemonMessage<'a>, DecodeError> {
     let mut pieces = Pieces::new(line);
     match scanned {
         Scanned::Initialize { shard_id, sequence_number, sub_sequence_number } => {
@@ -259,11 +271,10 @@ fn build(scanned: Scanned, line: &mut [u8]) -> Result<DaemonMessage<'_>, DecodeE
                 .map_err(|error| error.in_action(Action::Initialize.name()))
         }
         Scanned::ProcessRecords { records, millis_behind_latest } => {
-            let mut scratch = base64::Scratch::new();
             let records = records
                 .into_iter()
                 .enumerate()
-                .map(|(index, record)| build_record(&mut pieces, &mut scratch, index, record))
+                .map(|(index, record)| build_record(&mut pieces, scratch, index, record))
                 .collect::<Result<_, _>>()
                 .map_err(|error| error.in_action(Action::ProcessRecords.name()))?;
             Ok(DaemonMessage::ProcessRecords(ProcessRecordsInput { records, millis_behind_latest }))
@@ -303,7 +314,7 @@ fn build_initialize<'a>(
 
 fn build_record<'a>(
     pieces: &mut Pieces<'a>,
-    scratch: &mut base64::Scratch,
+    scratch: &mut Scratch,
     index: usize,
     record: ScannedRecord,
 ) -> Result<Record<'a>, DecodeError> {
@@ -381,6 +392,11 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
 
 /// Writes what the daemon writes: `action` first in a message and last in a record.
 pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
+    if let DaemonMessage::ProcessRecords(input) = message {
+        let mut batch = BatchEncoder::new(out);
+        input.records.iter().for_each(|record| batch.push(record));
+        return batch.finish(input.millis_behind_latest);
+    }
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(message.action().map_or("checkpoint", Action::name).as_bytes());
     out.push(b'"');
@@ -391,17 +407,8 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
             let number = input.sequence_number.as_ref().map(SequenceNumber::as_str);
             push_place(out, number, input.sub_sequence_number);
         }
-        DaemonMessage::ProcessRecords(input) => {
-            out.extend_from_slice(b",\"records\":[");
-            for (index, record) in input.records.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                push_record(out, record);
-            }
-            out.extend_from_slice(b"],\"millisBehindLatest\":");
-            push_number_or_null(out, input.millis_behind_latest);
-        }
+        // Written above.
+        DaemonMessage::ProcessRecords(_) => {}
         DaemonMessage::LeaseLost | DaemonMessage::ShardEnded | DaemonMessage::ShutdownRequested => {
         }
         DaemonMessage::Shutdown(reason) => {
@@ -415,21 +422,6 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(b"}\n");
-}
-
-fn push_record(out: &mut Vec<u8>, record: &Record<'_>) {
-    out.extend_from_slice(b"{\"data\":\"");
-    base64::encode(record.data, out);
-    out.extend_from_slice(b"\",\"partitionKey\":");
-    push_string(out, record.partition_key);
-    out.extend_from_slice(b",\"sequenceNumber\":\"");
-    out.extend_from_slice(record.sequence_number.as_str().as_bytes());
-    out.extend_from_slice(b"\",\"approximateArrivalTimestamp\":");
-    let arrival = record.approximate_arrival.map(|it| u64::try_from(it.as_millis()));
-    push_number_or_null(out, arrival.map(|millis| millis.unwrap_or(u64::MAX)));
-    out.extend_from_slice(b",\"subSequenceNumber\":");
-    push_number_or_null(out, record.sub_sequence_number);
-    out.extend_from_slice(b",\"action\":\"record\"}");
 }
 
 /// The two numbers that checkpoints and `initialize` have, behind another field.

@@ -5,14 +5,19 @@
 
 mod base64;
 mod batch;
+mod batch_encoder;
 mod child_to_daemon;
 mod daemon_to_child;
 mod json;
+mod word;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::{ChildMessage, DaemonMessage, DecodeError};
+pub(crate) use batch::Memory;
+pub use batch_encoder::BatchEncoder;
+
+use crate::{Action, ChildMessage, DaemonMessage, DecodeError};
 
 impl<'a> DaemonMessage<'a> {
     /// Reads a message from a line without its end. Texts are unescaped and payloads decoded in
@@ -21,7 +26,15 @@ impl<'a> DaemonMessage<'a> {
     /// # Errors
     /// The line is no message; the error says where and why. The line may be half overwritten then.
     pub fn decode(line: &'a mut [u8]) -> Result<DaemonMessage<'a>, DecodeError> {
-        daemon_to_child::decode(line)
+        DaemonMessage::decode_with(line, &mut Memory::default())
+    }
+
+    /// The same with memory of an earlier batch.
+    pub(crate) fn decode_with(
+        line: &'a mut [u8],
+        memory: &mut Memory,
+    ) -> Result<DaemonMessage<'a>, DecodeError> {
+        daemon_to_child::decode(line, memory)
     }
 }
 
@@ -46,4 +59,9 @@ impl<'a> ChildMessage<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         child_to_daemon::encode(self, out);
     }
+}
+
+/// Appends the status that answers a message of this action.
+pub(crate) fn encode_status(action: Action, out: &mut Vec<u8>) {
+    child_to_daemon::encode_status(action, out);
 }

@@ -1,7 +1,7 @@
 //! The tests of kcl-protocol from outside, in one program: it links once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers too")]
 
-mod allocations;
+mod batches;
 mod corpus;
 mod generate;
 mod lines;
