@@ -14,8 +14,9 @@ use super::daemon::Daemon;
 use super::logging::{self, Level};
 use crate::child::harmless;
 use crate::error::{Error, Exit, Result};
-use crate::properties::{File, Program, Surroundings, line};
+use crate::properties::{File, Program, Surroundings, line, lookup_key, number_in_use};
 
+const SHUTDOWN_GRACE_KEY: &str = "shutdownGraceMillis";
 /// What is set for a run when the file leaves it at 0: children that are given no time to stop get
 /// no shutdownRequested.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(20_000);
@@ -70,7 +71,7 @@ impl Changes {
 
     /// How long the daemon may take to stop: its own grace and a little more.
     pub(crate) fn grace(&self, file: &File, daemon: Daemon) -> Duration {
-        shutdown_grace(self.get(file, "shutdownGraceMillis"), daemon) + JVM_GRACE
+        shutdown_grace(self.get(file, SHUTDOWN_GRACE_KEY), daemon) + JVM_GRACE
     }
 
     fn set(&mut self, key: &str, value: &str, note: String) {
@@ -114,19 +115,25 @@ impl Changes {
     }
 
     fn give_time_to_stop(&mut self, file: &File, daemon: Daemon) {
-        if shutdown_grace(self.get(file, "shutdownGraceMillis"), daemon).is_zero() {
-            let millis = SHUTDOWN_GRACE.as_millis().to_string();
-            let note = format!("shutdownGraceMillis is 0: set to {millis} for this run");
-            self.set("shutdownGraceMillis", &millis, note);
+        let text = self.get(file, SHUTDOWN_GRACE_KEY);
+        if !shutdown_grace(text, daemon).is_zero() {
+            return;
         }
+        let stands = match text.map(str::trim) {
+            None | Some("0") => "0".to_owned(),
+            Some(text) => format!("`{}`, which the daemon takes for 0", harmless(text)),
+        };
+        let millis = SHUTDOWN_GRACE.as_millis().to_string();
+        let note = format!("{SHUTDOWN_GRACE_KEY} is {stands}: set to {millis} for this run");
+        self.set(SHUTDOWN_GRACE_KEY, &millis, note);
     }
 }
 
-/// As the daemon reads it: what is no number is 0, and then the default stays.
-fn shutdown_grace(value: Option<&str>, daemon: Daemon) -> Duration {
-    let given = value.and_then(|value| value.trim().parse().ok()).unwrap_or(0);
-    let default = if daemon.version().major() == 1 { 5_000 } else { 0 };
-    Duration::from_millis(if given == 0 { default } else { given })
+/// How long the daemon waits; below 0 it waits no longer than at 0.
+fn shutdown_grace(text: Option<&str>, daemon: Daemon) -> Duration {
+    let key = lookup_key(SHUTDOWN_GRACE_KEY);
+    let millis = key.and_then(|key| number_in_use(key, text, daemon.version()));
+    Duration::from_millis(millis.and_then(|millis| millis.try_into().ok()).unwrap_or(0))
 }
 
 /// Replaces `$NAME` and `${NAME}`; `$$` is a dollar sign, and so is one before anything else. The
@@ -293,17 +300,27 @@ mod tests {
     #[test]
     fn the_grace_follows_the_daemons_reading() {
         #[track_caller]
-        fn check(text: &str, version: Version, expected: u64) {
+        fn check(text: &str, version: Version, expected: u64, note: &str) {
             let daemon = Daemon::of(version).unwrap();
             let file = File::parse(text.as_bytes()).unwrap();
             let wishes = Wishes::default();
             let surroundings = Surroundings::of_this_process();
             let changes = Changes::of(&file, &wishes, daemon, &surroundings).unwrap();
             assert_eq!(changes.grace(&file, daemon), Duration::from_millis(expected));
+            assert_eq!(changes.notes.join("\n"), note);
         }
-        check("shutdownGraceMillis = 1000", Version::DEFAULT, 6_000);
-        check("", Version::DEFAULT, 25_000);
-        check("shutdownGraceMillis = soon", Version::DEFAULT, 25_000);
-        check("", Version::new(1, 15, 3), 10_000);
+        let (v1, v3) = (Version::new(1, 15, 3), Version::DEFAULT);
+        let zero = "shutdownGraceMillis is 0: set to 20000 for this run";
+        let soon = "shutdownGraceMillis is `soon`, which the daemon takes for 0: set to 20000 for \
+                    this run";
+        let negative = soon.replace("soon", "-5");
+        check("shutdownGraceMillis = 1000", v3, 6_000, "");
+        check("", v3, 25_000, zero);
+        check("shutdownGraceMillis = 0", v3, 25_000, zero);
+        check("shutdownGraceMillis = soon", v3, 25_000, soon);
+        check("shutdownGraceMillis = -5", v3, 25_000, &negative);
+        check("", v1, 10_000, "");
+        check("shutdownGraceMillis = soon", v1, 10_000, "");
+        check("shutdownGraceMillis = -5", v1, 25_000, &negative);
     }
 }

@@ -115,20 +115,18 @@ impl View<'_> {
 
     /// The default with what it is made of put in.
     fn default(&self, row: &'static Key) -> Option<String> {
-        if self.request.version.major() == 1 && row.name == "shutdownGraceMillis" {
-            return Some("5000".to_owned());
-        }
+        let default = row.default_in(self.request.version);
         let text = match row.name {
             "leaseAssignmentIntervalMillis" => {
                 let failover = self.settings.number("failoverTimeMillis").unwrap_or(10_000);
                 failover.checked_mul(2).map_or_else(String::new, |twice| twice.to_string())
             }
-            _ => match row.default.strip_prefix("<applicationName>") {
+            _ => match default.strip_prefix("<applicationName>") {
                 Some(suffix) => {
                     let application = self.settings.get("applicationName");
                     format!("{}{suffix}", application.map_or("", |name| name.value.as_str()))
                 }
-                None => row.default.to_owned(),
+                None => default.to_owned(),
             },
         };
         (!text.is_empty()).then_some(text)

@@ -14,6 +14,8 @@ pub(crate) struct Key {
     /// What holds where the file is silent; empty for nothing. The name of another key stands for
     /// its value.
     pub(crate) default: &'static str,
+    /// The default of 1.x, where it is known to have been another one.
+    default_of_1: Option<&'static str>,
     /// The first version that has it; `None` where no version ever had.
     pub(crate) since: Option<Version>,
     pub(crate) status: Status,
@@ -82,6 +84,11 @@ pub(crate) enum Status {
 }
 
 impl Key {
+    /// What holds in this version where the file is silent.
+    pub(crate) fn default_in(&self, version: Version) -> &'static str {
+        self.default_of_1.filter(|_| version.major() == 1).unwrap_or(self.default)
+    }
+
     /// What it sets: two keys that have something in common here have no order among them.
     pub(crate) fn sets(&self) -> Vec<&'static str> {
         if self.sets.is_empty() { vec![self.name] } else { self.sets.to_vec() }
@@ -198,6 +205,7 @@ const fn key(
         name,
         kind,
         default,
+        default_of_1: None,
         since: Some(since),
         status: Status::Current,
         meaning,
@@ -216,6 +224,10 @@ const fn dropped(name: &'static str, since: Option<Version>, instead: &'static s
 impl Key {
     const fn deprecated(self) -> Key {
         Key { status: Status::Deprecated, ..self }
+    }
+
+    const fn default_of_1(self, default: &'static str) -> Key {
+        Key { default_of_1: Some(default), ..self }
     }
 
     const fn unused(self) -> Key {
@@ -478,7 +490,7 @@ pub(crate) const KEYS: &[Key] = &[
             1 and no shutdown. Unset, it waits for ever."),
     key("shutdownGraceMillis", Kind::Long, "0", V1,
         "How long a stop of the daemon waits for the children. At 0 none of them hears of the \
-            stop. 1.x waited 5000."),
+            stop. 1.x waited 5000.").default_of_1("5000"),
     // Metrics
     key("metricsBufferTimeMillis", Kind::Long, "10000", V1,
         "The longest that metrics wait before they are sent."),

@@ -22,6 +22,7 @@ pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
 pub(crate) use report::{Report, Severity};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
 pub(crate) use surroundings::{Program, Surroundings};
+pub(crate) use value::number_in_use;
 pub(crate) use version::Version;
 
 use crate::error::{Error, Exit, Result};

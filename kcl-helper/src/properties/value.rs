@@ -1,7 +1,7 @@
 //! Values: what the daemon's converters make of a text. `Kind` names the converter.
 
 use super::Version;
-use super::keys::Kind;
+use super::keys::{Key, Kind};
 
 /// What the daemon goes on with.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +74,17 @@ pub(crate) fn read(kind: Kind, text: &str, version: Version) -> Reading {
         | Kind::Providers
         | Kind::Builder => taken(text),
     }
+}
+
+/// The number that the daemon goes on with where `text` stands for the key, or where nothing does.
+pub(crate) fn number_in_use(key: &Key, text: Option<&str>, version: Version) -> Option<i64> {
+    let number = match text.map(|text| read(key.kind, text, version)) {
+        Some(Reading::Taken(number)) => number,
+        Some(Reading::UnreadableTaken(number)) => number.to_owned(),
+        Some(Reading::Stops) => return None,
+        None | Some(Reading::Unset | Reading::Unreadable) => key.default_in(version).to_owned(),
+    };
+    number.parse().ok()
 }
 
 /// `String.trim`: everything up to the blank goes, control characters too.
