@@ -382,6 +382,22 @@ fn what_cannot_be_recorded_runs_all_the_same() {
 }
 
 #[test]
+fn output_that_finds_a_full_disk_is_a_failure() {
+    let place = Place::new();
+    let mut command = place.command(&[], &["sh", "-c", "echo out; echo err >&2"]);
+    command.stdout(fs::File::create("/dev/full").unwrap());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).unwrap();
+    // The program writes at the same time.
+    let (err, warnings): (Vec<_>, Vec<_>) = said.lines().partition(|line| *line == "err");
+    assert_eq!(err, ["err"]);
+    assert_snapshot!(warnings.join("\n"), @"warning: stdout cannot be written, so the program's is closed: No space left on device (os error 28)");
+    assert_eq!(place.recorded(">"), "out\n");
+    assert_eq!(place.events().last(), Some(&json!(["x", "exit status 0"])));
+}
+
+#[test]
 fn a_full_recording_ends_and_the_program_goes_on() {
     let place = Place::new();
     let mut command = place.command(&["--max-size", "4KiB"], &["sh", "-c", "seq 100000; exit 2"]);

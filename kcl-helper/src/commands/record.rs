@@ -18,7 +18,8 @@ A file is JSON lines: a header, then [microseconds since the line above, kind, t
 `<` stdin, `>` stdout, `e` stderr (null: its end), `x` how the program ended, `!` a word of ours.
 Bytes that are no UTF-8 are in base64, and a fourth element says so.
 
-Status: the program's; 2 for the command line, 3 if it cannot be started")]
+Status: the program's; 2 for the command line, 3 if it cannot be started or if what it writes cannot
+be passed on, as to a full disk")]
 pub(crate) struct Args {
     /// The folder for the recordings, one file a process; it is made if it is not there
     #[arg(long, value_name = "DIR")]

@@ -9,6 +9,7 @@
 //! - The program stays in the process group that we were started in, and we leave it: so what is
 //!   sent to the group reaches the program once, and what is sent to us alone we pass on. A leader
 //!   cannot leave its group; then both are in it, and what a terminal sends is not passed on.
+//! - Output that cannot be passed on, for a full disk, ends with a warning, and our status is 3.
 //! - A recording that cannot be written ends with a warning, and the program goes on.
 
 mod pump;
@@ -30,6 +31,7 @@ use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 use crate::child::{Program, Waiter, cannot_start, describe};
 use crate::error::{Error, Exit, Result};
 use crate::launch::supervise::ignored_signals;
+use crate::output::tell;
 use pump::{End, Ours, pump};
 use tape::{Kind, Recorder};
 
@@ -70,9 +72,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     };
     let start = |kind, from, to| {
         let recorder = recorder.clone();
-        thread::Builder::new()
-            .stack_size(256 << 10)
-            .spawn(move || pump(&from, &to, |piece| recorder.write(kind, piece)))
+        thread::Builder::new().stack_size(256 << 10).spawn(move || {
+            let passed_on = pump(&from, &to, |piece| recorder.write(kind, piece));
+            if let Err(error) = &passed_on {
+                let name = kind.name();
+                tell(&format!(
+                    "warning: {name} cannot be written, so the program's is closed: {error}"
+                ));
+            }
+            passed_on.is_ok()
+        })
     };
     let started = (|| {
         signals.pass_on(pid)?;
@@ -88,11 +97,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     })?;
     // Its number stays its own until we end ourselves: signals are still passed on.
     let status = Waiter::of(&child).status().map_err(failed)?;
-    for output in outputs {
-        // A pump does not panic; and if it did, the program has ended all the same.
-        let _ = output.join();
-    }
+    // A pump does not panic; and if it did, the program has ended all the same.
+    let passed_on = outputs.map(|output| output.join().unwrap_or(true));
     recorder.end(&describe(status));
+    if passed_on.contains(&false) {
+        return Ok(Exit::Surroundings.into());
+    }
     Ok(end_as(status))
 }
 

@@ -72,17 +72,28 @@ impl Drop for End {
 }
 
 /// Moves bytes until one side has ended. `see` gets each piece before it goes on, and `None` for
-/// the end; the ends are closed by whoever drops them.
-pub(super) fn pump(from: &impl AsFd, to: &impl AsFd, mut see: impl FnMut(Option<&[u8]>)) {
+/// the end; the ends are closed by whoever drops them. A reader that goes away is an end too; any
+/// other failure to write is an error.
+pub(super) fn pump(
+    from: &impl AsFd,
+    to: &impl AsFd,
+    mut see: impl FnMut(Option<&[u8]>),
+) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
+    let mut passed_on = Ok(());
     while !is_unread(from, to) {
         match rustix::io::read(from, &mut buffer) {
             Ok(0) => break,
             Ok(count) => {
                 let piece = &buffer[..count];
                 see(Some(piece));
-                if write_all(to, piece).is_err() {
-                    break;
+                match write_all(to, piece) {
+                    Ok(()) => {}
+                    Err(Errno::PIPE | Errno::CONNRESET) => break,
+                    Err(error) => {
+                        passed_on = Err(error.into());
+                        break;
+                    }
                 }
             }
             Err(Errno::INTR | Errno::AGAIN) => {}
@@ -90,6 +101,7 @@ pub(super) fn pump(from: &impl AsFd, to: &impl AsFd, mut see: impl FnMut(Option<
         }
     }
     see(None);
+    passed_on
 }
 
 /// Waits until there is something to read, or until nobody reads what we would write: a writer must
@@ -151,7 +163,8 @@ mod tests {
                     pump(&from, &to, |piece| match piece {
                         Some(piece) => seen.extend_from_slice(piece),
                         None => ended = true,
-                    });
+                    })
+                    .expect("it can be written");
                     (seen, ended)
                 });
                 scope.spawn(move || {
@@ -180,7 +193,7 @@ mod tests {
             assert_eq!(got, piece);
         }
         drop(daemon);
-        pumping.join().expect("it does not panic");
+        pumping.join().expect("it does not panic").expect("it can be written");
     }
 
     #[test]
@@ -188,6 +201,6 @@ mod tests {
         let ((reader, writer), (_daemon, from)) = (io::pipe().expect("a pipe"), pair());
         let pumping = thread::spawn(move || pump(&from, &writer, |_| {}));
         drop(reader);
-        pumping.join().expect("it does not panic");
+        pumping.join().expect("it does not panic").expect("it can be written");
     }
 }

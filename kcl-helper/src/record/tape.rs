@@ -35,6 +35,14 @@ impl Kind {
             Kind::Stderr => "e",
         }
     }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Stdin => "stdin",
+            Kind::Stdout => "stdout",
+            Kind::Stderr => "stderr",
+        }
+    }
 }
 
 /// The first line of a recording. Names of environment variables would not help, and values must
