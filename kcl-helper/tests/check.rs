@@ -79,6 +79,20 @@ fn what_cannot_be_used_is_status_2() {
 }
 
 #[test]
+fn what_has_no_end_is_not_read_to_it() {
+    let refused = |name| {
+        format!(
+            "status: 2\n--- stdout\n--- stderr\nerror: {name} cannot be read: it has more than 16 \
+             MiB, which no properties file has\n"
+        )
+    };
+    assert_eq!(run("check /dev/zero"), refused("/dev/zero"));
+    let zeros = std::fs::File::open("/dev/zero").unwrap();
+    let output = kcl_helper().args(["check", "-"]).stdin(zeros).output().unwrap();
+    assert_eq!(show(&output), refused("stdin"));
+}
+
+#[test]
 fn json_has_one_finding_on_each_line() {
     insta::assert_snapshot!("json", run("check check/trailing-blank.properties --format json"));
     let clean = run("check check/clean.properties --format json");

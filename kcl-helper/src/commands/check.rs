@@ -1,7 +1,7 @@
 //! `kcl-helper check`.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -138,13 +138,8 @@ fn read(file: &Path, args: &Args) -> Result<Source> {
     if file.as_os_str() != "-" {
         return Source::read(file);
     }
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::new(Exit::Usage, "stdin cannot be read").because(error))?;
     let name = args.stdin_filepath.as_ref().map(|path| path.display().to_string());
-    Ok(Source { name: name.unwrap_or_else(|| "<stdin>".to_owned()), bytes })
+    Source::stdin(name.unwrap_or_else(|| "<stdin>".to_owned()))
 }
 
 /// `KEY=VALUE`, split at the first `=`.

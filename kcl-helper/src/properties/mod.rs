@@ -12,6 +12,7 @@ mod surroundings;
 mod value;
 mod version;
 
+use std::io::{self, Read};
 use std::path::Path;
 
 use settings::Settings;
@@ -35,21 +36,41 @@ pub(crate) struct Source {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// The most that is read of one file, in bytes: far more than anybody writes, and little enough
+/// for any machine's memory.
+const LARGEST: u64 = 16 << 20;
+
 impl Source {
     pub(crate) fn read(path: &Path) -> Result<Source> {
         let name = path.display().to_string();
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(Source { name, bytes }),
-            Err(error) => {
-                Err(Error::new(Exit::Usage, format!("{name} cannot be read")).because(error))
-            }
-        }
+        let bytes = std::fs::File::open(path).and_then(read_all);
+        let bytes = bytes.map_err(|error| unreadable(&name, error))?;
+        Ok(Source { name, bytes })
+    }
+
+    /// Reads stdin, which findings call by this name.
+    pub(crate) fn stdin(name: String) -> Result<Source> {
+        let bytes = read_all(io::stdin().lock()).map_err(|error| unreadable("stdin", error))?;
+        Ok(Source { name, bytes })
     }
 
     /// The folder that the file is in, as far as its name says.
     pub(crate) fn folder(&self) -> &Path {
         Path::new(&self.name).parent().unwrap_or(Path::new(""))
     }
+}
+
+fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it has more than 16 MiB, which no properties file has"));
+    }
+    Ok(bytes)
+}
+
+fn unreadable(name: &str, error: io::Error) -> Error {
+    Error::new(Exit::Usage, format!("{name} cannot be read")).because(error)
 }
 
 /// What a file is judged for.
