@@ -358,7 +358,7 @@ fn guarded(call: impl FnOnce() -> crate::Result) -> Result<(), Failure> {
 impl<R: Read, W: Write, T: Timer> Desk for Shard<R, W, T> {
     fn checkpoint(&mut self, at: &Position<'_>, retries: Retries) -> Result<(), CheckpointFailed> {
         let mut pauses = self.settings.checkpoint_retry.pauses();
-        let mut tries = 0;
+        let mut tries: u32 = 0;
         loop {
             let Err(failed) = self.try_checkpoint(at, &mut tries) else { return Ok(()) };
             if !failed.is_retryable() {
@@ -393,7 +393,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         if self.ledger.is_lease_gone {
             return Err(CheckpointFailed::Refused { error: CheckpointError::Shutdown, tries: 0 });
         }
-        *tries += 1;
+        *tries = tries.saturating_add(1);
         match self.link.checkpoint(at) {
             Ok(Ok(())) => {
                 self.ledger.store(at, self.timer.now());
@@ -473,9 +473,9 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         self.ledger.deliver(&input.records, &self.timer);
         let retry = on_error.retry.unwrap_or(Backoff::none());
         let mut pauses = None;
-        let mut tries = 0;
+        let mut tries: u32 = 0;
         loop {
-            tries += 1;
+            tries = tries.saturating_add(1);
             let result =
                 guarded(|| processor.process_records(input, &mut Checkpointer(&mut *self)));
             self.check_link()?;
@@ -662,9 +662,9 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
     /// Returns only when the shard's end is checkpointed, or the lease is gone.
     fn shard_ended(&mut self, processor: &mut impl RecordProcessor) -> Result<(), RunError> {
         info!("{}: the shard has ended", self.shard_id);
-        let mut tries = 0;
+        let mut tries: u32 = 0;
         loop {
-            tries += 1;
+            tries = tries.saturating_add(1);
             // Once stored it stays so, whatever becomes of another try.
             self.ledger.shard_end = self.ledger.shard_end.take().filter(Result::is_ok);
             let result = guarded(|| {
