@@ -92,6 +92,24 @@ fn what_has_no_end_is_not_read_to_it() {
     assert_eq!(show(&output), refused("stdin"));
 }
 
+/// Each finding is shown with its own lines: a file of many is no more work for each.
+#[test]
+fn a_file_of_many_findings_is_reported_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let clean =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check/clean.properties"));
+    let mut text = String::from_utf8(clean.unwrap()).unwrap();
+    let lines = text.lines().count();
+    text.extend((0..3_000).map(|n| format!("zq{n}zq = 1\n")));
+    std::fs::write(folder.path().join("many.properties"), text).unwrap();
+    let mut command = kcl_helper();
+    command.current_dir(&folder).args(["check", "many.properties"]);
+    let shown = show(&command.output().unwrap());
+    assert_eq!(shown.matches("warning[unknown-key]").count(), 3_000);
+    assert!(shown.contains(&format!(" --> many.properties:{}:1\n", lines + 3_000)), "{shown}");
+    assert!(shown.ends_with("\nmany.properties: no errors, 3000 warnings\n"), "{shown}");
+}
+
 #[test]
 fn json_has_one_finding_on_each_line() {
     insta::assert_snapshot!("json", run("check check/trailing-blank.properties --format json"));

@@ -1,5 +1,7 @@
 //! What was found in a file, and the three forms it is shown in.
 
+use std::ops::Range;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as PathLine, Renderer, Snippet};
 use serde::Serialize;
 
@@ -112,10 +114,11 @@ impl Report {
     /// All findings for people. It is coloured: a stream of `anstream` takes that away if need be.
     pub(crate) fn text(&self) -> String {
         let renderer = Renderer::styled().term_width(100);
+        let file = Shown::new(&self.source.bytes);
         let texts = self.findings.iter().map(|finding| {
             let (path, bytes) = self.within(finding);
-            let shown = Shown::new(bytes);
-            let group = finding.group(path, &shown);
+            let set = matches!(finding.place.within, Within::Set(_)).then(|| Shown::new(bytes));
+            let group = finding.group(path, set.as_ref().unwrap_or(&file));
             format!("{}\n", renderer.render(&[group]))
         });
         texts.collect::<Vec<_>>().join("\n")
@@ -133,9 +136,12 @@ impl Report {
 
     /// All findings for programs.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.findings.iter().map(|finding| {
+        let mut in_file = Places::new(&self.source.bytes);
+        self.findings.iter().map(move |finding| {
             let (file, bytes) = self.within(finding);
-            let mut places = Places::new(bytes);
+            let mut in_set =
+                matches!(finding.place.within, Within::Set(_)).then(|| Places::new(bytes));
+            let places = in_set.as_mut().unwrap_or(&mut in_file);
             let start = places.position(finding.place.span.start);
             let end = places.position(finding.place.span.end);
             Record {
@@ -165,13 +171,14 @@ impl Finding {
         let group = match self.place.within {
             Within::Nowhere => title.element(PathLine::path(path).line(1).char_column(1)),
             Within::File | Within::Set(_) => {
-                let span = shown.offset(self.place.span.start)..shown.offset(self.place.span.end);
+                let (text, line, span) = shown.lines_with(&self.place.span);
                 let annotation = AnnotationKind::Primary.span(span);
                 let annotation = match self.label.as_str() {
                     "" => annotation,
                     label => annotation.label(label),
                 };
-                title.element(Snippet::source(&shown.text).path(path).annotation(annotation))
+                let lines = Snippet::source(text).line_start(line).path(path);
+                title.element(lines.annotation(annotation))
             }
         };
         group.element(Level::HELP.with_name("hint").message(&self.hint))
@@ -223,6 +230,8 @@ struct Shown {
     text: String,
     /// For each byte of the file, and its end, the offset in `text`.
     offsets: Vec<usize>,
+    /// Where the lines of `text` begin.
+    lines: Vec<usize>,
 }
 
 impl Shown {
@@ -232,7 +241,11 @@ impl Shown {
             Err(_) => bytes.iter().copied().map(char::from).collect(),
         };
         let is_utf8 = chars.len() != bytes.len() || bytes.is_ascii();
-        let mut shown = Shown { text: String::new(), offsets: Vec::with_capacity(bytes.len() + 1) };
+        let mut shown = Shown {
+            text: String::new(),
+            offsets: Vec::with_capacity(bytes.len() + 1),
+            lines: Vec::new(),
+        };
         // Up to where blanks are at the end of their line.
         let mut rest = chars.as_slice();
         while let Some((&char, after)) = rest.split_first() {
@@ -253,10 +266,57 @@ impl Shown {
             rest = after;
         }
         shown.offsets.push(shown.text.len());
+        let behind_ends = shown.text.match_indices('\n').map(|(end, _)| end + 1);
+        shown.lines = std::iter::once(0).chain(behind_ends).collect();
         shown
+    }
+
+    /// The lines that bytes of the file stand on, with one line on each side: all that the renderer
+    /// need look at. With the first one's number, and where in them the bytes are.
+    fn lines_with(&self, bytes: &Range<usize>) -> (&str, usize, Range<usize>) {
+        let span = self.offset(bytes.start)..self.offset(bytes.end);
+        // The index of the line behind the one that it is on.
+        let behind = |offset: usize| self.lines.partition_point(|start| *start <= offset);
+        let first = behind(span.start).saturating_sub(2);
+        let start = self.lines[first];
+        let end = self.lines.get(behind(span.end) + 1).copied().unwrap_or(self.text.len());
+        (&self.text[start..end], first + 1, span.start - start..span.end - start)
     }
 
     fn offset(&self, byte: usize) -> usize {
         self.offsets.get(byte).copied().unwrap_or(self.text.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rendered(text: &str, line: usize, span: Range<usize>) -> String {
+        let annotation = AnnotationKind::Primary.span(span).label("why");
+        let snippet = Snippet::source(text).line_start(line).path("file").annotation(annotation);
+        let group = Level::ERROR.primary_title("what").element(snippet);
+        Renderer::plain().term_width(100).render(&[group])
+    }
+
+    proptest! {
+        /// The lines around a finding are shown as if the renderer had the whole file.
+        #[test]
+        fn a_few_lines_are_enough(
+            text in "([ab\u{e9}]{0,3}[\n\r ]){0,24}[a\n]{0,2}",
+            places in any::<(usize, usize)>(),
+        ) {
+            let shown = Shown::new(text.as_bytes());
+            let boundaries: Vec<usize> =
+                text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let place = |place: usize| boundaries[place % boundaries.len()];
+            let (one, other) = (place(places.0), place(places.1));
+            let span = one.min(other)..one.max(other);
+            let whole = shown.offset(span.start)..shown.offset(span.end);
+            let (lines, line, within) = shown.lines_with(&span);
+            prop_assert_eq!(rendered(lines, line, within), rendered(&shown.text, 1, whole));
+        }
     }
 }

@@ -225,13 +225,14 @@ fn with_status<'a>(facts: &'a Facts<'_>, status: Status) -> impl Iterator<Item =
 
 /// Each setting that sets what an earlier one does: the earlier, itself, and the thing.
 pub(super) fn rivals<'a>(facts: &'a Facts<'_>) -> Vec<(&'a Setting, &'a Setting, &'static str)> {
-    let all: Vec<&Setting> = facts.settings.iter().collect();
-    let rivals = all.iter().enumerate().filter_map(|(index, second)| {
-        let sets = things_set(facts, second);
+    let all = facts.settings.iter().map(|setting| (setting, things_set(facts, setting)));
+    // A file may have thousands that set nothing.
+    let all: Vec<_> = all.filter(|(_, things)| !things.is_empty()).collect();
+    let rivals = all.iter().enumerate().filter_map(|(index, (second, sets))| {
         let mut earlier = all[..index].iter();
-        earlier.find_map(|first| {
-            let thing = things_set(facts, first).into_iter().find(|thing| sets.contains(thing))?;
-            Some((*first, *second, thing))
+        earlier.find_map(|(first, things)| {
+            let thing = things.iter().find(|thing| sets.contains(thing))?;
+            Some((*first, *second, *thing))
         })
     });
     rivals.collect()
