@@ -25,6 +25,14 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ("shardEnded", &[]),
 ];
 
+/// More fields than there are names in all messages.
+const MANY: usize = 16;
+
+/// Whether any message has a field of this name.
+fn is_anybodys(name: &str) -> bool {
+    name == "action" || KNOWN.iter().any(|(_, known)| known.contains(&name))
+}
+
 /// How a status begins.
 const STATUS: &[u8] = b"{\"action\":\"status\",\"responseFor\":";
 
@@ -62,9 +70,8 @@ fn scan(line: &[u8]) -> Result<Scanned, DecodeError> {
     let mut json = serde_json::Deserializer::from_str(scan.text());
     let Object(fields) =
         Object::deserialize(&mut json).map_err(|error| DecodeError::new(not_json(&error)))?;
-    // Of a field that stands twice Jackson takes the last.
     let find = |name: &str| {
-        let field = fields.iter().rev().find(|(field, _)| field == name);
+        let field = fields.iter().find(|(field, _)| field == name);
         field.map(|(_, value)| *value).filter(|value| kind_of(value) != "null")
     };
 
@@ -137,7 +144,8 @@ fn whole_number(value: Option<&RawValue>) -> Result<Option<u64>, DecodeErrorKind
     }
 }
 
-/// An object's fields, in order.
+/// The fields of an object that say what it is, in order: each name once, with its last value. Of
+/// names that no message has, only some of the first are kept, as one is enough to refuse the line.
 struct Object<'r>(Vec<(Cow<'r, str>, &'r RawValue)>);
 
 impl<'r> Deserialize<'r> for Object<'r> {
@@ -152,9 +160,14 @@ impl<'r> Deserialize<'r> for Object<'r> {
             }
 
             fn visit_map<A: MapAccess<'r>>(self, mut map: A) -> Result<Object<'r>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
+                let mut fields: Vec<(Cow<'r, str>, &RawValue)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<Cow<'r, str>, _>()? {
+                    // Of a field that stands twice Jackson takes the last.
+                    if let Some((_, last)) = fields.iter_mut().find(|(field, _)| *field == name) {
+                        *last = value;
+                    } else if fields.len() < MANY || is_anybodys(&name) {
+                        fields.push((name, value));
+                    }
                 }
                 Ok(Object(fields))
             }
@@ -187,7 +200,28 @@ pub(super) fn encode_status(action: Action, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::format;
+
     use super::*;
+
+    #[test]
+    fn a_line_of_many_fields_takes_little_memory_and_is_refused_for_its_first_stranger() {
+        let names: BTreeSet<&str> = KNOWN.iter().flat_map(|(_, known)| *known).copied().collect();
+        assert!(names.len() + 1 < MANY);
+        let mut line = String::from("{\"sequenceNumber\":\"1\"");
+        for n in 0..1_000 {
+            line.push_str(&format!(",\"zq{n}\":1,\"sequenceNumber\":\"2\""));
+        }
+        line.push_str(",\"action\":\"checkpoint\",\"sequenceNumber\":\"3\"}");
+        let Object(fields) = serde_json::from_str(&line).unwrap();
+        assert_eq!(fields.len(), MANY + 1);
+        assert_eq!((&*fields[0].0, fields[0].1.get()), ("sequenceNumber", "\"3\""));
+        let mut bytes = line.into_bytes();
+        let error = decode(&mut bytes).unwrap_err();
+        let refused = "checkpoint: unknown field `zq0`, for which the daemon refuses the line";
+        assert_eq!(error.to_string(), refused);
+    }
 
     #[test]
     fn a_status_is_what_its_message_is() {
