@@ -41,7 +41,7 @@ pub(crate) struct Globals {
     /// Say more (-vv: everything)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Say less: warnings and the result (-qq: errors only)
+    /// Say less on stderr: warnings and the result (-qq: errors only)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
     pub(crate) quiet: u8,
     /// When to colour: auto, always, never

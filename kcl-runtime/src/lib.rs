@@ -54,7 +54,8 @@
 //!
 //! # Panics
 //! None of its own; a processor's panic is caught and treated as an error, unless the program is
-//! built with `panic = "abort"`.
+//! built with `panic = "abort"`. Once the daemon has died nobody reads stderr, and
+//! a processor's own `println!` and `eprintln!` may panic; `tracing` by our subscriber does not.
 //!
 //! # Platforms
 //! Unix. Elsewhere the crate compiles, but neither guards stdout nor catches signals.

@@ -45,6 +45,9 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The line is empty where there are no jars and nothing is given to add to them: a warning says so, and
+the status stays 0.")]
 pub(crate) struct ClassPathOnlyArgs {
     // kclpy's helper prints the class path without a properties file as well.
     /// The properties file, whose folder ends the class path

@@ -35,6 +35,16 @@ fn no_jars_are_a_warning() {
 }
 
 #[test]
+fn without_any_jar_the_class_path_is_an_empty_line_as_its_help_says() {
+    let stage = Stage::new();
+    let text = stage.run(&["print-classpath"]);
+    assert!(text.starts_with("status 0\n--- stdout\n\n--- stderr\nwarning: no jars of "), "{text}");
+    let help = stage.run(&["print-classpath", "--help"]);
+    let sentence = "The line is empty where there are no jars and nothing is given to add to them";
+    assert!(help.contains(sentence), "{help}");
+}
+
+#[test]
 fn the_class_path_is_the_users_then_the_jars_sorted_then_the_files_folder() {
     let stage = Stage::new();
     fill_with_hollow_jars(&stage, "1.15.3");
