@@ -246,7 +246,8 @@ impl Shown {
             offsets: Vec::with_capacity(bytes.len() + 1),
             lines: Vec::new(),
         };
-        // Up to where blanks are at the end of their line.
+        // Whether blanks are at the end of their line, found at the first of them.
+        let mut ends = None;
         let mut rest = chars.as_slice();
         while let Some((&char, after)) = rest.split_first() {
             let width = if is_utf8 { char.len_utf8() } else { 1 };
@@ -255,11 +256,12 @@ impl Shown {
                 let next = after.iter().find(|c| !matches!(c, ' ' | '\t'));
                 next.is_none_or(|c| matches!(c, '\r' | '\n'))
             };
+            ends = matches!(char, ' ' | '\t').then(|| ends.unwrap_or_else(ends_line));
             match char {
                 '\r' if after.first() == Some(&'\n') => {}
                 '\r' => shown.text.push('\n'),
-                ' ' if ends_line() => shown.text.push('␠'),
-                '\t' if ends_line() => shown.text.push('␉'),
+                ' ' if ends == Some(true) => shown.text.push('␠'),
+                '\t' if ends == Some(true) => shown.text.push('␉'),
                 '\u{feff}' => shown.text.push(char::REPLACEMENT_CHARACTER),
                 char => shown.text.push(char),
             }
@@ -299,6 +301,18 @@ mod tests {
         let snippet = Snippet::source(text).line_start(line).path("file").annotation(annotation);
         let group = Level::ERROR.primary_title("what").element(snippet);
         Renderer::plain().term_width(100).render(&[group])
+    }
+
+    /// Of any length, as each run of them is looked through once.
+    #[test]
+    fn blanks_can_be_seen_at_the_end_of_a_line_only() {
+        let shown = |text: &str| Shown::new(text.as_bytes()).text;
+        assert_eq!(shown(" \ta \t\r\nb \t c\t\r \t"), " \ta␠␉\nb \t c␉\n␠␉");
+        let blanks = " ".repeat(400_000);
+        assert_eq!(
+            shown(&format!("a{blanks}b{blanks}")),
+            format!("a{blanks}b{}", "␠".repeat(400_000))
+        );
     }
 
     proptest! {
