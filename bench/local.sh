@@ -23,6 +23,7 @@ for size in "${sizes[@]}"; do
     # Lines of letters, digits, `+` and `/`, as many as make a run of more than a second.
     bytes=$((size < 1000 ? 300000000 : 900000000))
     head -c $((bytes * 3 / 4)) /dev/urandom | base64 -w "$size" | head -n $((bytes / size)) >"$folder/input"
+    sync
     for ((pair = 1; pair <= pairs; pair++)); do
         bench=$("${on[@]}" "$helper" bench --batch 1000 --size "${size}B" --shards 2 --duration 1500ms \
             --warmup 500ms --format json -q -- "$child" |

@@ -159,7 +159,6 @@ impl Queue {
         }
         let mut state = self.lock();
         while !state.closed && state.batches(self.limit) >= AHEAD {
-            // Once it is full it empties a good deal before the reader is woken.
             state.is_pushing = true;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -227,7 +226,7 @@ impl Queue {
 
     fn take(&self, mut state: MutexGuard<'_, State>) -> Batch {
         let batch = state.take(self.limit);
-        let wakes = state.is_pushing && state.batches(self.limit) <= AHEAD / 2;
+        let wakes = state.is_pushing && state.batches(self.limit) < AHEAD;
         drop(state);
         if wakes {
             self.room.notify_all();

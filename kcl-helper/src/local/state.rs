@@ -236,7 +236,7 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     })
 }
 
-/// Like [`write`], over a file that is there already: no file is made and none is removed, so that
+/// Like [`write()`], over a file that is there already: no file is made and none is removed, so that
 /// the disk has half as much to do. It stands under its own name before the two names are exchanged.
 #[cfg(target_os = "linux")]
 fn exchange<T: Serialize>(spare: &Path, path: &Path, value: &T) -> io::Result<()> {
