@@ -5,6 +5,9 @@
 //! and `plain_serde` is what one writes with serde alone, with structs that own their texts. They
 //! speak the protocol only as far as a benchmark needs it, and trust what they read.
 
+pub mod bounds;
+pub mod works;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;

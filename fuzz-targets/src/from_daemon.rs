@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kcl_protocol::{DaemonMessage, Record, SequenceNumber};
+use kcl_protocol::{DaemonMessage, DecodeError, DecodeErrorKind, Record, SequenceNumber};
 use serde_json::Value;
 
 /// The decoder over any line. What it takes is JSON, says what a plain reading says, and is read
 /// back as written; and it takes all that a plain reading takes.
 pub(crate) fn decode(line: &[u8]) {
+    both_paths_agree(line);
     let value = serde_json::from_slice::<Value>(line).ok();
     let mut copy = line.to_vec();
     if let Ok(message) = DaemonMessage::decode(&mut copy) {
@@ -33,6 +34,19 @@ pub(crate) fn decode(line: &[u8]) {
     match DaemonMessage::decode(&mut written) {
         Ok(message) => assert_eq!(says_the_same(&message, &value), Some(true), "{shown}"),
         Err(error) => assert!(!is_well_formed(&value), "{error}: {shown}"),
+    }
+}
+
+/// A blank behind it makes any line one for the plain path, and changes nothing else.
+fn both_paths_agree(line: &[u8]) {
+    let (mut copy, mut with_blank) = (line.to_vec(), [line, b" "].concat());
+    let (fast, plain) = (DaemonMessage::decode(&mut copy), DaemonMessage::decode(&mut with_blank));
+    assert_eq!(fast.as_ref().ok(), plain.as_ref().ok(), "{}", line.escape_ascii());
+    if let (Err(fast), Err(plain)) = (fast, plain) {
+        // What ends too early ends one byte later with the blank.
+        let is_json = |error: &DecodeError| matches!(error.kind(), DecodeErrorKind::Json(_));
+        let is_same = fast == plain || is_json(&fast) && is_json(&plain);
+        assert!(is_same, "{fast}, {plain}: {}", line.escape_ascii());
     }
 }
 

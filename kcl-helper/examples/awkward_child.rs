@@ -17,11 +17,13 @@
 //! slow=MILLIS              take so long for each batch
 //! status=TEXT              answer processRecords with this line before the proper status
 //! noise=N                  print so many lines that are no messages before each status
+//! words=TEXT               print this without a line's end before reading anything
 //! flood-stderr=BYTES       write so much to stderr during initialize
 //! flood-stdout=BYTES       print so much noise during initialize
 //! endless-line             print one line without an end during initialize
 //! deaf                     read nothing, say nothing
 //! beggar                   read nothing after initialize, ask for checkpoints for ever
+//! insistent                in processRecords, checkpoint for ever, reading each answer
 //! close=stdin|stdout       give that pipe away during the first processRecords
 //! grandchild=SECONDS       leave a process behind that holds stdout and stderr
 //! ignore-eof               stay when stdin ends
@@ -56,6 +58,9 @@ fn main() -> Result<ExitCode> {
     }
     if options.contains_key("deaf") {
         rest();
+    }
+    if let Some(text) = options.get("words") {
+        say(text.as_bytes())?;
     }
     let mut child = Child {
         log: options.get("log").map(open).transpose()?,
@@ -159,6 +164,9 @@ impl Child {
             }
         }
         if self.checkpoints("batch") {
+            self.checkpoint(&Position::AllDelivered)?;
+        }
+        while self.options.contains_key("insistent") {
             self.checkpoint(&Position::AllDelivered)?;
         }
         if let Some(millis) = number(&self.options, "slow")? {

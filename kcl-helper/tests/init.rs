@@ -92,7 +92,8 @@ fn what_cannot_be_made_leaves_nothing() {
         stage.run(&["init", "ab"]),
         stage.run(&["init", "my-app", "--stream", "my words"]),
         stage.run(&["init", "my-app", "--checkout", "/"]),
-        stage.run(&["init", "none/my-app"]),
+        stage.run(&["init", "no folder/my-app"]),
+        stage.run(&["init", "/dev/null/my-app"]),
     ];
     assert!(stage.is_empty());
     assert_snapshot!(texts.concat(), @r"
@@ -113,8 +114,10 @@ fn what_cannot_be_made_leaves_nothing() {
     error: / has no kcl-runtime in it
     hint: name the folder that kcl-runtime/Cargo.toml is in
     status 2
-    error: none is no folder
-    hint: mkdir -p none
+    error: no folder is no folder
+    hint: mkdir -p 'no folder'
+    status 2
+    error: /dev/null is no folder
     ");
     fs::create_dir(stage.root.join("my-app")).unwrap();
     assert_snapshot!(stage.run(&["init", "my-app"]), @r"

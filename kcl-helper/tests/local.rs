@@ -293,6 +293,17 @@ fn a_program_that_may_not_run() {
 }
 
 #[test]
+fn a_folder_is_no_program() {
+    let outcome = Place::with_lines(1).local("-- ./");
+    assert!(
+        outcome.stderr.ends_with(
+            "error: cannot start `./`: Permission denied (os error 13)\nhint: it is a folder\n"
+        ),
+        "{outcome}"
+    );
+}
+
+#[test]
 fn a_script_without_its_interpreter() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::with_lines(1);
@@ -538,7 +549,9 @@ fn a_child_that_dies_while_there_is_nothing_to_say() {
 fn one_childs_death_ends_them_all() {
     // All three lines belong to shard 1, so shard 0 is asked for shutdown at once.
     let place = Place::with_lines(3);
-    let outcome = place.local("--shards 2 -- AWKWARD pids=pids die-at=3 hang=shutdownRequested");
+    // It asks for no checkpoint, in whose midst it might be cut off.
+    let child = "AWKWARD pids=pids die-at=3 hang=shutdownRequested checkpoint=never";
+    let outcome = place.local(&format!("--shards 2 -- {child}"));
     assert_snapshot!(outcome);
     place.check_all_ended(2);
 }
@@ -621,6 +634,35 @@ fn a_child_that_only_asks() {
     running.wait_for("stopping");
     running.signal(Signal::HUP);
     assert_eq!(running.end(&place).status, "exit status: 129");
+}
+
+#[test]
+fn a_child_whose_first_status_is_lost_behind_words() {
+    let place = Place::with_lines(3);
+    let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD words=ready"));
+    running.wait_for(
+        "shard 0: skipped a line on stdout that is no message: \
+         ready{\"action\":\"status\",\"responseFor\":\"initialize\"} (a message is lost behind words \
+         that lack their line's end; words for people belong on stderr)",
+    );
+    running.wait_for("shard 0: no answer to initialize for ");
+    running.signal(Signal::INT);
+    running.wait_for("stopping");
+    running.signal(Signal::INT);
+    assert_eq!(running.end(&place).status, "exit status: 130");
+}
+
+#[test]
+fn a_child_that_checkpoints_for_ever() {
+    let place = Place::with_lines(3);
+    let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD insistent"));
+    for _ in 0..2 {
+        running.wait_for(" checkpoints were asked for; the real daemon would answer them for ever");
+    }
+    running.signal(Signal::INT);
+    running.wait_for("stopping");
+    running.signal(Signal::INT);
+    assert_eq!(running.end(&place).status, "exit status: 130");
 }
 
 #[test]

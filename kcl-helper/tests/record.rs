@@ -93,6 +93,18 @@ fn read_line(from: &mut impl std::io::BufRead) -> String {
 }
 
 #[test]
+fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
+    let place = Place::new();
+    let words = ["-c", "trap '' CHLD; exec \"$0\" \"$@\"", HELPER, "record", "--to"];
+    // Some shells do not ignore it when they are told to.
+    let mut command = Command::new("bash");
+    command.args(words).arg(place.rec()).args(["--", "sh", "-c", "exit 7"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(place.events().last(), Some(&json!(["x", "exit status 7"])));
+}
+
+#[test]
 fn a_life_is_recorded_as_it_was_said() {
     let place = Place::new();
     let log = place.0.path().join("log");

@@ -13,6 +13,7 @@ use crate::{Action, Error};
 /// assert_eq!(State::Busy(Action::ShardEnded).to_string(), "during shardEnded");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum State {
     /// Nothing has been said.
     Start,
@@ -37,6 +38,7 @@ pub enum State {
 /// assert_eq!(Event::Status(Action::Initialize).to_string(), "a status for initialize");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Event {
     /// The daemon sends a message that a status will answer.
     Message(Action),

@@ -69,3 +69,4 @@ pub use message::{
 pub use sequence::{
     ExtendedSequenceNumber, MAX_SEQUENCE_NUMBER_DIGITS, SequenceNumber, SequenceNumberError,
 };
+pub use wire::BatchEncoder;

@@ -18,6 +18,7 @@ use crate::{CheckpointError, ExtendedSequenceNumber, SequenceNumber};
 /// assert_eq!(Action::from_name("leaseLost"), Some(Action::LeaseLost));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Action {
     /// The first message: which shard, and where it starts.
     Initialize,

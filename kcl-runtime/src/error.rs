@@ -214,6 +214,8 @@ impl fmt::Display for Method {
 ///
 /// Every code but 0 makes the daemon stop its whole worker.
 ///
+/// The text of an error has all its causes in it, so [`source`](StdError::source) names none.
+///
 /// ```
 /// use kcl_runtime::testing::Daemon;
 /// use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result};
@@ -277,7 +279,7 @@ pub enum RunError {
     },
     /// A line is no message, or must not come now.
     #[error("cannot go on with the daemon's messages: {0}")]
-    Protocol(#[from] kcl_protocol::Error),
+    Protocol(kcl_protocol::Error),
     /// A line that does not even begin like a message: it may be somebody else's.
     #[error("cannot go on with the daemon's messages: {error}; the line begins: {beginning}")]
     Foreign {
@@ -288,7 +290,7 @@ pub enum RunError {
     },
     /// Bytes are no line.
     #[error("cannot go on with the daemon's messages: {0}")]
-    Line(#[from] LineError),
+    Line(LineError),
     /// Reading or writing failed.
     #[error("cannot {doing}: {error}")]
     Io {
@@ -297,6 +299,19 @@ pub enum RunError {
         /// What the system says.
         error: io::Error,
     },
+}
+
+// Written out, as a derived one would make it a source as well: said twice where chains are printed.
+impl From<kcl_protocol::Error> for RunError {
+    fn from(error: kcl_protocol::Error) -> Self {
+        RunError::Protocol(error)
+    }
+}
+
+impl From<LineError> for RunError {
+    fn from(error: LineError) -> Self {
+        RunError::Line(error)
+    }
 }
 
 /// An error and all its causes in one line.

@@ -86,3 +86,14 @@ pub use kcl_protocol::{
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/moving.md")]
 struct Guide;
+
+/// What users hand to other threads, or keep in an error of their own, can be sent.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync + 'static>() {}
+    const fn is_send<T: Send + 'static>() {}
+    is_send_and_sync::<RunError>();
+    is_send_and_sync::<ProcessorError>();
+    is_send_and_sync::<CheckpointFailed>();
+    is_send_and_sync::<OwnedRecord>();
+    is_send::<Runtime>();
+};

@@ -21,6 +21,7 @@ use crate::{ProcessorError, Result};
 /// assert_eq!(Backoff::none().pauses().count(), 0);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "pauses do nothing until they are given to a setting"]
 pub struct Backoff {
     first: Duration,
     longest: Duration,
@@ -144,6 +145,7 @@ impl Cadence {
 /// let runtime = Runtime::new().on_error(policy);
 /// ```
 #[derive(Default)]
+#[must_use = "a policy does nothing until `Runtime::on_error` has it"]
 pub struct OnError {
     pub(crate) retry: Option<Backoff>,
     pub(crate) skip: Option<SkipCallback>,

@@ -36,6 +36,7 @@ pub fn run(processor: impl RecordProcessor) -> Result<(), RunError> {
 /// let runtime = Runtime::new().signals(Signals::Default);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Signals {
     /// SIGINT, SIGTERM and SIGHUP do nothing while the daemon holds our input open, so that it can
     /// still send `shutdownRequested`. The third of them within 5 s takes its default action, and so
@@ -65,6 +66,7 @@ pub enum Signals {
 ///     .run(MyProcessor);
 /// ```
 #[derive(Debug)]
+#[must_use = "settings do nothing until `run`"]
 pub struct Runtime {
     settings: Settings,
     on_error: OnError,

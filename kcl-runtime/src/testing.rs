@@ -60,8 +60,23 @@ use crate::{RecordProcessor, RunError, Runtime, Sleep, Timer};
 /// Records get the sequence numbers 1, 2, 3 … over all batches, the partition key `key`, and the
 /// sub-sequence number 0, unless they are given whole ([`records`](Self::records)).
 ///
-/// See the [module](self) for an example.
+/// ```
+/// use kcl_runtime::testing::Daemon;
+/// # use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result};
+/// # struct MyProcessor;
+/// # impl RecordProcessor for MyProcessor {
+/// #     fn process_records(&mut self, _: &ProcessRecordsInput<'_>, c: &mut Checkpointer<'_>) -> Result {
+/// #         Ok(c.checkpoint()?)
+/// #     }
+/// # }
+///
+/// // The life of a shard that ends behind its second batch.
+/// let report = Daemon::new().batch(["a", "b"]).batch(["c"]).shard_ended().run(MyProcessor);
+/// report.outcome.unwrap();
+/// assert_eq!(report.checkpoints, ["2/0", "3/0", "SHARD_END/0"]);
+/// ```
 #[derive(Debug, Clone)]
+#[must_use = "a script does nothing until `run` plays it"]
 pub struct Daemon {
     shard_id: String,
     start: ExtendedSequenceNumber<'static>,
@@ -84,6 +99,21 @@ enum Step {
 }
 
 /// What came of a script.
+///
+/// ```
+/// use kcl_runtime::testing::Daemon;
+/// # use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result};
+/// # struct Broken;
+/// # impl RecordProcessor for Broken {
+/// #     fn process_records(&mut self, _: &ProcessRecordsInput<'_>, _: &mut Checkpointer<'_>) -> Result {
+/// #         Err("the sink is full".into())
+/// #     }
+/// # }
+///
+/// let report = Daemon::new().batch(["a"]).batch(["b"]).run(Broken);
+/// assert!(report.outcome.is_err() && report.checkpoints.is_empty());
+/// assert_eq!(report.steps_left, 1);
+/// ```
 #[derive(Debug)]
 #[must_use = "a panic of the processor, an assertion's included, lands in its outcome"]
 #[non_exhaustive]

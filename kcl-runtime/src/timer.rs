@@ -38,6 +38,7 @@ pub trait Timer {
 /// assert_eq!(SystemTimer::new().sleep(Duration::from_millis(1)), Sleep::Elapsed);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a pause may have ended because the daemon has gone"]
 pub enum Sleep {
     /// The time has passed.
     Elapsed,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kcl_protocol::Action;
 use kcl_runtime::testing::Daemon;
-use kcl_runtime::{Backoff, CheckpointError, OnError, RunError, Runtime, at};
+use kcl_runtime::{Backoff, CheckpointError, OnError, RunError, Runtime, SystemTimer, at};
 use support::{Scripted, payloads, processing, scripted, warnings};
 
 use Action::{Initialize, LeaseLost, ProcessRecords, ShutdownRequested};
@@ -52,6 +52,22 @@ fn by_default_the_first_error_ends_the_run_without_a_status() {
     assert!(matches!(error, RunError::Processor { tries: 1, .. }));
     assert_eq!(report.answered, [Initialize]);
     assert_eq!(report.steps_left, 1);
+}
+
+#[test]
+fn an_error_that_is_printed_with_its_causes_says_nothing_twice() {
+    for (input, text) in [
+        (&b"{}\n"[..], "field `action`: missing or null"),
+        (b"{\"action\":\"leaseLost\"}\n", "a line is longer than the limit of 4 bytes"),
+    ] {
+        let limit = if input.len() > 4 { 4 } else { 100 };
+        let error = Runtime::new()
+            .line_limit(limit)
+            .run_over(input, Vec::new(), SystemTimer::new(), processing(|_, _| Ok(())))
+            .unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot go on with the daemon's messages: {text}"));
+        assert!(std::error::Error::source(&error).is_none(), "{error:?}");
+    }
 }
 
 #[test]

@@ -417,9 +417,12 @@ fn without_a_daemon_the_first_signal_ends_even_a_busy_processor() {
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.signal(Signal::TERM);
     processor.send(BATCH);
+    let guard = STARTING.lock();
     drop(processor.stdin.take());
-    // The first signal came too early; of those that follow, one must do.
+    // `spawn` returns shortly before the system has closed the new process's copies. The signal
+    // above may have come before the end of input, and then this one alone must do.
     std::thread::sleep(Duration::from_millis(500));
+    drop(guard);
     let begin = Instant::now();
     processor.signal(Signal::TERM);
     assert_eq!(processor.wait().status.signal(), Some(Signal::TERM.as_raw()));

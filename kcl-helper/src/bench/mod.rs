@@ -11,7 +11,6 @@ mod load;
 mod report;
 mod shard;
 mod usage;
-mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -25,9 +24,8 @@ pub(crate) use figures::AtLeast;
 pub(crate) use shard::{Answers, Until};
 
 use crate::child::faults::{self, Silence};
-use crate::child::{Process, Program};
+use crate::child::{Process, Program, allow_files, of_shard};
 use crate::error::{Error, Exit, Result};
-use crate::local::console::child_lines;
 use crate::output::{self, Words};
 use figures::{Figures, TurnFigures};
 use load::Load;
@@ -112,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
     if let Some(cpus) = &options.cpus {
         cpus.check()?;
     }
-    allow_files(options)?;
+    allow_files(u64::from(options.shards) * options.programs.len() as u64)?;
     let load = Arc::new(Load::new(options.batch, options.size)?);
     options.words.say(&report::banner(options, &load));
     let (sender, news) = mpsc::channel();
@@ -345,7 +343,7 @@ impl Bench<'_> {
         let Some(member) = self.members.get(&number) else { return };
         if !last_words.is_empty() {
             self.options.words.result(&format!("{}: its last words on stderr:", member.who));
-            self.options.words.result(child_lines(member.shard, last_words).trim_end());
+            self.options.words.result(of_shard(member.shard, last_words).trim_end());
         }
     }
 
@@ -406,23 +404,6 @@ impl Until {
             }
         }
     }
-}
-
-/// Each child takes three pipes, and a few files are open for other ends.
-fn allow_files(options: &Options) -> Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = u64::from(options.shards) * options.programs.len() as u64 * 4 + 100;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    // What is more than most children expect is not asked for without need, as they inherit it.
-    let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).map_err(|error| {
-        Error::new(Exit::Surroundings, format!("cannot have {needed} files open"))
-            .because(error)
-            .hint("lower --shards, or raise `ulimit -n`")
-    })
 }
 
 fn watch_signals(news: mpsc::Sender<News>) -> Result<signal_hook::iterator::Handle> {

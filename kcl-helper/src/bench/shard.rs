@@ -16,11 +16,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::cpus::Cpus;
 use super::load::Load;
-use super::wire::{Broken, Wire};
 use crate::child::faults::{self, BETWEEN, MOMENT, Skipped};
-use crate::child::{LastWords, Pipes, Process, Program, StdoutEnd, describe, pump_stderr};
+use crate::child::{
+    Broken, LastWords, Pipes, Process, Program, StdoutEnd, Wire, describe, of_shard, pump_stderr,
+};
 use crate::error::{Error, Exit, Result};
-use crate::local::console::child_lines;
 use crate::local::shards::{shard_id, trim_horizon};
 use crate::output::Words;
 
@@ -175,7 +175,7 @@ impl Driver {
         let (stderr_ends, stderr_end) = mpsc::channel::<()>();
         let (to, shard, words) = (last_words.clone(), self.shard, self.words);
         start_thread("stderr", move || {
-            pump_stderr(stderr, &to, |lines| words.detail(child_lines(shard, lines).trim_end()));
+            pump_stderr(stderr, &to, |lines| words.detail(of_shard(shard, lines).trim_end()));
             drop(stderr_ends);
         })
         .map_err(plain)?;
@@ -400,7 +400,6 @@ impl Talk<'_> {
         let line = std::mem::take(&mut self.out);
         self.send(&line)?;
         self.out = line;
-        self.driver.watch.owes(Instant::now());
         Ok(())
     }
 

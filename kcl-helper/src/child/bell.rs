@@ -1,36 +1,93 @@
-//! The one place where a driver waits.
+//! What wakes a driver that waits for its child's pipes.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Rung by whoever has news; a driver that waits for several things waits for their bell and then
-/// looks at each of them. A ring while nobody waits is kept for the next wait.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Bell(Arc<(Mutex<bool>, Condvar)>);
+use rustix::fd::{AsFd, BorrowedFd};
+
+/// Rung by whoever has news for a driver, other than the child itself: the driver waits for it and
+/// for the child's pipes at the same time, and then looks at everything. A ring while nobody waits
+/// is kept for the next wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Bell(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// A byte is in the pipe, or about to be.
+    rung: AtomicBool,
+    reader: PipeReader,
+    writer: PipeWriter,
+}
 
 impl Bell {
-    pub(crate) fn ring(&self) {
-        let (rung, news) = &*self.0;
-        *rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        news.notify_one();
+    /// # Errors
+    /// There is no pipe to be had.
+    pub(crate) fn new() -> io::Result<Bell> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Bell(Arc::new(Inner { rung: AtomicBool::new(false), reader, writer })))
     }
 
-    /// Waits for a ring since the last wait, at most until then.
-    pub(crate) fn wait(&self, until: Option<Instant>) {
-        let (rung, news) = &*self.0;
-        let mut rung = rung.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*rung {
-            rung = match until {
-                None => news.wait(rung).unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return;
-                    }
-                    news.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+    pub(crate) fn ring(&self) {
+        if !self.0.rung.swap(true, Ordering::SeqCst) {
+            // There is room: no more than two bytes are ever in the pipe. Both ends are ours.
+            let _ = (&self.0.writer).write_all(b"!");
         }
-        *rung = false;
+    }
+
+    /// To be called when [`as_fd`](AsFd::as_fd) can be read, and before looking at the news.
+    pub(crate) fn answer(&self) {
+        // In this order: whoever rings in between writes a byte of his own, which stays.
+        self.0.rung.store(false, Ordering::SeqCst);
+        let _ = (&self.0.reader).read(&mut [0]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.reader.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    fn is_rung(bell: &Bell) -> bool {
+        let mut pipe = [PollFd::new(bell, PollFlags::IN)];
+        poll(&mut pipe, Some(&Timespec::default())).unwrap() > 0
+    }
+
+    #[test]
+    fn rings_are_one_until_answered() {
+        let bell = Bell::new().unwrap();
+        assert!(!is_rung(&bell));
+        for _ in 0..3 {
+            (0..100_000).for_each(|_| bell.clone().ring());
+            assert!(is_rung(&bell));
+            bell.answer();
+            assert!(!is_rung(&bell));
+        }
+    }
+
+    #[test]
+    fn no_ring_is_lost() {
+        let (bell, news) = (Bell::new().unwrap(), std::sync::atomic::AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        news.fetch_add(1, Ordering::SeqCst);
+                        bell.ring();
+                    }
+                });
+            }
+            while news.load(Ordering::SeqCst) < 60_000 {
+                poll(&mut [PollFd::new(&bell, PollFlags::IN)], None).unwrap();
+                bell.answer();
+            }
+        });
     }
 }

@@ -19,6 +19,8 @@ pub(crate) const MOMENT: Duration = Duration::from_secs(1);
 pub(crate) const BETWEEN: &str = "between messages";
 
 const NO_OBJECT: &str = "not a JSON object; words for people belong on stderr";
+const BEHIND_WORDS: &str = "a message is lost behind words that lack their line's end; words for \
+                            people belong on stderr";
 /// How many lines of stdout that are no messages are shown, and how much of each.
 const SHOWN_LINES: u64 = 10;
 const SHOWN_BYTES: usize = 200;
@@ -90,6 +92,15 @@ pub(crate) fn silent(action: Action, silent: &str) -> String {
     )
 }
 
+/// The child is busy, but not with the message: it asks for checkpoints.
+pub(crate) fn only_checkpoints(action: Action, time: &str, checkpoints: u64) -> String {
+    format!(
+        "no answer to {action} for {time}, but {} checkpoints were asked for; the real daemon would \
+         answer them for ever",
+        with_commas(checkpoints)
+    )
+}
+
 /// Lines of stdout that are no messages, of which the first few are shown.
 #[derive(Debug, Default)]
 pub(crate) struct Skipped(u64);
@@ -117,6 +128,9 @@ impl Skipped {
         let reason = match received {
             Received::Skipped(error) if shown.trim_ascii_start().starts_with(b"{") => {
                 error.to_string()
+            }
+            Received::Skipped(_) if memchr::memmem::find(shown, b"{\"action\"").is_some() => {
+                BEHIND_WORDS.into()
             }
             Received::Skipped(_) => NO_OBJECT.into(),
             Received::Ignored { action } => {

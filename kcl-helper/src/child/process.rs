@@ -7,7 +7,10 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, St
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit,
+    waitid,
+};
 
 use super::harmless;
 use crate::error::{Error, Exit, Result};
@@ -56,7 +59,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .map_err(|error| cannot_start(program, error))?;
-        let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+        let Waiter(pid) = Waiter::of(&process);
         let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let process = Process { process, pid, reaped: None };
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
@@ -105,14 +108,33 @@ impl Drop for Process {
 }
 
 impl Waiter {
+    pub(crate) fn of(child: &std::process::Child) -> Waiter {
+        Waiter(i32::try_from(child.id()).ok().and_then(Pid::from_raw))
+    }
+
     /// Waits for the end without taking the status, so that the number stays the process's own.
     pub(crate) fn wait(self) {
-        self.look(WaitIdOptions::empty());
+        // Where it cannot be waited for, there is no process any more.
+        let _ = self.status();
+    }
+
+    /// Waits for the end, and tells it without taking it: no stranger gets a signal meant for the
+    /// process.
+    ///
+    /// # Errors
+    /// The status has been taken already, or the process is not ours.
+    pub(crate) fn status(self) -> io::Result<ExitStatus> {
+        loop {
+            // Without NOHANG there is always an answer.
+            if let Some(status) = self.look(WaitIdOptions::empty())? {
+                return Ok(status);
+            }
+        }
     }
 
     /// Whether the end has come. Not to be asked once the status has been taken.
     pub(crate) fn has_exited(self) -> bool {
-        self.look(WaitIdOptions::NOHANG)
+        !matches!(self.look(WaitIdOptions::NOHANG), Ok(None))
     }
 
     /// Waits for the end, at most so long; whether it has come.
@@ -127,20 +149,23 @@ impl Waiter {
         true
     }
 
-    fn look(self, more: WaitIdOptions) -> bool {
-        let Some(pid) = self.0 else { return true };
-        loop {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | more;
+    fn look(self, more: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
+        let pid = self.0.ok_or(io::ErrorKind::NotFound)?;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | more;
+        let found = loop {
             match waitid(WaitId::Pid(pid), options) {
                 Err(rustix::io::Errno::INTR) => {}
-                Ok(None) => return false,
-                Ok(Some(_)) | Err(_) => return true,
+                found => break found?,
             }
-        }
+        };
+        Ok(found.map(|status| {
+            let code = status.exit_status().map(|code| (code & 0xff) << 8);
+            ExitStatus::from_raw(code.or(status.terminating_signal()).unwrap_or(0))
+        }))
     }
 }
 
-/// `exit status 3`, `signal 9 (SIGKILL)`.
+/// `exit status 3`, `signal 9, SIGKILL`.
 pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
@@ -150,6 +175,23 @@ pub(crate) fn describe(status: ExitStatus) -> String {
         },
         (None, None) => status.to_string(),
     }
+}
+
+/// Makes sure that so many children may have their pipes.
+pub(crate) fn allow_files(children: u64) -> Result<()> {
+    // Three pipes and the two ends of a bell; a few files are open for other ends.
+    let needed = children * 5 + 100;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    // What is more than most children expect is not asked for without need, as they inherit it.
+    let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|error| {
+        Error::new(Exit::Surroundings, format!("cannot have {needed} files open"))
+            .because(error)
+            .hint("lower --shards, or raise `ulimit -n`")
+    })
 }
 
 /// Why the program does not start, and what may help.
@@ -169,6 +211,9 @@ pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
             "the file is there, but not the interpreter that its first line names".into()
         }
         io::ErrorKind::NotFound => format!("a path counts from the working folder, {}", here()),
+        io::ErrorKind::PermissionDenied if std::path::Path::new(&program.program).is_dir() => {
+            "it is a folder".into()
+        }
         io::ErrorKind::PermissionDenied => format!("chmod +x {}", program.name()),
         _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
             "a script needs `#!` and its interpreter as the first line".into()

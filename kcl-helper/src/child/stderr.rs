@@ -55,6 +55,15 @@ pub(crate) fn pump(mut stderr: impl Read, last_words: &LastWords, mut show: impl
     }
 }
 
+/// Lines of a child with their shard before each.
+pub(crate) fn of_shard(shard: u32, lines: &[String]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&format!("shard {shard} | {line}\n"));
+    }
+    text
+}
+
 /// The lines that are complete now; the rest stays in `unfinished`.
 fn split(unfinished: &mut Vec<u8>, mut bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();

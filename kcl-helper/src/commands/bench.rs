@@ -18,8 +18,12 @@ Examples:
   kcl-helper bench --batch 10000 --shards 4 -- ./app   full batches, four children
   kcl-helper bench --vs 'python3 app.py' -- ./app      two of them in turns, and the ratio";
 
+const STATUS: &str = "\
+Status: 0 done, 1 a child failed or is below --at-least, 2 command line, 3 a child cannot be started
+or something cannot be written, 5 a child broke the protocol; 129, 130, 143 stopped by a signal";
+
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_help = STATUS)]
 pub(crate) struct Args {
     /// Measure the built-in processor, which does next to nothing
     #[arg(long, conflicts_with = "command")]

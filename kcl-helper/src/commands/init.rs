@@ -136,9 +136,12 @@ fn refuse_unusable(folder: &Path) -> Result<()> {
     }
     match folder.parent() {
         Some(parent) if parent != Path::new("") && !parent.is_dir() => {
-            let parent = parent.display();
-            Err(Error::new(Exit::Usage, format!("{parent} is no folder"))
-                .hint(format!("mkdir -p {parent}")))
+            let error = Error::new(Exit::Usage, format!("{} is no folder", parent.display()));
+            if parent.symlink_metadata().is_ok() {
+                return Err(error);
+            }
+            let make = shell_line(&["mkdir".into(), "-p".into(), parent.into()]);
+            Err(error.hint(make.to_text()))
         }
         _ => Ok(()),
     }

@@ -15,8 +15,12 @@ Examples:
   kcl-helper local -i words.txt --shards 2 -- ./app    your processor over your file
   tail -f log | kcl-helper local -i - -- python3 app.py";
 
+const STATUS: &str = "\
+Status: 0 done, 1 a child failed, 2 command line or a file on it, 3 a child cannot be started or
+something cannot be written, 5 a child broke the protocol; 129, 130, 143 stopped by a signal";
+
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = EXAMPLES, after_help = STATUS)]
 pub(crate) struct Args {
     /// Run the built-in sample processor
     #[arg(long, conflicts_with = "command")]

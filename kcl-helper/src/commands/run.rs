@@ -25,8 +25,13 @@ use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
 
 /// A daemon that ran for this long had overcome what ended the one before it.
 const SETTLED: Duration = Duration::from_secs(300);
+/// The longest time that may be asked for.
+const LONGEST: Duration = Duration::from_secs(365 * 86400);
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Status: the daemon's; 0 also for a stop that was asked for, 2 for the command line or a file with
+errors, 3 if nothing can be started")]
 pub(crate) struct Args {
     /// The properties file
     #[arg(value_name = "FILE", required_unless_present = "sample", conflicts_with = "sample")]
@@ -299,10 +304,12 @@ fn repeated(
 
 /// `30`, `30s`, `1m 30s`.
 fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+    let time = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
-            humantime::parse_duration(text).map_err(|_| "write seconds, or 30s, 2m".to_owned())
+            humantime::parse_duration(text).map_err(|_| "write seconds, or 30s, 2m".to_owned())?
         }
-    }
+    };
+    // A moment that far away has no place on the clock.
+    if time > LONGEST { Err("that is longer than a year".to_owned()) } else { Ok(time) }
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything up to the command is plain data that can be printed instead of run:
 //! `Daemon` (what a version is made of), `Jars` (where they are) and `Java` (what runs them) become
-//! a `JavaCommand`. Only `jars`, `archive`, `worker_id` and `supervise` have effects.
+//! a `JavaCommand`. `jars`, `archive`, `sample`, `worker_id` and `prepare`'s `RunFolder` write files;
+//! `java` and `supervise` start processes.
 
 pub(crate) mod archive;
 pub(crate) mod command;

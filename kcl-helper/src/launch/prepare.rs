@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::daemon::Daemon;
 use super::logging::{self, Level};
+use crate::child::harmless;
 use crate::error::{Error, Exit, Result};
 use crate::properties::{File, Program, Surroundings, line};
 
@@ -177,7 +178,9 @@ impl RunFolder {
         if overrides.is_empty() {
             return Ok(super::command::absolute(original));
         }
-        let mut text = format!("# {} and what kcl-helper run sets\n", original.display());
+        // Behind a line's end in its name there would be properties.
+        let name = original.display().to_string();
+        let mut text = format!("# {} and what kcl-helper run sets\n", harmless(&name));
         for entry in file.entries() {
             let key = entry.key.as_str();
             let counts = file.entry(key).is_some_and(|counts| counts.position == entry.position);
@@ -276,7 +279,7 @@ mod tests {
             let text: String = entries.iter().map(|(key, value)| line(key, value)).collect();
             let file = File::parse(text.as_bytes()).unwrap();
             let folder = RunFolder::new().unwrap();
-            let path = folder.properties(Path::new("f"), &file, &overrides).unwrap();
+            let path = folder.properties(Path::new("f\na=1"), &file, &overrides).unwrap();
             let copy = File::parse(&fs::read(path).unwrap()).unwrap();
             let changes = Changes { overrides, ..Changes::default() };
             for entry in file.entries().iter().chain(copy.entries()) {

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,6 +65,15 @@ impl Signals {
             }
         }
         false
+    }
+}
+
+/// Has the system keep the statuses of our children also where whoever started us ignores SIGCHLD,
+/// and with that throws them away: a handler that does nothing is not inherited, and ignores nothing.
+pub(crate) fn keep_statuses_of_children() {
+    if ignored_signals() >> (SIGCHLD - 1) & 1 == 1 {
+        // Without it the statuses are missing, which is said where they are.
+        let _ = signal_hook::flag::register(SIGCHLD, Arc::default());
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use indicatif::MultiProgress;
 
+use crate::child::of_shard;
+
 /// What is said on stderr, by however many threads. Clones speak to the same terminal.
 #[derive(Debug, Clone)]
 pub(crate) struct Console(Arc<Inner>);
@@ -49,7 +51,7 @@ impl Console {
     /// What a child wrote to stderr.
     pub(crate) fn child(&self, shard: u32, lines: &[String]) {
         if self.0.quiet == 0 {
-            self.print(&child_lines(shard, lines));
+            self.print(&of_shard(shard, lines));
         }
     }
 
@@ -58,13 +60,4 @@ impl Console {
         let write = || drop(io::stderr().lock().write_all(text.as_bytes()));
         if self.0.bars.is_hidden() { write() } else { self.0.bars.suspend(write) }
     }
-}
-
-/// Lines of a child with their shard before each.
-pub(crate) fn child_lines(shard: u32, lines: &[String]) -> String {
-    let mut text = String::new();
-    for line in lines {
-        text.push_str(&format!("shard {shard} | {line}\n"));
-    }
-    text
 }

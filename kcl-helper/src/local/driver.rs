@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kcl_protocol::{
-    Action, DaemonCheckpointer, DaemonMessage, DaemonSession, InitializeInput, Line,
-    ProcessRecordsInput, Received, Record, SequenceNumber,
+    Action, BatchEncoder, DaemonCheckpointer, DaemonMessage, DaemonSession, InitializeInput, Line,
+    Received, Record, SequenceNumber,
 };
 
 use super::AtEnd;
 use super::console::Console;
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
-use super::shards::{Place, covered, push_sequence_number, shard_id, trim_horizon};
+use super::shards::{Place, covered, push_sequence_number, shard_id};
 use super::state::Store;
 use crate::child::faults::{self, BETWEEN, MOMENT, Silence, Skipped};
 use crate::child::{Bell, Child, StdoutEnd, describe};
@@ -94,7 +94,6 @@ pub(crate) struct Driver {
     pub(crate) shard: u32,
     pub(crate) program: String,
     pub(crate) child: Child,
-    pub(crate) bell: Bell,
     pub(crate) queue: Arc<Queue>,
     pub(crate) control: Arc<Control>,
     pub(crate) console: Console,
@@ -185,11 +184,14 @@ impl Life {
                 continue;
             }
             match self.driver.queue.next() {
-                Next::Batch(batch) => self.process(Ready::new(&batch)?)?,
+                Next::Batch(batch) => {
+                    let ready = self.make_ready(batch)?;
+                    self.process(ready)?;
+                }
                 Next::End => break false,
                 Next::Wait => {
                     self.check_idle()?;
-                    self.driver.bell.wait(None);
+                    self.driver.child.wait(None);
                 }
             }
         };
@@ -224,9 +226,15 @@ impl Life {
         if self.ahead.is_none()
             && let Some(batch) = self.driver.queue.next_full()
         {
-            self.ahead = Some(Ready::new(&batch)?);
+            self.ahead = Some(self.make_ready(batch)?);
         }
         Ok(())
+    }
+
+    fn make_ready(&mut self, batch: Batch) -> Result<Ready, Cut> {
+        let ready = Ready::new(&batch, self.driver.child.spare())?;
+        self.driver.queue.recycle(batch);
+        Ok(ready)
     }
 
     fn end_shard(&mut self) -> Result<(), Cut> {
@@ -277,7 +285,10 @@ impl Life {
     /// Writes the line of a message, which the session knows to be sent, and hears its answer.
     fn converse(&mut self, line: Vec<u8>, action: Action, what: &str) -> Result<(), Cut> {
         self.driver.child.send(line);
-        let mut silence = Silence::since(Instant::now(), self.driver.patience);
+        let start = Instant::now();
+        let mut silence = Silence::since(start, self.driver.patience);
+        // Who asks for checkpoints is not silent, but may do so for ever.
+        let (mut unanswered, mut checkpoints) = (Silence::since(start, self.driver.patience), 0);
         let mut trouble_since = None;
         let mut has_status = false;
         loop {
@@ -287,20 +298,30 @@ impl Life {
             if let Some(silent) = silence.news() {
                 self.warn(&faults::silent(action, &silent));
             }
+            if let Some(time) = unanswered.news()
+                && checkpoints > 0
+            {
+                self.warn(&faults::only_checkpoints(action, &time, checkpoints));
+            }
             let unwritten = self.driver.child.unwritten();
             self.answering &= unwritten > 0;
-            let write_error = self.driver.child.write_error();
+            let stdin_failed = self.driver.child.write_error().is_some();
             if has_status {
                 // The daemon takes a status as good only when all it wrote has been read.
-                if unwritten == 0 && write_error.is_none() {
+                if unwritten == 0 && !stdin_failed {
                     return Ok(());
                 }
             } else if !self.answering
-                && let Some(line) = self.driver.child.next_line()
+                && let Some(mut line) = self.driver.child.next_line()
             {
-                match self.hear(line, action, what)? {
+                let heard = self.hear(&mut line, action, what)?;
+                self.driver.child.recycle(line);
+                match heard {
                     Heard::Status => has_status = true,
-                    Heard::Checkpoint => silence.end(),
+                    Heard::Checkpoint => {
+                        silence.end();
+                        checkpoints += 1;
+                    }
                     Heard::Noise => {}
                 }
                 continue;
@@ -309,21 +330,22 @@ impl Life {
             }
             let has_exited = self.driver.child.has_exited();
             let mut until = silence.next;
-            if has_exited || write_error.is_some() {
+            if has_exited || stdin_failed {
                 let since = *trouble_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= MOMENT {
-                    return Err(self.gone(what, write_error.is_some()));
+                    return Err(self.gone(what, stdin_failed));
                 }
                 until = until.min(since + MOMENT);
             }
-            if action == Action::ProcessRecords {
+            // First the child gets all that it waits for.
+            if action == Action::ProcessRecords && unwritten == 0 {
                 self.look_ahead()?;
             }
-            self.driver.bell.wait(Some(until));
+            self.driver.child.wait(Some(until));
         }
     }
 
-    fn hear(&mut self, mut line: Line, during: Action, what: &str) -> Result<Heard, Cut> {
+    fn hear(&mut self, line: &mut Line, during: Action, what: &str) -> Result<Heard, Cut> {
         let bytes = line.bytes_mut();
         let heard = faults::Heard::new(bytes);
         let request = match self.session.receive(bytes) {
@@ -442,7 +464,7 @@ impl Life {
     }
 
     /// Whether it comes true before the time is over. A cut-off run waits no longer than its grace.
-    fn wait_for(&self, time: Duration, is_true: impl Fn(&Child) -> bool) -> bool {
+    fn wait_for(&mut self, time: Duration, is_true: impl Fn(&Child) -> bool) -> bool {
         let mut until = Instant::now() + time;
         loop {
             if is_true(&self.driver.child) {
@@ -457,7 +479,7 @@ impl Life {
             if Instant::now() >= until {
                 return false;
             }
-            self.driver.bell.wait(Some(until));
+            self.driver.child.wait(Some(until));
         }
     }
 
@@ -487,38 +509,34 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(batch: &Batch) -> Result<Ready, Cut> {
-        let mut numbers = String::with_capacity(56 * batch.records);
+    /// Writes the batch into this line's memory.
+    fn new(batch: &Batch, mut line: Vec<u8>) -> Result<Ready, Cut> {
+        line.clear();
+        line.reserve(batch.bytes / 3 * 4 + batch.keys + FRAME * (batch.records + 1));
+        let mut encoder = BatchEncoder::new(&mut line);
+        let mut number = String::with_capacity(56);
         let mut lines = (u64::MAX, 0);
-        let mut last_arrival = UNIX_EPOCH;
-        for (arrival, record) in batch.iter() {
-            push_sequence_number(record.line, &mut numbers);
-            lines = (lines.0.min(record.line), record.line);
-            last_arrival = arrival;
+        let mut last_read = UNIX_EPOCH;
+        for (read, records) in batch.parts() {
+            let arrival = since_1970(read);
+            for waiting in records {
+                number.clear();
+                push_sequence_number(waiting.line, &mut number);
+                let number = SequenceNumber::new(&number).map_err(|error| bug(&error))?;
+                let key = std::str::from_utf8(waiting.key).map_err(|error| bug(&error))?;
+                let mut record = Record::new(key, number, waiting.data);
+                record.sub_sequence_number = Some(0);
+                record.approximate_arrival = Some(arrival);
+                encoder.push(&record);
+                lines = (lines.0.min(waiting.line), waiting.line);
+            }
+            last_read = read;
         }
-        let mut rest = numbers.as_str();
-        let mut records = Vec::with_capacity(batch.records);
-        for (arrival, waiting) in batch.iter() {
-            let (number, later) = rest.split_at(56);
-            rest = later;
-            let number = SequenceNumber::new(number).map_err(|error| bug(&error))?;
-            let key = match waiting.key {
-                Some(key) => key,
-                None => std::str::from_utf8(waiting.data).map_err(|error| bug(&error))?,
-            };
-            let mut record = Record::new(key, number, waiting.data);
-            record.sub_sequence_number = Some(0);
-            record.approximate_arrival = Some(since_1970(arrival));
-            records.push(record);
-        }
-        let last = records.last().map_or_else(trim_horizon, |last| last.place().to_owned());
-        let keys: usize = records.iter().map(|record| record.partition_key.len()).sum();
-        let mut line = Vec::with_capacity(batch.bytes / 3 * 4 + keys + FRAME * (batch.records + 1));
-        let mut input = ProcessRecordsInput::new(records);
         // Of the last record: how long it has waited since it was read.
-        let waited = last_arrival.elapsed().unwrap_or_default();
-        input.millis_behind_latest = Some(waited.as_millis() as u64);
-        DaemonMessage::ProcessRecords(input).encode(&mut line);
+        let waited = last_read.elapsed().unwrap_or_default();
+        encoder.finish(Some(waited.as_millis() as u64));
+        let number = SequenceNumber::new(&number).map_err(|error| bug(&error))?;
+        let last = Place::new(number.to_owned(), 0);
         let what = match lines {
             (first, last) if first == last => format!("processRecords of line {first}"),
             (first, last) => format!("processRecords of lines {first} to {last}"),

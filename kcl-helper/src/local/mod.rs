@@ -6,6 +6,7 @@
 
 pub(crate) mod console;
 mod driver;
+mod md5_lanes;
 mod progress;
 mod queue;
 pub(crate) mod shards;
@@ -13,7 +14,8 @@ mod source;
 mod state;
 mod summary;
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,14 +27,14 @@ use kcl_protocol::DaemonCheckpointer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::child::{Bell, Child, Program};
+use crate::child::{Bell, Child, Program, allow_files, of_shard};
 use crate::error::{Error, Exit, Result};
 use crate::output::with_commas;
 use console::Console;
 use driver::{Control, Driver, Outcome, Report};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
-use shards::{Shards, covered, digest_key, own_key};
+use shards::{Shards, Sorted, Sorter, covered};
 pub(crate) use source::Source;
 use source::{Lines, LinesError, MAX_RECORD};
 use state::{State, Store};
@@ -128,28 +130,33 @@ fn count(options: &Options, state: &State, shards: Shards, resume: &mut Resume) 
     // Behind the furthest checkpoint every record is left, whichever its shard.
     let last = resume.covered.iter().max().copied().unwrap_or(0);
     let mut lines = Lines::new(options.source.open()?);
-    let mut add = |line: u64, record: &[u8]| {
-        resume.records = line;
-        if line > last {
-            return;
-        }
-        let shard = shard_of(shards, record).0 as usize;
-        if line <= resume.covered[shard] {
-            resume.skipped[shard] += 1;
-        }
+    let mut add = |record: &Sorted<'_>| {
+        let shard = record.shard as usize;
+        resume.skipped[shard] += u64::from(record.line <= resume.covered[shard]);
     };
-    while lines.read(&mut add).map_err(|error| bad_input(&options.source, error))? {}
+    while read_sorted(&mut lines, shards, 1..=last, &mut add)
+        .map_err(|error| bad_input(&options.source, error))?
+    {}
+    resume.records = lines.number();
     Ok(())
 }
 
-/// The shard of a record, and its key where that is not the record itself.
-fn shard_of(shards: Shards, record: &[u8]) -> (u32, Option<String>) {
-    if own_key(record).is_some() {
-        (shards.of_key(record), None)
-    } else {
-        let key = digest_key(record);
-        (shards.of_key(key.as_bytes()), Some(key))
-    }
+/// Reads once, and gives the records of these lines on. `false` when all has been read.
+fn read_sorted<R: Read>(
+    lines: &mut Lines<R>,
+    shards: Shards,
+    wanted: RangeInclusive<u64>,
+    mut each: impl FnMut(&Sorted<'_>),
+) -> Result<bool, LinesError> {
+    let mut sorter = Sorter::new(shards);
+    let more = lines.read(|line, record| {
+        if wanted.contains(&line) {
+            sorter.add(line, record, &mut each);
+        }
+    });
+    // What stands before an error is given on as well.
+    sorter.finish(each);
+    more
 }
 
 fn bad_input(source: &Source, error: LinesError) -> Error {
@@ -222,7 +229,11 @@ impl Run {
     ) -> Result<Run> {
         let (sender, news) = mpsc::channel();
         let signals = watch_signals(sender.clone())?;
-        let bells: Vec<Bell> = (0..options.shards).map(|_| Bell::default()).collect();
+        allow_files(options.shards.into())?;
+        let bells: io::Result<Vec<Bell>> = (0..options.shards).map(|_| Bell::new()).collect();
+        let bells = bells.map_err(|error| {
+            Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
+        })?;
         let only_full = state.is_some();
         let queue = |bell: &Bell| Arc::new(Queue::new(BATCH, only_full, bell.clone()));
         let mut run = Run {
@@ -262,7 +273,6 @@ impl Run {
                 shard,
                 program: options.program.name(),
                 child,
-                bell: bell.clone(),
                 queue: run.queues[index].clone(),
                 control: run.control.clone(),
                 console: run.console.clone(),
@@ -343,7 +353,7 @@ impl Run {
     fn fail(&mut self, shard: u32, error: Error, last_words: &[String]) {
         if !last_words.is_empty() {
             self.console.warn(&format!("shard {shard}: its last words on stderr:"));
-            self.console.warn(console::child_lines(shard, last_words).trim_end());
+            self.console.warn(of_shard(shard, last_words).trim_end());
         }
         if self.failure.is_some() {
             self.console.warn(&error.to_string());
@@ -406,19 +416,16 @@ fn distribute(
     queues: &[Arc<Queue>],
     position: &AtomicU64,
 ) -> Result<(), LinesError> {
-    let all_have = covered.iter().min().copied().unwrap_or(0);
+    let behind = covered.iter().min().copied().unwrap_or(0).saturating_add(1);
     let mut lines = Lines::new(input);
     loop {
         // What one read gave is handed over before the next, which may have to wait.
         let now = SystemTime::now();
-        let mut chunks: Vec<Chunk> = queues.iter().map(|_| Chunk::new(now)).collect();
-        let more = lines.read(|line, record| {
-            if line <= all_have {
-                return;
-            }
-            let (shard, key) = shard_of(shards, record);
-            if line > covered[shard as usize] {
-                chunks[shard as usize].push(line, record, key);
+        let mut chunks: Vec<Chunk> = queues.iter().map(|queue| queue.chunk(now)).collect();
+        let more = read_sorted(&mut lines, shards, behind..=u64::MAX, |record| {
+            let shard = record.shard as usize;
+            if record.line > covered[shard] {
+                chunks[shard].push(record);
             }
         });
         position.store(lines.position(), Ordering::Relaxed);
@@ -459,6 +466,7 @@ mod tests {
     use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
     use proptest::prelude::*;
 
+    use super::shards::md5_hex;
     use super::*;
 
     proptest! {
@@ -505,21 +513,24 @@ mod tests {
             prop_assert_eq!(&resume.covered, &covered);
             prop_assert_eq!(resume.records, lines);
 
-            let shard_of_line = |line: &u64| shards.of_key((line % 30).to_string().as_bytes()) as usize;
+            let shard_of_line = |line: &u64| {
+                let hash = md5_hex((line % 30).to_string().as_bytes());
+                shards.of_hash(u128::from_str_radix(&hash, 16).unwrap()) as usize
+            };
             let left: Vec<u64> =
                 (1..=lines).filter(|line| *line > covered[shard_of_line(line)]).collect();
             prop_assert_eq!(resume.left(), left.len() as u64);
 
             let unlimited = BatchLimit { records: 1000, bytes: 100_000 };
             let queues: Vec<_> =
-                covered.iter().map(|_| Arc::new(Queue::new(unlimited, true, Bell::default()))).collect();
+                covered.iter().map(|_| Arc::new(Queue::new(unlimited, true, Bell::new().unwrap()))).collect();
             let input = options.source.open().unwrap();
             distribute(input, shards, &covered, &queues, &AtomicU64::new(0)).unwrap();
             queues.iter().for_each(|queue| queue.end());
             let mut delivered = Vec::new();
             for (shard, queue) in queues.iter().enumerate() {
                 if let queue::Next::Batch(batch) = queue.next() {
-                    for (_, record) in batch.iter() {
+                    for record in batch.parts().flat_map(|(_, records)| records) {
                         prop_assert_eq!(shard_of_line(&record.line), shard);
                         delivered.push(record.line);
                     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::shards::Sorted;
 use crate::child::Bell;
 
 /// What makes a batch full: whichever is reached first. A single record may have more bytes.
@@ -23,16 +24,18 @@ const AHEAD: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) arrival: SystemTime,
+    /// Each record's key, where that is not the record itself, and then the record.
     data: Vec<u8>,
     records: Vec<Meta>,
+    /// Of the records alone.
+    bytes: usize,
 }
 
 #[derive(Debug)]
 struct Meta {
     line: u64,
+    key_end: usize,
     end: usize,
-    /// The key where it is not the record itself.
-    key: Option<Box<str>>,
 }
 
 /// A record that waits.
@@ -41,18 +44,25 @@ pub(crate) struct Waiting<'a> {
     /// The number of its line, counted from 1.
     pub(crate) line: u64,
     pub(crate) data: &'a [u8],
-    pub(crate) key: Option<&'a str>,
+    pub(crate) key: &'a [u8],
 }
 
+/// A chunk with more room is not used again: one long line should not be paid for to the end.
+const KEPT_ROOM: usize = 1 << 20;
+/// How many empty chunks are kept.
+const KEPT: usize = 16;
+
 impl Chunk {
-    pub(crate) fn new(arrival: SystemTime) -> Chunk {
-        Chunk { arrival, data: Vec::new(), records: Vec::new() }
+    fn new(arrival: SystemTime) -> Chunk {
+        Chunk { arrival, data: Vec::new(), records: Vec::new(), bytes: 0 }
     }
 
-    pub(crate) fn push(&mut self, line: u64, data: &[u8], key: Option<String>) {
-        self.data.extend_from_slice(data);
-        let key = key.map(String::into_boxed_str);
-        self.records.push(Meta { line, end: self.data.len(), key });
+    pub(crate) fn push(&mut self, record: &Sorted<'_>) {
+        self.data.extend_from_slice(record.digest.as_ref().map_or(&[], |digest| digest));
+        let key_end = self.data.len();
+        self.data.extend_from_slice(record.data);
+        self.records.push(Meta { line: record.line, key_end, end: self.data.len() });
+        self.bytes += record.data.len();
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -61,8 +71,14 @@ impl Chunk {
 
     fn get(&self, index: usize) -> Waiting<'_> {
         let start = index.checked_sub(1).map_or(0, |before| self.records[before].end);
-        let meta = &self.records[index];
-        Waiting { line: meta.line, data: &self.data[start..meta.end], key: meta.key.as_deref() }
+        let Meta { line, key_end, end } = self.records[index];
+        let data = &self.data[key_end..end];
+        let key = if key_end > start { &self.data[start..key_end] } else { data };
+        Waiting { line, data, key }
+    }
+
+    fn length(&self, index: usize) -> usize {
+        self.records[index].end - self.records[index].key_end
     }
 }
 
@@ -72,14 +88,18 @@ pub(crate) struct Batch {
     parts: Vec<(Arc<Chunk>, Range<usize>)>,
     pub(crate) records: usize,
     pub(crate) bytes: usize,
+    /// How many bytes of keys there are.
+    pub(crate) keys: usize,
 }
 
 impl Batch {
-    /// The records, each with the time when it was read.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SystemTime, Waiting<'_>)> {
+    /// The records, by the time when they were read.
+    pub(crate) fn parts(
+        &self,
+    ) -> impl Iterator<Item = (SystemTime, impl Iterator<Item = Waiting<'_>>)> {
         self.parts
             .iter()
-            .flat_map(|(chunk, range)| range.clone().map(|index| (chunk.arrival, chunk.get(index))))
+            .map(|(chunk, range)| (chunk.arrival, range.clone().map(|index| chunk.get(index))))
     }
 }
 
@@ -112,6 +132,11 @@ struct State {
     bytes: usize,
     ended: bool,
     closed: bool,
+    /// The reader waits for room, and the driver for records: only then is there anybody to wake.
+    is_pushing: bool,
+    is_taking: bool,
+    /// Empty chunks whose memory is used again.
+    spare: Vec<Chunk>,
 }
 
 impl Queue {
@@ -119,30 +144,50 @@ impl Queue {
         Queue { state: Mutex::default(), room: Condvar::new(), bell, limit, only_full }
     }
 
+    /// An empty chunk.
+    pub(crate) fn chunk(&self, arrival: SystemTime) -> Chunk {
+        let spare = self.lock().spare.pop();
+        spare.map_or_else(|| Chunk::new(arrival), |spare| Chunk { arrival, ..spare })
+    }
+
     /// Adds records, after waiting for room. `false` if nobody takes them any more.
-    pub(crate) fn push(&self, chunk: Chunk) -> bool {
+    pub(crate) fn push(&self, mut chunk: Chunk) -> bool {
+        if chunk.data.len() < chunk.data.capacity() / 4 {
+            // Many small reads behind large ones: what waits takes little more than it shows.
+            chunk.data.shrink_to_fit();
+            chunk.records.shrink_to_fit();
+        }
         let mut state = self.lock();
-        while !state.closed
-            && (state.records >= AHEAD * self.limit.records
-                || state.bytes >= AHEAD * self.limit.bytes)
-        {
+        while !state.closed && state.batches(self.limit) >= AHEAD {
+            state.is_pushing = true;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.is_pushing = false;
         if state.closed {
             return false;
         }
         state.records += chunk.records.len();
-        state.bytes += chunk.data.len();
+        state.bytes += chunk.bytes;
         state.chunks.push_back(Arc::new(chunk));
-        drop(state);
-        self.bell.ring();
+        if !self.only_full || state.batches(self.limit) > 0 {
+            self.wake_driver(state);
+        }
         true
     }
 
     /// Says that no more records come.
     pub(crate) fn end(&self) {
-        self.lock().ended = true;
-        self.bell.ring();
+        let mut state = self.lock();
+        state.ended = true;
+        self.wake_driver(state);
+    }
+
+    fn wake_driver(&self, mut state: MutexGuard<'_, State>) {
+        let is_taking = std::mem::take(&mut state.is_taking);
+        drop(state);
+        if is_taking {
+            self.bell.ring();
+        }
     }
 
     /// Says that no more records are taken, and drops those that wait.
@@ -150,35 +195,59 @@ impl Queue {
         let mut state = self.lock();
         state.closed = true;
         state.chunks.clear();
+        state.spare.clear();
         drop(state);
         self.room.notify_all();
     }
 
-    /// The next batch if waiting would not make it larger.
+    /// The next batch if waiting would not make it larger. If there is none, the bell rings when
+    /// that may have changed.
     pub(crate) fn next_full(&self) -> Option<Batch> {
         let mut state = self.lock();
-        if !state.is_full(self.limit) && (state.records == 0 || !state.ended) {
+        if state.batches(self.limit) == 0 && (state.records == 0 || !state.ended) {
+            state.is_taking = true;
             return None;
         }
-        let batch = state.take(self.limit);
-        drop(state);
-        self.room.notify_all();
-        Some(batch)
+        Some(self.take(state))
     }
 
     pub(crate) fn next(&self) -> Next {
         let mut state = self.lock();
-        let full = state.is_full(self.limit);
-        if state.records == 0 {
-            return if state.ended { Next::End } else { Next::Wait };
+        let full = state.batches(self.limit) > 0;
+        if state.records == 0 && state.ended {
+            return Next::End;
         }
-        if self.only_full && !full && !state.ended {
+        if state.records == 0 || (self.only_full && !full && !state.ended) {
+            state.is_taking = true;
             return Next::Wait;
         }
+        Next::Batch(self.take(state))
+    }
+
+    fn take(&self, mut state: MutexGuard<'_, State>) -> Batch {
         let batch = state.take(self.limit);
+        let wakes = state.is_pushing && state.batches(self.limit) < AHEAD;
         drop(state);
-        self.room.notify_all();
-        Next::Batch(batch)
+        if wakes {
+            self.room.notify_all();
+        }
+        batch
+    }
+
+    /// Takes back the memory of a batch that has been delivered.
+    pub(crate) fn recycle(&self, batch: Batch) {
+        let mut state = self.lock();
+        for (chunk, _) in batch.parts {
+            // The next batch may still have a part of it.
+            let Some(mut chunk) = Arc::into_inner(chunk) else { continue };
+            let is_kept = chunk.data.capacity() <= KEPT_ROOM && state.spare.len() < KEPT;
+            if is_kept && !state.closed {
+                chunk.data.clear();
+                chunk.records.clear();
+                chunk.bytes = 0;
+                state.spare.push(chunk);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -188,8 +257,9 @@ impl Queue {
 }
 
 impl State {
-    fn is_full(&self, limit: BatchLimit) -> bool {
-        self.records >= limit.records || self.bytes >= limit.bytes
+    /// How many full batches wait.
+    fn batches(&self, limit: BatchLimit) -> usize {
+        (self.records / limit.records).max(self.bytes / limit.bytes)
     }
 
     fn take(&mut self, limit: BatchLimit) -> Batch {
@@ -199,7 +269,7 @@ impl State {
             let mut end = start;
             let mut is_full = false;
             while end < chunk.records.len() {
-                let length = chunk.get(end).data.len();
+                let length = chunk.length(end);
                 is_full = batch.records >= limit.records
                     || (batch.records > 0 && batch.bytes + length > limit.bytes);
                 if is_full {
@@ -207,6 +277,7 @@ impl State {
                 }
                 batch.records += 1;
                 batch.bytes += length;
+                batch.keys += chunk.get(end).key.len();
                 end += 1;
             }
             if end > start {
@@ -240,7 +311,7 @@ mod tests {
             bytes in 1..60usize,
         ) {
             let limit = BatchLimit { records, bytes };
-            let queue = Queue::new(BatchLimit { records: 1000, bytes: 100_000 }, true, Bell::default());
+            let queue = Queue::new(BatchLimit { records: 1000, bytes: 100_000 }, true, Bell::new().unwrap());
             let mut line = 0;
             let mut expected = Vec::new();
             for lengths in &chunks {
@@ -249,7 +320,7 @@ mod tests {
                     line += 1;
                     let data = vec![line as u8; *length];
                     expected.push((line, data.clone()));
-                    chunk.push(line, &data, None);
+                    chunk.push(&Sorted { line, data: &data, digest: None, shard: 0 });
                 }
                 prop_assert!(queue.push(chunk));
             }
@@ -261,7 +332,8 @@ mod tests {
                 prop_assert!(batch.records > 0 && batch.records <= records);
                 prop_assert!(batch.bytes <= bytes || batch.records == 1);
                 sizes.push((batch.records, batch.bytes));
-                got.extend(batch.iter().map(|(_, record)| (record.line, record.data.to_vec())));
+                let records = batch.parts().flat_map(|(_, records)| records);
+                got.extend(records.map(|record| (record.line, record.data.to_vec())));
             }
             prop_assert_eq!(&got, &expected);
             // No batch could have held the record that follows it.
@@ -278,7 +350,7 @@ mod tests {
 
     fn chunk(line: u64) -> Chunk {
         let mut chunk = Chunk::new(SystemTime::UNIX_EPOCH);
-        chunk.push(line, b"data", None);
+        chunk.push(&Sorted { line, data: b"data", digest: None, shard: 0 });
         chunk
     }
 
@@ -286,7 +358,7 @@ mod tests {
     fn a_file_waits_for_a_full_batch_and_a_pipe_does_not() {
         let limit = BatchLimit { records: 2, bytes: 100 };
         for (only_full, at_once) in [(true, false), (false, true)] {
-            let queue = Queue::new(limit, only_full, Bell::default());
+            let queue = Queue::new(limit, only_full, Bell::new().unwrap());
             assert!(matches!(queue.next(), Next::Wait));
             queue.push(chunk(1));
             assert!(queue.next_full().is_none());
@@ -300,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_waits_until_it_is_closed() {
-        let queue = Queue::new(BatchLimit { records: 1, bytes: 100 }, true, Bell::default());
+        let queue = Queue::new(BatchLimit { records: 1, bytes: 100 }, true, Bell::new().unwrap());
         std::thread::scope(|scope| {
             let pusher = scope.spawn(|| (1..).take_while(|line| queue.push(chunk(*line))).count());
             while queue.lock().records < AHEAD {

@@ -4,6 +4,8 @@ use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
 use md5::{Digest, Md5};
 use twox_hash::XxHash3_128;
 
+use super::md5_lanes::{self, LANES};
+
 /// A checkpoint.
 pub(crate) type Place = ExtendedSequenceNumber<'static>;
 
@@ -35,13 +37,101 @@ impl Shards {
 
     /// The shard whose range has this hash.
     pub(crate) fn of_hash(self, hash: u128) -> u32 {
-        // What the division leaves over at the end belongs to the last shard.
-        u32::try_from(hash / self.width).unwrap_or(u32::MAX).min(self.count - 1)
+        // A division of 128 bits takes longer than all else here. This is never too much, as no
+        // range is wider than 2^128 / count, and too little only by what the rounding takes.
+        let mut shard = ((hash >> 64) * u128::from(self.count)) >> 64;
+        // What is left over behind the ranges belongs to the last shard.
+        while shard + 1 < u128::from(self.count) && hash >= self.width * (shard + 1) {
+            shard += 1;
+        }
+        shard as u32
+    }
+}
+
+/// A record that has found its shard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sorted<'a> {
+    /// The number of its line, counted from 1.
+    pub(crate) line: u64,
+    pub(crate) data: &'a [u8],
+    /// The key where it is not the record itself.
+    pub(crate) digest: Option<[u8; DIGEST]>,
+    pub(crate) shard: u32,
+}
+
+impl Sorted<'_> {
+    fn key(&self) -> &[u8] {
+        self.digest.as_ref().map_or(self.data, |digest| digest)
+    }
+}
+
+/// Finds the shards of records, and gives them on in their order. Keys are hashed together with
+/// others of as many blocks, so some records wait in here for more of them.
+#[derive(Debug)]
+pub(crate) struct Sorter<'a> {
+    shards: Shards,
+    waiting: Vec<Sorted<'a>>,
+}
+
+/// How many records may wait: enough to find company for most lengths of keys.
+const SORTED: usize = 256;
+/// A key has so many blocks at most, one less than this.
+const BLOCKS: usize = (4 * MAX_KEY_CHARS + 8) / 64 + 2;
+
+impl<'a> Sorter<'a> {
+    pub(crate) fn new(shards: Shards) -> Sorter<'a> {
+        Sorter { shards, waiting: Vec::new() }
     }
 
-    /// The shard of a record with this key.
-    pub(crate) fn of_key(self, key: &[u8]) -> u32 {
-        if self.count == 1 { 0 } else { self.of_hash(u128::from_be_bytes(Md5::digest(key).into())) }
+    /// Takes one record, and may give on those before it.
+    pub(crate) fn add(&mut self, line: u64, data: &'a [u8], each: impl FnMut(&Sorted<'a>)) {
+        let digest = if is_own_key(data) { None } else { Some(digest_key(data)) };
+        self.waiting.push(Sorted { line, data, digest, shard: 0 });
+        if self.waiting.len() == SORTED {
+            self.finish(each);
+        }
+    }
+
+    /// Gives on all that have been taken.
+    pub(crate) fn finish(&mut self, each: impl FnMut(&Sorted<'a>)) {
+        // One shard has every hash.
+        if self.shards.count > 1 {
+            self.hash();
+        }
+        self.waiting.iter().for_each(each);
+        self.waiting.clear();
+    }
+
+    fn hash(&mut self) {
+        // By the number of blocks: which records of that many have not been hashed.
+        let mut groups = [([0; LANES], 0); BLOCKS];
+        for index in 0..self.waiting.len() {
+            let blocks = md5_lanes::blocks(self.waiting[index].key().len());
+            let (group, count) = &mut groups[blocks];
+            group[*count] = index;
+            *count += 1;
+            if *count == LANES {
+                *count = 0;
+                self.hash_group(*group, LANES, blocks);
+            }
+        }
+        for (blocks, (group, count)) in groups.into_iter().enumerate() {
+            if count > 0 {
+                self.hash_group(group, count, blocks);
+            }
+        }
+    }
+
+    /// Hashes the first `count` of these records, whose keys have so many blocks.
+    fn hash_group(&mut self, group: [usize; LANES], count: usize, blocks: usize) {
+        // Free lanes hash the first key once more.
+        let keys = std::array::from_fn(|lane| {
+            self.waiting[group[if lane < count { lane } else { 0 }]].key()
+        });
+        let hashes = md5_lanes::hash(&keys, blocks);
+        for (index, hash) in group.into_iter().zip(hashes).take(count) {
+            self.waiting[index].shard = self.shards.of_hash(hash);
+        }
     }
 }
 
@@ -55,20 +145,30 @@ pub(crate) fn trim_horizon() -> Place {
     ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0)
 }
 
-/// The line as its own key, if it can be one.
-pub(crate) fn own_key(line: &[u8]) -> Option<&str> {
+/// Whether the line can be its own key.
+pub(crate) fn is_own_key(line: &[u8]) -> bool {
     if line.is_empty() || line.len() > 4 * MAX_KEY_CHARS {
-        return None;
+        return false;
     }
-    std::str::from_utf8(line)
-        .ok()
-        .filter(|text| text.len() <= MAX_KEY_CHARS || text.chars().count() <= MAX_KEY_CHARS)
+    match line.get(..=MAX_KEY_CHARS) {
+        // All ASCII, as most are, is the quickest to see.
+        None => line.is_ascii() || std::str::from_utf8(line).is_ok(),
+        // So much of ASCII is one character too many, whatever follows.
+        Some(start) if start.is_ascii() => false,
+        Some(_) => {
+            std::str::from_utf8(line).is_ok_and(|text| text.chars().count() <= MAX_KEY_CHARS)
+        }
+    }
 }
+
+/// How long a key is that is not the record itself.
+const DIGEST: usize = 32;
 
 /// The key of a line that cannot be its own: 32 hex digits that depend on all of it. XXH3 takes a
 /// twentieth of the time of MD5, which then has only the digits to hash.
-pub(crate) fn digest_key(line: &[u8]) -> String {
-    format!("{:032x}", XxHash3_128::oneshot(line))
+pub(crate) fn digest_key(line: &[u8]) -> [u8; DIGEST] {
+    let hash = XxHash3_128::oneshot(line);
+    std::array::from_fn(|digit| b"0123456789abcdef"[(hash >> (124 - 4 * digit)) as usize & 0xf])
 }
 
 /// The hex MD5 of these bytes.
@@ -166,6 +266,36 @@ mod tests {
             }
         }
 
+        /// Whatever the keys' lengths, each record goes where its own MD5 says, in its place.
+        #[test]
+        fn sorted_as_one_by_one(
+            lengths in prop::collection::vec(prop_oneof![0..40usize, 0..300usize, 900..1200usize], 0..600),
+            letter in prop_oneof![Just("x"), Just("\u{e9}"), Just("\u{1f600}")],
+            count in 1..50u32,
+        ) {
+            let shards = Shards::new(count);
+            let texts: Vec<_> =
+                lengths.iter().enumerate().map(|(index, length)| format!("{index}{}", letter.repeat(*length))).collect();
+            let mut sorted = Vec::new();
+            let mut sorter = Sorter::new(shards);
+            for (line, text) in (1..).zip(&texts) {
+                sorter.add(line, text.as_bytes(), |record| sorted.push(*record));
+            }
+            sorter.finish(|record| sorted.push(*record));
+            prop_assert_eq!(sorted.len(), texts.len());
+            for (line, (record, text)) in (1..).zip(sorted.iter().zip(&texts)) {
+                let is_key = text.chars().count() <= 256;
+                let digest = format!("{:032x}", XxHash3_128::oneshot(text.as_bytes()));
+                let key = if is_key { text } else { &digest };
+                let hash = u128::from_be_bytes(Md5::digest(key).into());
+                let expected = (hash / shards.width).min(u128::from(count - 1));
+                prop_assert_eq!((record.line, record.data), (line, text.as_bytes()));
+                prop_assert_eq!(record.digest.is_some(), !is_key);
+                prop_assert_eq!(record.key(), key.as_bytes());
+                prop_assert_eq!(u128::from(record.shard), expected);
+            }
+        }
+
         #[test]
         fn edges_are_in_one_shard(count in 2..2000u32, pick: u32) {
             let shards = Shards::new(count);
@@ -206,14 +336,16 @@ mod tests {
 
     #[test]
     fn keys() {
-        assert_eq!(own_key(b"word"), Some("word"));
-        assert_eq!(own_key(b""), None);
-        assert_eq!(own_key(b"\xff"), None);
         let long = "\u{1f600}".repeat(256);
-        assert_eq!(own_key(long.as_bytes()), Some(long.as_str()));
-        assert_eq!(own_key(format!("{long}x").as_bytes()), None);
-        assert_eq!(own_key("x".repeat(257).as_bytes()), None);
-        assert_eq!(digest_key(b""), "99aa06d3014798d86001c324468d497f");
+        for key in ["word", "\u{e9}", &"x".repeat(256), &long] {
+            assert!(is_own_key(key.as_bytes()), "{key}");
+        }
+        let longer = [long.clone() + "x", "x".repeat(256) + "\u{1f600}", "x".repeat(257)];
+        for line in longer.iter().map(String::as_bytes).chain([&b""[..], b"\xff", b"x\xff"]) {
+            assert!(!is_own_key(line), "{line:?}");
+        }
+        assert!(!is_own_key(&[&[b'\xc3'; 300][..], b"x"].concat()));
+        assert_eq!(&digest_key(b""), b"99aa06d3014798d86001c324468d497f");
         assert_eq!(md5_hex(b""), "d41d8cd98f00b204e9800998ecf8427e");
     }
 

@@ -158,6 +158,11 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    /// The number of the last line that was given, counted from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// How many bytes have been read.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -165,7 +170,10 @@ impl<R: Read> Lines<R> {
 
     /// Reads once, and gives every line that is complete by then to `each`, with its number.
     /// `false` when the input has ended and all of it was given.
-    pub(crate) fn read(&mut self, mut each: impl FnMut(u64, &[u8])) -> Result<bool, LinesError> {
+    pub(crate) fn read<'a>(
+        &'a mut self,
+        mut each: impl FnMut(u64, &'a [u8]),
+    ) -> Result<bool, LinesError> {
         if self.ended {
             return Ok(false);
         }
@@ -179,8 +187,9 @@ impl<R: Read> Lines<R> {
         self.filled += count;
         self.position += count as u64;
         self.ended = count == 0;
-        while let Some(offset) = memchr::memchr(b'\n', &self.buffer[self.searched..self.filled]) {
-            let lf = self.searched + offset;
+        let searched = self.searched;
+        for offset in memchr::memchr_iter(b'\n', &self.buffer[self.searched..self.filled]) {
+            let lf = searched + offset;
             let line = &self.buffer[self.start..lf];
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             self.number += 1;
@@ -189,7 +198,6 @@ impl<R: Read> Lines<R> {
             }
             each(self.number, line);
             self.start = lf + 1;
-            self.searched = self.start;
         }
         self.searched = self.filled;
         let rest = &self.buffer[self.start..self.filled];
@@ -302,6 +310,6 @@ mod tests {
     fn the_sample_is_some_thousand_records() {
         let lines = lines(SAMPLE, vec![usize::MAX]);
         assert!((2_000..10_000).contains(&lines.len()), "{}", lines.len());
-        assert!(lines.iter().all(|(_, line)| super::super::shards::own_key(line).is_some()));
+        assert!(lines.iter().all(|(_, line)| super::super::shards::is_own_key(line)));
     }
 }

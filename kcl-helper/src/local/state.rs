@@ -109,7 +109,7 @@ impl State {
 
     /// What stores one shard's checkpoints.
     pub(crate) fn store(&self, shard: u32) -> Store {
-        Store { path: Some(shard_path(&self.folder, shard)) }
+        Store { path: Some(shard_path(&self.folder, shard)), spare: None }
     }
 }
 
@@ -118,22 +118,40 @@ impl State {
 pub(crate) struct Store {
     /// `None` keeps nothing.
     path: Option<PathBuf>,
+    /// Where the checkpoint before stands, to be written over by the next, once there is one.
+    spare: Option<PathBuf>,
 }
 
 impl Store {
     /// Keeps nothing: for input that cannot be read again.
     pub(crate) fn nowhere() -> Store {
-        Store { path: None }
+        Store { path: None, spare: None }
     }
 
     /// Stores a checkpoint; it stands on the disk when this returns.
-    pub(crate) fn put(&self, place: &Place) -> Result<()> {
+    pub(crate) fn put(&mut self, place: &Place) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let file = ShardFile {
             sequence_number: place.sequence_number.as_str().into(),
             sub_sequence_number: place.sub_sequence_number,
         };
-        write(path, &file)
+        if self.spare.as_ref().is_some_and(|spare| exchange(spare, path, &file).is_ok()) {
+            return Ok(());
+        }
+        // The first of the run, or a file system that cannot exchange; if this fails too, it says
+        // why.
+        write(path, &file)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.spare = Some(path.with_file_name(format!("{TEMPORARY}{name}")));
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(spare) = &self.spare {
+            let _ = fs::remove_file(spare);
+        }
     }
 }
 
@@ -216,6 +234,26 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
         let path = harmless(&path.to_string_lossy()).into_owned();
         Error::new(Exit::Surroundings, format!("cannot write {path}")).because(error)
     })
+}
+
+/// Like [`write()`], over a file that is there already: no file is made and none is removed, so that
+/// the disk has half as much to do. It stands under its own name before the two names are exchanged.
+#[cfg(target_os = "linux")]
+fn exchange<T: Serialize>(spare: &Path, path: &Path, value: &T) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let mut text = serde_json::to_vec(value)?;
+    text.push(b'\n');
+    let mut file = File::options().write(true).create(true).truncate(false).open(spare)?;
+    file.write_all(&text)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_data()?;
+    renameat_with(CWD, spare, CWD, path, RenameFlags::EXCHANGE)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange<T: Serialize>(_: &Path, _: &Path, _: &T) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn cannot(what: &str, path: &Path) -> Error {
@@ -338,10 +376,19 @@ mod tests {
                     ExtendedSequenceNumber::new(SequenceNumber::new(number).unwrap(), *sub).to_owned()
                 })
                 .collect();
+            // Whatever stood there before, longer or shorter.
             for (shard, place) in (0..).zip(&places) {
-                state.store(shard).put(place).unwrap();
+                let mut store = state.store(shard);
+                for place in places.iter().chain([place]) {
+                    store.put(place).unwrap();
+                }
             }
             drop(state);
+            let mut names: Vec<_> =
+                fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+            names.sort();
+            prop_assert_eq!(names.len(), numbers.len() + 2);
+            prop_assert!(names.iter().all(|name| !name.to_string_lossy().starts_with(TEMPORARY)));
             let state = open(folder.path(), &Source::Sample, shards).unwrap();
             prop_assert!(!state.is_new());
             for (shard, place) in (0..).zip(&places) {

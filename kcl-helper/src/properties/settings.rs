@@ -1,5 +1,7 @@
 //! The file and `--set` together: one value for each key, and where it came from.
 
+use std::collections::HashMap;
+
 use super::file::{File, Position, Text};
 use super::keys::{self, Key};
 use super::{Request, Version, value};
@@ -44,14 +46,13 @@ impl Settings {
             row: row(key, request.version),
         });
         let mut all = Settings::default();
+        // As Java holds them, so that two keys that only look alike stay two.
+        let mut places: HashMap<Vec<u16>, usize> = HashMap::new();
         for setting in from_file.chain(from_set) {
-            // Compared as Java holds them, so that two keys that only look alike stay two.
-            let same = |other: &Setting| other.key.units() == setting.key.units();
-            match all.settings.iter().position(same) {
-                Some(index) => {
-                    let old = std::mem::replace(&mut all.settings[index], setting);
-                    all.replaced.push((old, index));
-                }
+            let next = all.settings.len();
+            let index = *places.entry(setting.key.units().to_vec()).or_insert(next);
+            match all.settings.get_mut(index) {
+                Some(place) => all.replaced.push((std::mem::replace(place, setting), index)),
                 None => all.settings.push(setting),
             }
         }

@@ -23,12 +23,11 @@ use std::sync::Arc;
 use std::thread;
 
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpgrp, getpid, kill_process, setpgid,
-    setrlimit, waitid,
+    Pid, Resource, Rlimit, Signal, getpgrp, getpid, kill_process, setpgid, setrlimit,
 };
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::child::{Program, cannot_start, describe};
+use crate::child::{Program, Waiter, cannot_start, describe};
 use crate::error::{Error, Exit, Result};
 use crate::launch::supervise::ignored_signals;
 use pump::{End, Ours, pump};
@@ -87,31 +86,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let _ = child.kill();
         failed(error)
     })?;
-    let status = ended(pid).map_err(failed)?;
+    // Its number stays its own until we end ourselves: signals are still passed on.
+    let status = Waiter::of(&child).status().map_err(failed)?;
     for output in outputs {
         // A pump does not panic; and if it did, the program has ended all the same.
         let _ = output.join();
     }
     recorder.end(&describe(status));
     Ok(end_as(status))
-}
-
-/// Waits for the end without taking the status: until we end ourselves the number stays the
-/// program's own, so that no stranger gets a signal meant for it.
-fn ended(pid: Pid) -> io::Result<ExitStatus> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    loop {
-        match waitid(WaitId::Pid(pid), options) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(None) => {}
-            Ok(Some(status)) => {
-                let code = status.exit_status().map(|code| (code & 0xff) << 8);
-                let raw = code.or(status.terminating_signal()).unwrap_or(0);
-                return Ok(ExitStatus::from_raw(raw));
-            }
-        }
-    }
 }
 
 /// Ends this process by the signal that ended the program; else the program's status is ours.

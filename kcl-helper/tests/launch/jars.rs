@@ -259,6 +259,24 @@ fn trouble_that_stays_is_named_for_each_jar() {
 }
 
 #[test]
+fn patience_that_was_in_vain_is_not_had_again_for_every_jar() {
+    let stage = Stage::new();
+    let sum = "0".repeat(64);
+    let names: Vec<String> = (10..30).map(|n| format!("a-{n}.jar")).collect();
+    let lock = names.iter().zip(10..).map(|(name, n)| format!("g:a:{n} {name} 6 {sum}\n"));
+    stage.write("cache/jars/3.0.9/jars.lock", &lock.collect::<String>());
+    let busy = [Trick::Status("503 Service Unavailable\r\nRetry-After: 0"); 9];
+    let tricks: Vec<_> = names.iter().map(|name| (name.as_str(), &busy[..])).collect();
+    let repository = Repository::new(&tricks);
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 3
+    --- stderr
+    fetching 20 jars, 120 bytes from http://REPOSITORY/m2
+    error: 6 of 20 jars could not be fetched from http://REPOSITORY/m2, and 14 were not tried: a-10.jar, a-11.jar, a-12.jar and 3 more: 503 Service Unavailable (6 tries)
+    ");
+}
+
+#[test]
 fn a_repository_that_asks_for_too_much_patience_is_not_waited_for() {
     let stage = locked_stage();
     let busy = Trick::Status("503 Service Unavailable\r\nRetry-After: 3600");

@@ -699,11 +699,32 @@ fn verbose_shows_the_whole_command() {
 }
 
 #[test]
+fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
+    let stage = stage("exit 7\n");
+    let helper = helper(&stage, &["app.properties"]);
+    // Some shells do not ignore it when they are told to.
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
+        .arg(helper.get_program())
+        .args(helper.get_args())
+        .env_clear()
+        .envs(helper.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(helper.get_current_dir().unwrap());
+    assert_snapshot!(stage.outcome(&command.output().unwrap()), @r"
+    status 7
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    ");
+}
+
+#[test]
 fn a_wrong_word_is_wrong_usage() {
     let stage = stage("");
     for arguments in [
         ["app.properties", "--set", "novalue"],
         ["app.properties", "--grace", "soon"],
+        ["app.properties", "--grace", "18446744073709551615"],
         ["app.properties", "--restart", "always"],
         ["app.properties", "--log-level", "loud"],
     ] {

@@ -7,6 +7,7 @@ use core::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::BatchEncoder;
 use super::base64::{self, Scratch};
 use super::batch::{self, Memory};
 use super::json::{
@@ -391,6 +392,11 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
 
 /// Writes what the daemon writes: `action` first in a message and last in a record.
 pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
+    if let DaemonMessage::ProcessRecords(input) = message {
+        let mut batch = BatchEncoder::new(out);
+        input.records.iter().for_each(|record| batch.push(record));
+        return batch.finish(input.millis_behind_latest);
+    }
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(message.action().map_or("checkpoint", Action::name).as_bytes());
     out.push(b'"');
@@ -401,17 +407,8 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
             let number = input.sequence_number.as_ref().map(SequenceNumber::as_str);
             push_place(out, number, input.sub_sequence_number);
         }
-        DaemonMessage::ProcessRecords(input) => {
-            out.extend_from_slice(b",\"records\":[");
-            for (index, record) in input.records.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                push_record(out, record);
-            }
-            out.extend_from_slice(b"],\"millisBehindLatest\":");
-            push_number_or_null(out, input.millis_behind_latest);
-        }
+        // Written above.
+        DaemonMessage::ProcessRecords(_) => {}
         DaemonMessage::LeaseLost | DaemonMessage::ShardEnded | DaemonMessage::ShutdownRequested => {
         }
         DaemonMessage::Shutdown(reason) => {
@@ -425,21 +422,6 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(b"}\n");
-}
-
-fn push_record(out: &mut Vec<u8>, record: &Record<'_>) {
-    out.extend_from_slice(b"{\"data\":\"");
-    base64::encode(record.data, out);
-    out.extend_from_slice(b"\",\"partitionKey\":");
-    push_string(out, record.partition_key);
-    out.extend_from_slice(b",\"sequenceNumber\":\"");
-    out.extend_from_slice(record.sequence_number.as_bytes());
-    out.extend_from_slice(b"\",\"approximateArrivalTimestamp\":");
-    let arrival = record.approximate_arrival.map(|it| u64::try_from(it.as_millis()));
-    push_number_or_null(out, arrival.map(|millis| millis.unwrap_or(u64::MAX)));
-    out.extend_from_slice(b",\"subSequenceNumber\":");
-    push_number_or_null(out, record.sub_sequence_number);
-    out.extend_from_slice(b",\"action\":\"record\"}");
 }
 
 /// The two numbers that checkpoints and `initialize` have, behind another field.

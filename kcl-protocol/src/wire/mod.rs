@@ -5,6 +5,7 @@
 
 mod base64;
 mod batch;
+mod batch_encoder;
 mod child_to_daemon;
 mod daemon_to_child;
 mod json;
@@ -14,6 +15,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub(crate) use batch::Memory;
+pub use batch_encoder::BatchEncoder;
 
 use crate::{Action, ChildMessage, DaemonMessage, DecodeError};
 

@@ -1,6 +1,7 @@
 //! The tests of kcl-protocol from outside, in one program: it links once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers too")]
 
+mod batches;
 mod corpus;
 mod generate;
 mod lines;

@@ -332,6 +332,7 @@ fn example(action: Action) -> DaemonMessage<'static> {
         Action::ShardEnded => DaemonMessage::ShardEnded,
         Action::ShutdownRequested => DaemonMessage::ShutdownRequested,
         Action::Shutdown => DaemonMessage::Shutdown(ShutdownReason::Zombie),
+        new => panic!("no example of {new}"),
     }
 }
 

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 
-use crate::aws::{NewRecord, Stream, wait_for};
+use crate::aws::{Stream, wait_for};
 use crate::case::{ALL, Case, Duplicates, Scenario, V2_2, V3};
 use crate::ledger::{self, Event, Number};
 
@@ -62,17 +62,6 @@ fn samples(case: &mut Case<'_>) -> Result<()> {
 fn put(case: &mut Case<'_>, words: &[String]) -> Result<Stream> {
     let kinesis = case.stage.ferrokinesis.clone();
     let putter = case.stage.tools.helper.with_file_name("sample_word_putter");
-    if !putter.exists() {
-        case.notes.push("no sample_word_putter here: put by the harness".to_owned());
-        let stream = case.stream(&kinesis, 2)?;
-        let record = |word: &String| NewRecord {
-            key: word.clone(),
-            data: word.clone().into_bytes(),
-            hash_key: None,
-        };
-        stream.put_raw(&words.iter().map(record).collect::<Vec<_>>())?;
-        return Ok(stream);
-    }
     let mut process = Command::new(putter)
         .args(["--stream", &case.name, "--shards", "2", "--endpoint-url", &kinesis.url])
         .envs([("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "x")])

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -19,21 +20,38 @@ use crate::output::Words;
 const AT_ONCE: usize = 6;
 /// A repository that asks for more patience than this is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A longer wait is said, once.
+const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// Fetches all jars into a folder, or says of each that failed why.
+/// Fetches all jars into a folder, or says of each that failed why. Where patience with one of them
+/// was in vain, those that have not begun are left: a repository that nobody can reach would take as
+/// much again for every jar.
 pub(super) fn all(jars: &[&Jar], folder: &Path, repository: &str, words: Words) -> Result<()> {
     let repository = repository.trim_end_matches('/');
     let agent = agent();
     let bar = progress(jars, words);
     let queue = Mutex::new(jars.iter());
     let failures = Mutex::new(Vec::new());
+    let (in_vain, said) = (AtomicBool::new(false), AtomicBool::new(false));
+    let waits = |why: &str, wait: Duration| {
+        if wait >= LONG_WAIT && !said.swap(true, Ordering::Relaxed) {
+            bar.suspend(|| words.say(&format!("{repository}: {why}; trying again")));
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..AT_ONCE.min(jars.len()) {
             scope.spawn(|| {
                 while let Some(jar) = next(&queue) {
                     let url = format!("{repository}/{}", jar.repository_path());
-                    if let Err(why) = patiently(|| one(&agent, &url, jar, folder, &bar)) {
-                        lock(&failures).push((why, jar));
+                    match patiently(|| one(&agent, &url, jar, folder, &bar), waits) {
+                        Ok(()) => {}
+                        Err(GivenUp { why, in_vain: was_patient }) => {
+                            in_vain.fetch_or(was_patient, Ordering::Relaxed);
+                            lock(&failures).push((why, jar));
+                        }
+                    }
+                    if in_vain.load(Ordering::Relaxed) {
+                        break;
                     }
                 }
             });
@@ -44,11 +62,13 @@ pub(super) fn all(jars: &[&Jar], folder: &Path, repository: &str, words: Words) 
     if failures.is_empty() {
         return Ok(());
     }
+    let left = queue.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).len();
     let message = format!(
-        "{} of {} jars could not be fetched from {repository}{}",
+        "{} of {} jars could not be fetched from {repository}{}{}",
         failures.len(),
         jars.len(),
-        proxy_words(&agent)
+        proxy_words(&agent),
+        if left > 0 { format!(", and {left} were not tried") } else { String::new() }
     );
     Err(Error::new(Exit::Surroundings, message).because(in_words(failures)))
 }
@@ -122,9 +142,19 @@ enum Attempt {
     Hopeless(String),
 }
 
-/// Repeats what may succeed later, waiting longer each time.
-fn patiently(mut attempt: impl FnMut() -> Result<(), Attempt>) -> Result<(), String> {
-    let mut waits = backon::ExponentialBuilder::default()
+/// Why there is no further attempt.
+struct GivenUp {
+    why: String,
+    /// Another one might have succeeded.
+    in_vain: bool,
+}
+
+/// Repeats what may succeed later, waiting longer each time, of which `waits` is told.
+fn patiently(
+    mut attempt: impl FnMut() -> Result<(), Attempt>,
+    waits: impl Fn(&str, Duration),
+) -> Result<(), GivenUp> {
+    let mut pauses = backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(300))
         .with_max_times(5)
         .build();
@@ -132,17 +162,20 @@ fn patiently(mut attempt: impl FnMut() -> Result<(), Attempt>) -> Result<(), Str
     loop {
         let (why, asked) = match attempt() {
             Ok(()) => return Ok(()),
-            Err(Attempt::Hopeless(why)) => return Err(why),
+            Err(Attempt::Hopeless(why)) => return Err(GivenUp { why, in_vain: false }),
             Err(Attempt::Again(why, asked)) => (why, asked),
         };
-        let Some(wait) = waits.next().filter(|_| asked.is_none_or(|asked| asked <= LONGEST_WAIT))
-        else {
-            return Err(match tries {
+        let may_wait = asked.is_none_or(|asked| asked <= LONGEST_WAIT);
+        let Some(pause) = pauses.next().filter(|_| may_wait) else {
+            let why = match tries {
                 1 => why,
                 _ => format!("{why} ({tries} tries)"),
-            });
+            };
+            return Err(GivenUp { why, in_vain: true });
         };
-        thread::sleep(asked.unwrap_or(wait));
+        let pause = asked.unwrap_or(pause);
+        waits(&why, pause);
+        thread::sleep(pause);
         tries += 1;
     }
 }

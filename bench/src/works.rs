@@ -1,0 +1,331 @@
+//! The codec's works, each on an input that is the same in every run.
+//!
+//! `benches/codec.rs` times them, `bin/instructions.rs` counts their instructions: both speak of the
+//! same works by the same names, and a new one belongs into `WORKS` alone.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::hint::black_box;
+use std::time::Duration;
+
+use kcl_protocol::{
+    Action, CheckpointRequest, ChildMessage, ChildSession, DaemonMessage, ExtendedSequenceNumber,
+    LineBuffer, Position, ProcessRecordsInput, Record, SequenceNumber,
+};
+
+type Ready = fn() -> Work;
+type Run = Box<dyn Fn(&mut Vec<u8>)>;
+
+/// Every work: its name, and how it is made ready. What stands before the name's first `/` is its
+/// group.
+#[rustfmt::skip]
+const WORKS: &[(&str, Ready)] = &[
+    ("decode/500x100B", || decode(FULL_OF_SMALL, line)),
+    ("decode/10000x1KiB", || decode(FULL, line)),
+    ("decode/10x1MiB", || decode(LARGE, line)),
+    ("decode/1x100B", || decode(SINGLE, line)),
+    // A field that no daemon of today writes makes a line one for the plain path. In front it is seen
+    // at once; at the end all has been decoded by then, and is made what it was.
+    ("decode-plain/500x100B", || decode(FULL_OF_SMALL, line_with_new_field_first)),
+    ("decode-plain/10000x1KiB", || decode(FULL, line_with_new_field_first)),
+    ("decode-plain/10x1MiB", || decode(LARGE, line_with_new_field_first)),
+    ("decode-plain/1x100B", || decode(SINGLE, line_with_new_field_first)),
+    ("decode-given-up/500x100B", || decode(FULL_OF_SMALL, line_with_new_field_last)),
+    ("decode-given-up/10000x1KiB", || decode(FULL, line_with_new_field_last)),
+    ("decode-given-up/10x1MiB", || decode(LARGE, line_with_new_field_last)),
+    ("decode-given-up/1x100B", || decode(SINGLE, line_with_new_field_last)),
+    ("encode/500x100B", || encode(FULL_OF_SMALL)),
+    ("encode/10000x1KiB", || encode(FULL)),
+    ("encode/10x1MiB", || encode(LARGE)),
+    ("encode/1x100B", || encode(SINGLE)),
+    ("answer/status", || answer(ChildMessage::status(Action::ProcessRecords))),
+    ("answer/checkpoint-at-record", || {
+        let place = Box::leak(Box::new(Position::from(place(7))));
+        answer(ChildMessage::Checkpoint(CheckpointRequest::from(&*place)))
+    }),
+    ("answer/checkpoint-at-all", || answer(ChildMessage::Checkpoint(CheckpointRequest::default()))),
+    ("lines/short", || lines(b"{\"action\":\"status\",\"responseFor\":\"processRecords\"}\n".repeat(COUNT))),
+    ("lines/15MB", || lines([&vec![b'x'; 15_000_000][..], b"\n"].concat())),
+    ("sequence/56-digits", || compare(|index| place(index / 2))),
+    ("sequence/sentinels", || compare(|index| {
+        let sentinels = [SequenceNumber::TRIM_HORIZON, SequenceNumber::LATEST, SequenceNumber::SHARD_END];
+        ExtendedSequenceNumber::new(sentinels[index % sentinels.len()].clone(), 0)
+    })),
+    ("sequence/sentinel-and-number", || compare(|index| match index % 2 {
+        0 => place(index),
+        _ => ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0),
+    })),
+    ("sequence/leading-zeros", || compare(|index| number(format!("{:0>100}", digits(index))))),
+    ("sequence/lengths", || compare(|index| number(digits(index)[..1 + index % 56].to_owned()))),
+    ("sequence/sub-sequence-numbers", || compare(|index| {
+        ExtendedSequenceNumber::new(place(0).sequence_number, index as u64)
+    })),
+    ("sequence/read-56-digits", || read(digits)),
+    ("sequence/read-129-digits", || read(|index| format!("{:9>129}", digits(index)))),
+];
+
+/// A full batch of small records.
+pub const FULL_OF_SMALL: Shape = Shape { records: 500, size: 100 };
+/// The largest batch that daemons ask Kinesis for by default.
+pub const FULL: Shape = Shape { records: 10_000, size: 1 << 10 };
+/// Few records, as large as Kinesis takes them by default.
+const LARGE: Shape = Shape { records: 10, size: 1 << 20 };
+/// What a quiet shard gives.
+const SINGLE: Shape = Shape { records: 1, size: 100 };
+
+/// How often a work is done whose single time would be too short to be told from what is around it.
+const COUNT: usize = 1000;
+
+/// How much arrives at once: what a pipe holds.
+const PIECE: usize = 64 << 10;
+
+/// One work, ready to be done.
+pub struct Work {
+    /// What [`items`](Self::items) counts.
+    pub unit: &'static str,
+    /// How many items one run deals with.
+    pub items: usize,
+    /// How many bytes one run deals with.
+    pub bytes: usize,
+    input: Vec<u8>,
+    run: Run,
+}
+
+impl Work {
+    /// The names of all works.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        WORKS.iter().map(|(name, _)| *name)
+    }
+
+    /// Makes the work of this name ready.
+    pub fn named(name: &str) -> Option<Work> {
+        WORKS.iter().find(|(known, _)| *known == name).map(|(_, ready)| ready())
+    }
+
+    /// What one [`run`](Self::run) uses up.
+    pub fn input(&self) -> Vec<u8> {
+        // A clone alone would have less room than the buffer that `encode` fills.
+        let mut input = Vec::with_capacity(self.input.capacity());
+        input.extend_from_slice(&self.input);
+        input
+    }
+
+    /// Does it once. It is a function in the program, too, for tools that look at it alone.
+    #[inline(never)]
+    pub fn run(&self, input: &mut Vec<u8>) {
+        (self.run)(input);
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Work { unit, items, bytes, .. } = self;
+        write!(f, "{items} times a {unit}, {bytes} bytes")
+    }
+}
+
+/// How many records of how many bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Records of a batch.
+    pub records: usize,
+    /// Bytes of a payload.
+    pub size: usize,
+}
+
+/// Through the child's session, which also answers: a turn of a processor that does nothing.
+fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Work {
+    let mut line = line(shape);
+    line.pop();
+    let (mut session, mut out) = (ChildSession::new(), Vec::new());
+    let mut hello = *b"{\"action\":\"initialize\",\"shardId\":\"shardId-000000000000\"}";
+    session.receive(&mut hello).expect("it comes first");
+    session.answer(&mut out).expect("it is to be answered");
+    let state = RefCell::new((session, out));
+    Work {
+        unit: "record",
+        items: shape.records,
+        bytes: line.len(),
+        input: line,
+        run: Box::new(move |line| {
+            let (session, out) = &mut *state.borrow_mut();
+            let message = session.receive(line).expect("it is a message");
+            let DaemonMessage::ProcessRecords(input) = message else { unreachable!("a batch") };
+            assert_eq!(input.records.len(), shape.records);
+            drop(black_box(input));
+            out.clear();
+            session.answer(out).expect("it is to be answered");
+        }),
+    }
+}
+
+fn encode(shape: Shape) -> Work {
+    let line = line(shape);
+    let length = line.len();
+    let message =
+        DaemonMessage::decode(line[..length - 1].to_vec().leak()).expect("as it was made");
+    Work {
+        unit: "record",
+        items: shape.records,
+        bytes: length,
+        input: Vec::with_capacity(length),
+        run: Box::new(move |out| {
+            black_box(&message).encode(out);
+            assert_eq!(out.len(), length);
+        }),
+    }
+}
+
+fn answer(message: ChildMessage<'static>) -> Work {
+    let mut line = Vec::new();
+    message.encode(&mut line);
+    Work {
+        unit: "message",
+        items: COUNT,
+        bytes: COUNT * line.len(),
+        input: Vec::with_capacity(line.len()),
+        run: Box::new(move |out| {
+            for _ in 0..COUNT {
+                out.clear();
+                black_box(&message).encode(out);
+                black_box(&*out);
+            }
+        }),
+    }
+}
+
+/// The bytes arrive in pieces, and each line is given back before the next is taken, as between
+/// daemon and child.
+fn lines(bytes: Vec<u8>) -> Work {
+    let count = memchr::memchr_iter(b'\n', &bytes).count();
+    let buffer = RefCell::new(LineBuffer::new());
+    Work {
+        unit: "line",
+        items: count,
+        bytes: bytes.len(),
+        input: bytes,
+        run: Box::new(move |bytes| {
+            let mut buffer = buffer.borrow_mut();
+            let (mut rest, mut found) = (&**bytes, 0);
+            while !rest.is_empty() {
+                let spare = buffer.spare();
+                let (piece, later) = rest.split_at(rest.len().min(spare.len()).min(PIECE));
+                spare[..piece.len()].copy_from_slice(piece);
+                buffer.advance(piece.len());
+                rest = later;
+                while let Some(line) = buffer.next_line().expect("none is too long") {
+                    found += 1;
+                    buffer.recycle(black_box(line));
+                }
+            }
+            assert_eq!(found, count);
+        }),
+    }
+}
+
+fn compare(place: impl Fn(usize) -> ExtendedSequenceNumber<'static>) -> Work {
+    let places: Vec<_> = (0..=COUNT).map(place).collect();
+    Work {
+        unit: "comparison",
+        items: COUNT,
+        bytes: places[1..].iter().map(|place| place.sequence_number.as_str().len()).sum(),
+        input: Vec::new(),
+        run: Box::new(move |_| {
+            for pair in places.windows(2) {
+                black_box(black_box(&pair[0]).cmp(black_box(&pair[1])));
+            }
+        }),
+    }
+}
+
+fn read(digits: impl Fn(usize) -> String) -> Work {
+    let texts: Vec<_> = (0..COUNT).map(digits).collect();
+    Work {
+        unit: "number",
+        items: COUNT,
+        bytes: texts.iter().map(String::len).sum(),
+        input: Vec::new(),
+        run: Box::new(move |_| {
+            for text in &texts {
+                black_box(SequenceNumber::new(black_box(text)).is_ok());
+            }
+        }),
+    }
+}
+
+/// A batch as daemons write it: random payloads, short keys, 56 digits.
+pub fn line(shape: Shape) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut data = vec![0; shape.records * shape.size];
+    random.fill(&mut data);
+    let keys: Vec<_> = (0..shape.records).map(|index| index.to_string()).collect();
+    let records = data.chunks(shape.size).zip(&keys).enumerate().map(|(index, (data, key))| {
+        let mut record = Record::new(key, place(index).sequence_number, data);
+        record.sub_sequence_number = Some(0);
+        record.approximate_arrival = Some(Duration::from_millis(1_783_814_400_000));
+        record
+    });
+    let mut input = ProcessRecordsInput::new(records.collect());
+    input.millis_behind_latest = Some(0);
+    let mut line = Vec::new();
+    DaemonMessage::ProcessRecords(input).encode(&mut line);
+    line
+}
+
+fn line_with_new_field_first(shape: Shape) -> Vec<u8> {
+    [b"{\"later\":1,", &line(shape)[1..]].concat()
+}
+
+fn line_with_new_field_last(shape: Shape) -> Vec<u8> {
+    let mut line = line(shape);
+    line.truncate(line.len() - 2);
+    line.extend_from_slice(b",\"later\":1}\n");
+    line
+}
+
+fn digits(index: usize) -> String {
+    format!("49{index:054}")
+}
+
+fn number(digits: String) -> ExtendedSequenceNumber<'static> {
+    let number = SequenceNumber::try_from(digits).expect("digits, and not too many");
+    ExtendedSequenceNumber::new(number, 0)
+}
+
+fn place(index: usize) -> ExtendedSequenceNumber<'static> {
+    number(digits(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_work_has_a_name_of_its_own_and_can_be_done_again() {
+        let mut names: Vec<_> = Work::names().collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), WORKS.len());
+        // The large ones differ from the others in size alone, and take seconds without optimisation.
+        let is_large = |name: &&str| ["10000x", "10x", "15MB"].iter().any(|it| name.contains(it));
+        for name in names.into_iter().filter(|name| !is_large(name)) {
+            let work = Work::named(name).unwrap();
+            for _ in 0..2 {
+                work.run(&mut work.input());
+            }
+            assert!(work.items > 0 && work.bytes > 0, "{name}: {work:?}");
+        }
+        assert!(Work::named("decode/nothing").is_none());
+    }
+
+    #[test]
+    fn a_new_field_changes_nothing_else() {
+        let of = |line: Vec<u8>| {
+            let line = line[..line.len() - 1].to_vec().leak();
+            format!("{:?}", DaemonMessage::decode(line).unwrap())
+        };
+        let shape = Shape { records: 3, size: 10 };
+        assert_eq!(of(line_with_new_field_first(shape)), of(line(shape)));
+        assert_eq!(of(line_with_new_field_last(shape)), of(line(shape)));
+    }
+}
