@@ -152,7 +152,7 @@ fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Work {
             let message = session.receive(line).expect("it is a message");
             let DaemonMessage::ProcessRecords(input) = message else { unreachable!("a batch") };
             assert_eq!(input.records.len(), shape.records);
-            drop(black_box(input));
+            session.recycle(black_box(input));
             out.clear();
             session.answer(out).expect("it is to be answered");
         }),
@@ -262,7 +262,9 @@ pub fn line(shape: Shape) -> Vec<u8> {
     let records = data.chunks(shape.size).zip(&keys).enumerate().map(|(index, (data, key))| {
         let mut record = Record::new(key, place(index).sequence_number, data);
         record.sub_sequence_number = Some(0);
-        record.approximate_arrival = Some(Duration::from_millis(1_783_814_400_000));
+        // Some arrive at the same time, as the encoder makes use of it.
+        record.approximate_arrival =
+            Some(Duration::from_millis(1_783_814_400_000 + index as u64 / 4));
         record
     });
     let mut input = ProcessRecordsInput::new(records.collect());

@@ -1,6 +1,7 @@
 //! A batch, written record by record.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 use core::time::Duration;
 
 use super::base64;
@@ -29,9 +30,9 @@ use crate::Record;
 pub struct BatchEncoder<'o> {
     out: &'o mut Vec<u8>,
     is_first: bool,
-    /// What stands behind the sequence number of the last record, and of what it was made: records
-    /// that were fetched together often have the same.
-    tail: Vec<u8>,
+    /// Where what stands behind the sequence number of an earlier record was written, and of what it
+    /// was made: records that were fetched together often have the same.
+    tail: Range<usize>,
     tail_of: (Option<Duration>, Option<u64>),
 }
 
@@ -39,7 +40,7 @@ impl<'o> BatchEncoder<'o> {
     /// Appends the beginning of a line to `out`.
     pub fn new(out: &'o mut Vec<u8>) -> BatchEncoder<'o> {
         out.extend_from_slice(b"{\"action\":\"processRecords\",\"records\":[");
-        BatchEncoder { out, is_first: true, tail: Vec::new(), tail_of: (None, None) }
+        BatchEncoder { out, is_first: true, tail: 0..0, tail_of: (None, None) }
     }
 
     /// Appends a record.
@@ -54,21 +55,22 @@ impl<'o> BatchEncoder<'o> {
         self.out.extend_from_slice(record.sequence_number.as_bytes());
         let tail_of = (record.approximate_arrival, record.sub_sequence_number);
         if self.tail.is_empty() || self.tail_of != tail_of {
-            self.make_tail(tail_of);
+            self.push_tail(tail_of);
+        } else {
+            self.out.extend_from_within(self.tail.clone());
         }
-        self.out.extend_from_slice(&self.tail);
     }
 
-    fn make_tail(&mut self, (arrival, sub_sequence_number): (Option<Duration>, Option<u64>)) {
+    fn push_tail(&mut self, (arrival, sub_sequence_number): (Option<Duration>, Option<u64>)) {
+        let start = self.out.len();
+        self.out.extend_from_slice(b"\",\"approximateArrivalTimestamp\":");
+        let millis = arrival.map(|it| u64::try_from(it.as_millis()));
+        push_number_or_null(self.out, millis.map(|millis| millis.unwrap_or(u64::MAX)));
+        self.out.extend_from_slice(b",\"subSequenceNumber\":");
+        push_number_or_null(self.out, sub_sequence_number);
+        self.out.extend_from_slice(b",\"action\":\"record\"}");
+        self.tail = start..self.out.len();
         self.tail_of = (arrival, sub_sequence_number);
-        let tail = &mut self.tail;
-        tail.clear();
-        tail.extend_from_slice(b"\",\"approximateArrivalTimestamp\":");
-        let arrival = arrival.map(|it| u64::try_from(it.as_millis()));
-        push_number_or_null(tail, arrival.map(|millis| millis.unwrap_or(u64::MAX)));
-        tail.extend_from_slice(b",\"subSequenceNumber\":");
-        push_number_or_null(tail, sub_sequence_number);
-        tail.extend_from_slice(b",\"action\":\"record\"}");
     }
 
     /// Appends the line's end: how many milliseconds the batch is behind the stream's newest record.
