@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use base64::Engine as _;
@@ -76,22 +76,29 @@ impl Recorder {
     }
 
     pub(super) fn write(&self, kind: Kind, piece: Option<&[u8]>) {
-        self.with(|tape| tape.write(kind, piece));
-    }
-
-    /// How the program ended: the last line.
-    pub(super) fn end(&self, how: &str) {
-        self.with(|tape| tape.end(how));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn with(&self, write: impl FnOnce(&mut Tape<File>) -> io::Result<()>) {
-        let mut tape = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Err(error)) = tape.as_mut().map(write) {
+        let mut tape = self.lock();
+        if let Some(Err(error)) = tape.as_mut().map(|tape| tape.write(kind, piece)) {
             *tape = None;
-            tell(&format!("warning: the recording ends here: {error}"));
+            cut_short(error);
         }
     }
+
+    /// How the program ended: the last line. What the daemon says to it afterwards has no place.
+    pub(super) fn end(&self, how: &str) {
+        // Under one lock, as the pump of stdin goes on meanwhile.
+        let mut tape = self.lock();
+        if let Some(mut tape) = tape.take() {
+            tape.end(how).unwrap_or_else(cut_short);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Tape<File>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cut_short(error: io::Error) {
+    tell(&format!("warning: the recording ends here: {error}"));
 }
 
 fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
@@ -362,6 +369,28 @@ mod tests {
         let mut tape = Tape::new(Memory::default(), 1 << 20, false);
         let error = tape.write(Kind::Stdout, Some(b"x")).expect_err("there is no room");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn nothing_stands_behind_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for round in 0..300 {
+            let path = folder.path().join(round.to_string());
+            let tape = Tape::new(File::create(&path).expect("a file"), u64::MAX, false);
+            let recorder = Recorder(Mutex::new(Some(tape)));
+            std::thread::scope(|scope| {
+                let pump = scope.spawn(|| {
+                    while recorder.lock().is_some() {
+                        recorder.write(Kind::Stdin, Some(b"late\n"));
+                    }
+                });
+                recorder.end("exit status 0");
+                pump.join().expect("it does not panic");
+            });
+            let text = fs::read_to_string(&path).expect("it is there");
+            let last = text.lines().last().unwrap_or_default();
+            assert!(last.ends_with(r#","x","exit status 0"]"#), "{last}");
+        }
     }
 
     proptest! {
