@@ -373,19 +373,25 @@ mod tests {
 
     #[test]
     fn nothing_stands_behind_the_end() {
+        use std::sync::Barrier;
+
         let folder = tempfile::tempdir().expect("a folder");
         for round in 0..300 {
             let path = folder.path().join(round.to_string());
             let tape = Tape::new(File::create(&path).expect("a file"), u64::MAX, false);
             let recorder = Recorder(Mutex::new(Some(tape)));
+            let begun = Barrier::new(4);
             std::thread::scope(|scope| {
-                let pump = scope.spawn(|| {
-                    while recorder.lock().is_some() {
-                        recorder.write(Kind::Stdin, Some(b"late\n"));
-                    }
-                });
+                for _ in 1..4 {
+                    scope.spawn(|| {
+                        begun.wait();
+                        while recorder.lock().is_some() {
+                            recorder.write(Kind::Stdin, Some(b"late\n"));
+                        }
+                    });
+                }
+                begun.wait();
                 recorder.end("exit status 0");
-                pump.join().expect("it does not panic");
             });
             let text = fs::read_to_string(&path).expect("it is there");
             let last = text.lines().last().unwrap_or_default();
