@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::base64::{self, Scratch};
+use super::json::must_be_escaped;
 use super::word;
 use crate::sequence::MAX_SEQUENCE_NUMBER_DIGITS;
 use crate::{ProcessRecordsInput, Record, SequenceNumber};
@@ -303,9 +304,7 @@ fn plain_length(text: &[u8]) -> Option<usize> {
 
 fn plain_utf8_length(text: &[u8]) -> Option<usize> {
     let length = memchr::memchr(b'"', text)?;
-    let is_plain = text[..length]
-        .iter()
-        .fold(true, |all, byte| all & (word::is_plain(*byte) | !byte.is_ascii()));
+    let is_plain = text[..length].iter().fold(true, |all, byte| all & (!must_be_escaped(*byte)));
     (is_plain && core::str::from_utf8(&text[..length]).is_ok()).then_some(length)
 }
 

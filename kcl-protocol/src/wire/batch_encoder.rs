@@ -5,8 +5,9 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::base64;
+use super::daemon_to_child::push_action;
 use super::json::{push_number_or_null, push_string};
-use crate::Record;
+use crate::{Action, Record};
 
 /// Writes a `processRecords` line record by record, for a caller whose records do not stand side by
 /// side as [`ProcessRecordsInput`](crate::ProcessRecordsInput) has them. The bytes are those of
@@ -39,7 +40,13 @@ pub struct BatchEncoder<'o> {
 impl<'o> BatchEncoder<'o> {
     /// Appends the beginning of a line to `out`.
     pub fn new(out: &'o mut Vec<u8>) -> BatchEncoder<'o> {
-        out.extend_from_slice(b"{\"action\":\"processRecords\",\"records\":[");
+        push_action(Action::ProcessRecords.name(), out);
+        BatchEncoder::behind_action(out)
+    }
+
+    /// Appends the beginning of the fields behind `action`.
+    pub(super) fn behind_action(out: &'o mut Vec<u8>) -> BatchEncoder<'o> {
+        out.extend_from_slice(b",\"records\":[");
         BatchEncoder { out, is_first: true, tail: 0..0, tail_of: (None, None) }
     }
 
@@ -74,9 +81,14 @@ impl<'o> BatchEncoder<'o> {
     }
 
     /// Appends the line's end: how many milliseconds the batch is behind the stream's newest record.
-    pub fn finish(self, millis_behind_latest: Option<u64>) {
+    pub fn finish(mut self, millis_behind_latest: Option<u64>) {
+        self.end_fields(millis_behind_latest);
+        self.out.extend_from_slice(b"}\n");
+    }
+
+    /// Appends the last of the fields.
+    pub(super) fn end_fields(&mut self, millis_behind_latest: Option<u64>) {
         self.out.extend_from_slice(b"],\"millisBehindLatest\":");
         push_number_or_null(self.out, millis_behind_latest);
-        self.out.extend_from_slice(b"}\n");
     }
 }

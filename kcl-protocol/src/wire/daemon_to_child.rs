@@ -392,14 +392,7 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
 
 /// Writes what the daemon writes: `action` first in a message and last in a record.
 pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
-    if let DaemonMessage::ProcessRecords(input) = message {
-        let mut batch = BatchEncoder::new(out);
-        input.records.iter().for_each(|record| batch.push(record));
-        return batch.finish(input.millis_behind_latest);
-    }
-    out.extend_from_slice(b"{\"action\":\"");
-    out.extend_from_slice(message.action().map_or("checkpoint", Action::name).as_bytes());
-    out.push(b'"');
+    push_action(message.action().map_or("checkpoint", Action::name), out);
     match message {
         DaemonMessage::Initialize(input) => {
             out.extend_from_slice(b",\"shardId\":");
@@ -407,8 +400,11 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
             let number = input.sequence_number.as_ref().map(SequenceNumber::as_str);
             push_place(out, number, input.sub_sequence_number);
         }
-        // Written above.
-        DaemonMessage::ProcessRecords(_) => {}
+        DaemonMessage::ProcessRecords(input) => {
+            let mut batch = BatchEncoder::behind_action(out);
+            input.records.iter().for_each(|record| batch.push(record));
+            batch.end_fields(input.millis_behind_latest);
+        }
         DaemonMessage::LeaseLost | DaemonMessage::ShardEnded | DaemonMessage::ShutdownRequested => {
         }
         DaemonMessage::Shutdown(reason) => {
@@ -422,6 +418,13 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// A message's beginning.
+pub(super) fn push_action(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"action\":\"");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'"');
 }
 
 /// The two numbers that checkpoints and `initialize` have, behind another field.

@@ -187,19 +187,23 @@ pub(super) fn text(inside: &mut [u8]) -> Result<&str, DecodeErrorKind> {
     Ok(core::str::from_utf8(unescaped).expect("a string of a line of UTF-8 is UTF-8"))
 }
 
+/// Whether a byte may not stand for itself in a string.
+pub(super) fn must_be_escaped(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
 /// Appends a string with its quotes, escaped byte for byte as Jackson does: what must be escaped by
 /// its short escape or in upper-case hex (where serde_json has lower case), all else raw.
 pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    let must_be_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
     // To look at all of it, whatever is found, is what the compiler can do many bytes at a time.
-    if !rest.iter().fold(false, |any, byte| any | must_be_escaped(byte)) {
+    if !rest.iter().fold(false, |any, byte| any | must_be_escaped(*byte)) {
         out.extend_from_slice(rest);
         out.push(b'"');
         return;
     }
-    while let Some(length) = rest.iter().position(must_be_escaped) {
+    while let Some(length) = rest.iter().position(|byte| must_be_escaped(*byte)) {
         out.extend_from_slice(&rest[..length]);
         push_escape(out, rest[length]);
         rest = &rest[length + 1..];

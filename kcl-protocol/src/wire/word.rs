@@ -1,5 +1,7 @@
 //! Eight bytes at a time, in one integer, without instructions that only some processors have.
 
+use super::json::must_be_escaped;
+
 /// Eight bytes, the first of them lowest.
 #[derive(Clone, Copy)]
 struct Word(u64);
@@ -47,8 +49,8 @@ impl Word {
 }
 
 /// Whether a byte stands for itself in a string, as ASCII.
-pub(super) fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..0x80) && byte != b'"' && byte != b'\\'
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii() && !must_be_escaped(byte)
 }
 
 /// How many bytes stand before the first that does not stand for itself in a string, as ASCII.
