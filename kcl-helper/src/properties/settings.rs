@@ -81,11 +81,7 @@ impl Settings {
     /// What the daemon takes a number for; `None` where it is not set or cannot be read.
     pub(crate) fn number(&self, name: &'static str) -> Option<i64> {
         let setting = self.get(name)?;
-        match value::read(setting.row?.kind, setting.value.as_str(), Version::DEFAULT) {
-            value::Reading::Taken(text) => text.parse().ok(),
-            value::Reading::UnreadableTaken("0") => Some(0),
-            _ => None,
-        }
+        value::read(setting.row?.kind, setting.value.as_str(), Version::DEFAULT).number()
     }
 }
 

@@ -18,6 +18,17 @@ pub(crate) enum Reading {
     Stops,
 }
 
+impl Reading {
+    /// The number that the daemon takes, where it takes one from the text.
+    pub(crate) fn number(&self) -> Option<i64> {
+        match self {
+            Reading::Taken(text) => text.parse().ok(),
+            Reading::UnreadableTaken(text) => text.parse().ok(),
+            Reading::Unset | Reading::Unreadable | Reading::Stops => None,
+        }
+    }
+}
+
 /// Reads `text` as 3.x does.
 pub(crate) fn read(kind: Kind, text: &str, version: Version) -> Reading {
     let taken = |text: &str| Reading::Taken(text.to_owned());
@@ -78,13 +89,10 @@ pub(crate) fn read(kind: Kind, text: &str, version: Version) -> Reading {
 
 /// The number that the daemon goes on with where `text` stands for the key, or where nothing does.
 pub(crate) fn number_in_use(key: &Key, text: Option<&str>, version: Version) -> Option<i64> {
-    let number = match text.map(|text| read(key.kind, text, version)) {
-        Some(Reading::Taken(number)) => number,
-        Some(Reading::UnreadableTaken(number)) => number.to_owned(),
-        Some(Reading::Stops) => return None,
-        None | Some(Reading::Unset | Reading::Unreadable) => key.default_in(version).to_owned(),
-    };
-    number.parse().ok()
+    match text.map(|text| read(key.kind, text, version)) {
+        None | Some(Reading::Unset | Reading::Unreadable) => key.default_in(version).parse().ok(),
+        Some(reading) => reading.number(),
+    }
 }
 
 /// `String.trim`: everything up to the blank goes, control characters too.

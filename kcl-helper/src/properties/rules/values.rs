@@ -263,11 +263,8 @@ pub(super) fn numbers<'a>(
     facts: &'a Facts<'_>,
     name: &'static str,
 ) -> impl Iterator<Item = (&'a Setting, i64)> {
-    facts.settings.of(name).filter_map(|setting| match facts.reading(setting)? {
-        Reading::Taken(text) => Some((setting, text.parse().ok()?)),
-        Reading::UnreadableTaken(text) => Some((setting, text.parse().ok()?)),
-        Reading::Unset | Reading::Unreadable | Reading::Stops => None,
-    })
+    let number = |setting| facts.reading(setting)?.number();
+    facts.settings.of(name).filter_map(move |setting| Some((setting, number(setting)?)))
 }
 
 fn is_unreadable(facts: &Facts<'_>, setting: &Setting) -> bool {
