@@ -187,6 +187,13 @@ impl Running {
         kill_process(pid(self.child.id()), signal).unwrap();
     }
 
+    /// Asks for a stop, and then, by the same signal, kills the children.
+    fn stop_and_kill(&self, signal: Signal) {
+        self.signal(signal);
+        self.wait_for("stopping");
+        self.signal(signal);
+    }
+
     /// Waits for a line on stderr that contains this.
     fn wait_for(&self, text: &str) {
         while !self.lines.recv_timeout(TOO_LONG).unwrap().contains(text) {}
@@ -451,9 +458,7 @@ fn state_in_use() {
     let running = Running::start(place.command("-i input -- AWKWARD hang=processRecords log=log"));
     eventually("the first record", || !place.read("log").is_empty());
     assert_snapshot!(place.local("-- AWKWARD"));
-    running.signal(Signal::INT);
-    running.wait_for("stopping");
-    running.signal(Signal::INT);
+    running.stop_and_kill(Signal::INT);
     running.end(&place);
 }
 
@@ -618,9 +623,7 @@ fn a_child_that_never_reads() {
         Running::start(place.command("-i input --patience 100ms -- AWKWARD pids=pids deaf"));
     running.wait_for("shard 0: no answer to initialize for 200ms");
     eventually("the child's start", || !place.read("pids").is_empty());
-    running.signal(Signal::TERM);
-    running.wait_for("stopping");
-    running.signal(Signal::TERM);
+    running.stop_and_kill(Signal::TERM);
     assert_eq!(running.end(&place).status, "exit status: 143");
     place.check_all_ended(1);
 }
@@ -630,9 +633,7 @@ fn a_child_that_only_asks() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD beggar"));
     running.wait_for("shard 0: no answer to processRecords for 400ms");
-    running.signal(Signal::HUP);
-    running.wait_for("stopping");
-    running.signal(Signal::HUP);
+    running.stop_and_kill(Signal::HUP);
     assert_eq!(running.end(&place).status, "exit status: 129");
 }
 
@@ -646,9 +647,7 @@ fn a_child_whose_first_status_is_lost_behind_words() {
          that lack their line's end; words for people belong on stderr)",
     );
     running.wait_for("shard 0: no answer to initialize for ");
-    running.signal(Signal::INT);
-    running.wait_for("stopping");
-    running.signal(Signal::INT);
+    running.stop_and_kill(Signal::INT);
     assert_eq!(running.end(&place).status, "exit status: 130");
 }
 
@@ -659,9 +658,7 @@ fn a_child_that_checkpoints_for_ever() {
     for _ in 0..2 {
         running.wait_for(" checkpoints were asked for; the real daemon would answer them for ever");
     }
-    running.signal(Signal::INT);
-    running.wait_for("stopping");
-    running.signal(Signal::INT);
+    running.stop_and_kill(Signal::INT);
     assert_eq!(running.end(&place).status, "exit status: 130");
 }
 
