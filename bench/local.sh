@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How much of `bench` is left under `local`: the same child, 2 shards, 1000 records a batch, the same
-# cores, in interleaved pairs. Prints a line a pair and the medians for docs/scale.md. Needs cargo and
+# cores, in interleaved pairs. Prints a line a pair and the medians for docs/scale.md. Needs cargo, jq and
 # about 1 GB in the folder for temporary files; takes about a minute and a half.
 #   PAIRS=9 CPUS=0,1 KCL_HELPER=target/release/kcl-helper bench/local.sh [SIZE…]
 set -euo pipefail
@@ -27,7 +27,7 @@ for size in "${sizes[@]}"; do
     for ((pair = 1; pair <= pairs; pair++)); do
         bench=$("${on[@]}" "$helper" bench --batch 1000 --size "${size}B" --shards 2 --duration 1500ms \
             --warmup 500ms --format json -q -- "$child" |
-            tr ',{' '\n\n' | sed -n 's/.*"recordsPerSecond": *\([0-9]*\).*/\1/p' | head -n 1)
+            jq '.commands[0].recordsPerSecond | floor')
         local=$("${on[@]}" "$helper" local --reset --state "$folder/state" --shards 2 -q -i "$folder/input" \
             -- "$child" | awk '$1 == "total" { gsub(",", ""); print $6 }')
         awk -v size="$size" -v a="$local" -v b="$bench" \
