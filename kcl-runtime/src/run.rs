@@ -21,6 +21,11 @@ use crate::{
 /// How long records may be delivered without a checkpoint, by hand, before it is warned about.
 const UNCHECKPOINTED_WARNING: Duration = Duration::from_secs(300);
 
+/// To look at the clock takes a good part of the time that a small batch takes. So while less than
+/// this passes from one look to the next, so many batches go by without one.
+const FAST: Duration = Duration::from_secs(1);
+const BATCHES_WITHOUT_LOOK: u32 = 15;
+
 /// Runs a processor over this process's stdin and stdout, with the default [`Runtime`].
 ///
 /// # Errors
@@ -229,6 +234,8 @@ impl Runtime {
             ledger: Ledger::default(),
             broken: None,
             warned_of_no_checkpoint: false,
+            looked_at_clock: Duration::ZERO,
+            batches_without_look: 0,
         };
         let result = shard.live(&mut processor, &mut on_error);
         // What they do at their end is the user's code too.
@@ -254,6 +261,10 @@ struct Shard<R, W, T> {
     /// Why the conversation cannot go on, found while the processor had the word.
     broken: Option<RunError>,
     warned_of_no_checkpoint: bool,
+    /// When it was last seen whether that warning is due, and how many batches may go by until it is
+    /// seen again.
+    looked_at_clock: Duration,
+    batches_without_look: u32,
 }
 
 /// How far the shard was delivered, and how far it is checkpointed.
@@ -616,11 +627,16 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         if self.warned_of_no_checkpoint || self.ledger.is_lease_gone {
             return;
         }
-        let is_late = self
-            .ledger
-            .uncovered_since
-            .is_some_and(|since| self.timer.now().saturating_sub(since) >= UNCHECKPOINTED_WARNING);
-        if is_late {
+        let Some(since) = self.ledger.uncovered_since else { return };
+        if self.batches_without_look > 0 {
+            self.batches_without_look -= 1;
+            return;
+        }
+        let now = self.timer.now();
+        let is_fast = now.saturating_sub(self.looked_at_clock) < FAST;
+        self.batches_without_look = if is_fast { BATCHES_WITHOUT_LOOK } else { 0 };
+        self.looked_at_clock = now;
+        if now.saturating_sub(since) >= UNCHECKPOINTED_WARNING {
             self.warned_of_no_checkpoint = true;
             warn!(
                 "{}: {} records in {} minutes without a checkpoint: all of them are delivered \

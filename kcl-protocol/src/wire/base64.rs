@@ -82,13 +82,15 @@ struct Failed {
 fn decode_pieces(text: &mut [u8], Scratch(copy): &mut Scratch) -> Result<usize, Failed> {
     let engine = engine();
     if text.len() <= CHUNK {
-        // As most are in small records: no less than what the loop does, said in fewer words.
-        let copy = &mut copy[..text.len()];
-        copy.copy_from_slice(text);
-        return decode(engine, copy, text, true).map_err(|error| {
-            text.copy_from_slice(copy);
-            Failed { error, read: 0, written: 0 }
-        });
+        // As most are in small records: what fails leaves the text alone.
+        let copy = &mut copy[..decoded_len(text.len())];
+        return match decode(engine, text, copy, true) {
+            Ok(written) => {
+                text[..written].copy_from_slice(&copy[..written]);
+                Ok(written)
+            }
+            Err(error) => Err(Failed { error, read: 0, written: 0 }),
+        };
     }
     let (mut read, mut written) = (0, 0);
     while read < text.len() {

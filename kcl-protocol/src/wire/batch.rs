@@ -255,20 +255,14 @@ impl Cursor<'_> {
 
         let text = self.line.get(self.at..)?;
         let (digits, number) = match text {
-            // Most sub-sequence numbers are 0.
-            [digit @ b'0'..=b'9', behind, ..] if !behind.is_ascii_digit() => {
-                (1, u64::from(digit - b'0'))
-            }
-            [b'1'..=b'9', ..] => {
-                let digits = word::digits(text);
-                if digits > MOST {
-                    return None;
-                }
-                (digits, word::number(&text[..digits]))
-            }
-            // JSON has no leading zeros.
+            // Most sub-sequence numbers are 0, and JSON has no leading zeros.
+            [b'0', behind, ..] if !behind.is_ascii_digit() => (1, 0),
+            [b'1'..=b'9', ..] => word::number(text),
             _ => return self.literal(b"null").map(|()| None),
         };
+        if digits > MOST {
+            return None;
+        }
         self.at += digits;
         Some(Some(number))
     }

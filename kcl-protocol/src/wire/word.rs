@@ -38,10 +38,12 @@ impl Word {
         marks.trailing_zeros() as usize / 8
     }
 
-    /// The number that eight digits are.
-    fn number(self) -> u64 {
+    /// The number that the first so many bytes are, which are digits.
+    fn number(self, digits: usize) -> u64 {
+        // What stands behind them is shifted out, and what comes in before them counts as zeros.
+        let word = self.0.checked_shl(64 - 8 * digits as u32).unwrap_or(0);
         // Neighbours are joined: digits to two of them, these to four, and these to eight.
-        let ones = self.0 & all(0x0f);
+        let ones = word & all(0x0f);
         let twos = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
         let fours = (twos * 100 + (twos >> 16)) & 0x0000_ffff_0000_ffff;
         (fours * 10_000 + (fours >> 32)) & 0xffff_ffff
@@ -77,13 +79,29 @@ fn count(text: &[u8], in_word: impl Fn(Word) -> usize, is_one: impl Fn(u8) -> bo
     words.len() * 8 + rest.iter().take_while(|byte| is_one(**byte)).count()
 }
 
-/// The number that a text of up to 19 digits is.
+/// The number that a text begins with, and how many digits it has; of more than 19 digits, of which
+/// not every number fits, the number means nothing.
 #[inline]
-pub(super) fn number(digits: &[u8]) -> u64 {
-    let (words, rest) = digits.as_chunks();
-    let number =
-        words.iter().fold(0, |number, word| number * 100_000_000 + Word::new(*word).number());
-    rest.iter().fold(number, |number, digit| number * 10 + u64::from(digit & 0x0f))
+pub(super) fn number(text: &[u8]) -> (usize, u64) {
+    const TENS: [u64; 9] =
+        [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+    let (words, rest) = text.as_chunks();
+    let (mut count, mut number) = (0, 0_u64);
+    for word in words {
+        let word = Word::new(*word);
+        let digits = word.digits();
+        count += digits;
+        number = number.wrapping_mul(TENS[digits]).wrapping_add(word.number(digits));
+        if digits < 8 {
+            return (count, number);
+        }
+    }
+    for digit in rest.iter().take_while(|byte| byte.is_ascii_digit()) {
+        count += 1;
+        number = number.wrapping_mul(10).wrapping_add(u64::from(digit & 0x0f));
+    }
+    (count, number)
 }
 
 #[cfg(test)]
@@ -121,9 +139,22 @@ mod tests {
         }
 
         #[test]
-        fn a_number_is_what_the_library_reads(value in 0..10_000_000_000_000_000_000_u64, shift in 0..64) {
+        fn a_number_is_what_the_library_reads(
+            value in 0..10_000_000_000_000_000_000_u64, shift in 0..64,
+            behind in prop::collection::vec(byte(), 0..12),
+        ) {
             let value: u64 = value >> shift;
-            prop_assert_eq!(number(value.to_string().as_bytes()), value);
+            let mut text = value.to_string().into_bytes();
+            let count = text.len();
+            prop_assert_eq!(number(&text), (count, value));
+            text.push(b',');
+            text.extend(behind);
+            prop_assert_eq!(number(&text), (count, value));
+        }
+
+        #[test]
+        fn a_number_has_the_digits_that_are_counted(text in prop::collection::vec(byte(), 0..40)) {
+            prop_assert_eq!(number(&text).0, digits(&text));
         }
     }
 
