@@ -62,6 +62,7 @@ impl ChildSession {
     ///
     /// # Errors
     /// [`Error::Decode`] if it is no message, [`Error::Order`] if it must not come now.
+    #[inline]
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<DaemonMessage<'a>, Error> {
         self.conversation.check_alive()?;
         let message = DaemonMessage::decode_with(line, &mut self.memory)
@@ -88,6 +89,7 @@ impl ChildSession {
     /// }
     /// # Ok::<(), kcl_protocol::Error>(())
     /// ```
+    #[inline]
     pub fn recycle(&mut self, input: ProcessRecordsInput<'_>) {
         self.memory.recycle(input.records);
     }
@@ -109,6 +111,7 @@ impl ChildSession {
     /// # Errors
     /// [`Error::NothingToAnswer`] if no message awaits its status, [`Error::Misuse`] if a checkpoint
     /// awaits its answer.
+    #[inline]
     pub fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         self.conversation.check_alive()?;
         let (State::Busy(action) | State::Checkpointing(action)) = self.state() else {

@@ -79,12 +79,12 @@ impl<R: Read, W: Write> Link<R, W> {
     ) -> Result<DaemonMessage<'l>, RunError> {
         // The beginning tells who else writes to our stdin, where somebody does.
         let is_strange = !line.bytes().trim_ascii_start().starts_with(b"{");
-        let beginning = if is_strange { beginning(line.bytes()) } else { String::new() };
-        self.session.receive(line.bytes_mut()).map_err(|error| match error {
-            kcl_protocol::Error::Decode(error) if is_strange => {
+        let beginning = is_strange.then(|| beginning(line.bytes()));
+        self.session.receive(line.bytes_mut()).map_err(|error| match (error, beginning) {
+            (kcl_protocol::Error::Decode(error), Some(beginning)) => {
                 RunError::Foreign { error, beginning }
             }
-            error => error.into(),
+            (error, _) => error.into(),
         })
     }
 

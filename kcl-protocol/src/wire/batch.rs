@@ -250,21 +250,29 @@ impl Cursor<'_> {
 
     #[inline]
     fn number_or_null(&mut self) -> Option<Option<u64>> {
+        // Most sub-sequence numbers are 0, and a shard that is read to its end is 0 ms behind.
+        match self.line.get(self.at..)? {
+            [b'0', behind, ..] if !behind.is_ascii_digit() => {
+                self.at += 1;
+                Some(Some(0))
+            }
+            _ => self.other_number_or_null(),
+        }
+    }
+
+    #[inline(never)]
+    fn other_number_or_null(&mut self) -> Option<Option<u64>> {
         /// Any number of so many digits fits.
         const MOST: usize = 19;
 
         let text = self.line.get(self.at..)?;
-        let (digits, number) = match text {
-            // Most sub-sequence numbers are 0, and JSON has no leading zeros.
-            [b'0', behind, ..] if !behind.is_ascii_digit() => (1, 0),
-            [b'1'..=b'9', ..] => word::number(text),
-            _ => return self.literal(b"null").map(|()| None),
-        };
-        if digits > MOST {
-            return None;
+        // JSON has no leading zeros.
+        if !matches!(text.first(), Some(b'1'..=b'9')) {
+            return self.literal(b"null").map(|()| None);
         }
+        let (digits, number) = word::number(text);
         self.at += digits;
-        Some(Some(number))
+        (digits <= MOST).then_some(Some(number))
     }
 }
 
@@ -296,6 +304,7 @@ fn plain_length(text: &[u8]) -> Option<usize> {
     }
 }
 
+#[inline(never)]
 fn plain_utf8_length(text: &[u8]) -> Option<usize> {
     let length = memchr::memchr(b'"', text)?;
     let is_plain = text[..length].iter().fold(true, |all, byte| all & (!must_be_escaped(*byte)));
