@@ -21,8 +21,8 @@ use crate::{
 /// How long records may be delivered without a checkpoint, by hand, before it is warned about.
 const UNCHECKPOINTED_WARNING: Duration = Duration::from_secs(300);
 
-/// To look at the clock takes a good part of the time that a small batch takes. So while less than
-/// this passes from one look to the next, so many batches go by without one.
+/// To look at the clock after each batch takes a good part of what a small one takes. So while less
+/// than this passes from one look to the next, so many batches go by without one.
 const FAST: Duration = Duration::from_secs(1);
 const BATCHES_WITHOUT_LOOK: u32 = 15;
 
@@ -234,7 +234,7 @@ impl Runtime {
             ledger: Ledger::default(),
             broken: None,
             warned_of_no_checkpoint: false,
-            looked_at_clock: Duration::ZERO,
+            looked_at_clock: None,
             batches_without_look: 0,
         };
         let result = shard.live(&mut processor, &mut on_error);
@@ -261,9 +261,9 @@ struct Shard<R, W, T> {
     /// Why the conversation cannot go on, found while the processor had the word.
     broken: Option<RunError>,
     warned_of_no_checkpoint: bool,
-    /// When it was last seen whether that warning is due, and how many batches may go by until it is
-    /// seen again.
-    looked_at_clock: Duration,
+    /// When it was last looked whether that warning is due, and how many batches go by without a
+    /// look from here on.
+    looked_at_clock: Option<Duration>,
     batches_without_look: u32,
 }
 
@@ -634,9 +634,10 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             return;
         }
         let now = self.timer.now();
-        let is_fast = now.saturating_sub(self.looked_at_clock) < FAST;
-        self.batches_without_look = if is_fast { BATCHES_WITHOUT_LOOK } else { 0 };
-        self.looked_at_clock = now;
+        let is_fast = |last| now.saturating_sub(last) < FAST;
+        if self.looked_at_clock.replace(now).is_some_and(is_fast) {
+            self.batches_without_look = BATCHES_WITHOUT_LOOK;
+        }
         if now.saturating_sub(since) >= UNCHECKPOINTED_WARNING {
             self.warned_of_no_checkpoint = true;
             warn!(

@@ -175,6 +175,17 @@ fn five_minutes_without_a_checkpoint_are_warned_about_once() {
 }
 
 #[test]
+fn a_fast_shard_that_becomes_slow_is_warned_after_15_batches_more_at_most() {
+    let fast = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a"]));
+    let daemon = (0..20).fold(fast, |daemon, _| daemon.wait(MINUTE).batch(["a"]));
+    let (report, warnings) = warnings(|| daemon.run(scripted()));
+    report.outcome.unwrap();
+    // The clock is looked at after the batches 1, 2, 18 and 34.
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains(" 34 records in 5 minutes without a checkpoint"), "{warnings:?}");
+}
+
+#[test]
 fn who_checkpoints_is_not_warned() {
     let daemon = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a"]).wait(MINUTE));
     let mut batches = 0;

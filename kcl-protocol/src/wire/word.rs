@@ -83,8 +83,7 @@ fn count(text: &[u8], in_word: impl Fn(Word) -> usize, is_one: impl Fn(u8) -> bo
 /// not every number fits, the number means nothing.
 #[inline]
 pub(super) fn number(text: &[u8]) -> (usize, u64) {
-    const TENS: [u64; 9] =
-        [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+    const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
     let (words, rest) = text.as_chunks();
     let (mut count, mut number) = (0, 0_u64);
