@@ -95,7 +95,8 @@ impl<'a> Sorter<'a> {
 
     /// Gives on all that have been taken.
     pub(crate) fn finish(&mut self, each: impl FnMut(&Sorted<'a>)) {
-        let lines: Vec<_> = self.without_key.iter().map(|index| self.waiting[*index].data).collect();
+        let lines: Vec<_> =
+            self.without_key.iter().map(|index| self.waiting[*index].data).collect();
         for (index, hash) in self.without_key.drain(..).zip(md5_lanes::hash(&lines)) {
             self.waiting[index].digest = Some(hex(hash));
         }

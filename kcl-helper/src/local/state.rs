@@ -350,6 +350,14 @@ mod tests {
         }
         drop(State::open(&state, &source, 2, true).unwrap());
         drop(open(&state, &source, 2).unwrap());
+
+        // Of before keys were what they are, so that lines would go to other shards.
+        let run = fs::read_to_string(state.join(RUN_FILE)).unwrap();
+        fs::write(state.join(RUN_FILE), run.replace("\"format\":2", "\"format\":1")).unwrap();
+        assert_eq!(
+            error(open(&state, &source, 2)),
+            (format!("{of_another}its format is 1, not 2"), Exit::Usage)
+        );
     }
 
     #[test]
