@@ -59,15 +59,8 @@ fn hash_lanes(messages: &[&[u8]; LANES]) -> [u128; LANES] {
     let mut hashes = [0; LANES];
     let mut state = START.map(|word| [[word; WIDTH]; REGISTERS]);
     for block in 1..=ends.into_iter().max().unwrap_or(0) {
-        let mut words = [[[0; WIDTH]; REGISTERS]; 16];
-        for (lane, message) in messages.iter().enumerate() {
-            let mut padded = [0; BLOCK];
-            let bytes = block_of(message, block - 1, &mut padded);
-            for (word, four) in words.iter_mut().zip(bytes.as_chunks().0) {
-                word[lane / WIDTH][lane % WIDTH] = u32::from_le_bytes(*four);
-            }
-        }
-        compress(&mut state, &words);
+        let blocks = messages.map(|message| words_of(message, block - 1));
+        compress(&mut state, &blocks);
         for (lane, hash) in hashes.iter_mut().enumerate().filter(|(lane, _)| ends[*lane] == block) {
             let word = |word: &Words| u128::from(word[lane / WIDTH][lane % WIDTH].swap_bytes());
             *hash = state.iter().fold(0, |hash, next| hash << 32 | word(next));
@@ -77,12 +70,13 @@ fn hash_lanes(messages: &[&[u8]; LANES]) -> [u128; LANES] {
 }
 
 /// This block of the message, with its padding.
-fn block_of<'a>(message: &'a [u8], block: usize, padded: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK] {
+fn words_of(message: &[u8], block: usize) -> [u32; 16] {
     let start = BLOCK * block;
     let rest = message.get(start..).unwrap_or_default();
     if let Some(whole) = rest.first_chunk() {
-        return whole;
+        return words(whole);
     }
+    let mut padded = [0; BLOCK];
     padded[..rest.len()].copy_from_slice(rest);
     if start <= message.len() {
         padded[rest.len()] = 0x80;
@@ -90,25 +84,34 @@ fn block_of<'a>(message: &'a [u8], block: usize, padded: &'a mut [u8; BLOCK]) ->
     if block + 1 == blocks(message) {
         padded[BLOCK - 8..].copy_from_slice(&(message.len() as u64 * 8).to_le_bytes());
     }
-    padded
+    words(&padded)
+}
+
+fn words(block: &[u8; BLOCK]) -> [u32; 16] {
+    let mut words = [0; 16];
+    for (word, four) in words.iter_mut().zip(block.as_chunks().0) {
+        *word = u32::from_le_bytes(*four);
+    }
+    words
 }
 
 // For the widest registers that this processor has. Not a part of its caller, in whose midst the
 // compiler might not see the loop for what it is.
 #[multiversion::multiversion(targets("x86_64+avx2+avx512f+avx512vl", "x86_64+avx2"))]
 #[inline(never)]
-fn compress(state: &mut [Words; 4], words: &[Words; 16]) {
+fn compress(state: &mut [Words; 4], blocks: &[[u32; 16]; LANES]) {
     for lane in 0..WIDTH {
+        let word = |n: usize| [blocks[lane][n], blocks[lane + WIDTH][n]];
         let side = |words: &Words| [words[0][lane], words[1][lane]];
         let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|word| side(&state[word]));
         // A macro, as in a loop over the steps the compiler would take that one for the vectors'.
         macro_rules! steps {
             ($mix:expr, $word:expr, [$($n:literal)*], $r1:literal $r2:literal $r3:literal $r4:literal) => {
                 $(
-                    a = step($mix, a, b, c, d, side(&words[$word($n) % 16]), SINES[$n], $r1);
-                    d = step($mix, d, a, b, c, side(&words[$word($n + 1) % 16]), SINES[$n + 1], $r2);
-                    c = step($mix, c, d, a, b, side(&words[$word($n + 2) % 16]), SINES[$n + 2], $r3);
-                    b = step($mix, b, c, d, a, side(&words[$word($n + 3) % 16]), SINES[$n + 3], $r4);
+                    a = step($mix, a, b, c, d, word($word($n) % 16), SINES[$n], $r1);
+                    d = step($mix, d, a, b, c, word($word($n + 1) % 16), SINES[$n + 1], $r2);
+                    c = step($mix, c, d, a, b, word($word($n + 2) % 16), SINES[$n + 2], $r3);
+                    b = step($mix, b, c, d, a, word($word($n + 3) % 16), SINES[$n + 3], $r4);
                 )*
             };
         }
