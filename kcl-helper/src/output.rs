@@ -78,9 +78,9 @@ impl Words {
 }
 
 /// Says it on stderr. A reader that has gone away must not end a daemon that is being looked after,
-/// and the exit status says the rest.
+/// and the exit status says the rest. In one piece, as others may write there at the same time.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let _ = anstream::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// `1234567` as `1,234,567`.

@@ -218,3 +218,67 @@ pub struct FailedRecords<'a, 'r> {
     /// How often `process_records` was called with them.
     pub tries: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Mostly of a size that makes sense, at times of any.
+    fn duration() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            4 => (0..100_000u64).prop_map(Duration::from_millis),
+            1 => Just(Duration::MAX),
+            1 => (0..u64::MAX).prop_map(Duration::from_nanos),
+        ]
+    }
+
+    /// How many pauses are looked at: with a large total and small pauses there are billions.
+    const MANY: usize = 1000;
+
+    proptest! {
+        #[test]
+        fn pauses_double_up_to_the_longest_and_stay_within_the_total(
+            total in duration(),
+            first in duration(),
+            longest in duration(),
+        ) {
+            let backoff = Backoff::up_to(total).first(first).longest(longest).without_jitter();
+            let (least, most) = (Duration::from_millis(1), A_YEAR);
+            let longest = longest.clamp(least, most);
+            let mut next = first.clamp(least, most).min(longest);
+            let mut left = total.min(most);
+            let pauses: Vec<_> = backoff.pauses().take(MANY).collect();
+            for pause in &pauses {
+                // The library reckons in floating point.
+                prop_assert!(pause.abs_diff(next) <= next / 100_000, "{:?} {:?}", pause, next);
+                prop_assert!(*pause <= left, "{:?} {:?}", pause, left);
+                left -= *pause;
+                next = (*pause * 2).min(longest);
+            }
+            prop_assert!(pauses.len() == MANY || next + next / 100_000 > left);
+        }
+
+        #[test]
+        fn jitter_makes_a_pause_longer_by_itself_at_most(
+            total in duration(),
+            first in duration(),
+            longest in duration(),
+        ) {
+            let backoff = Backoff::up_to(total).first(first).longest(longest);
+            let pauses: Vec<_> = backoff.pauses().take(MANY).collect();
+            let plain = backoff.without_jitter().pauses().take(MANY);
+            prop_assert!(pauses.iter().sum::<Duration>() <= total);
+            for (pause, plain) in pauses.into_iter().zip(plain) {
+                prop_assert!(plain <= pause && pause <= plain * 2, "{:?} {:?}", pause, plain);
+            }
+        }
+
+        #[test]
+        fn a_cadence_of_records_is_never_of_none(count: u64) {
+            let cadence = Cadence::every_records(count);
+            prop_assert_eq!(cadence, Cadence::EveryRecords(NonZeroU64::new(count.max(1)).unwrap()));
+        }
+    }
+}

@@ -1,7 +1,6 @@
 //! `kcl-helper check`.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -9,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
-use crate::output::{Words, print};
+use crate::output::{Words, print, tell};
 use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
     Surroundings, Text, Version,
@@ -119,8 +118,7 @@ fn print_effective(reports: &[Report], request: &Request<'_>, format: Format) ->
     let (readable, refused): (Vec<&Report>, Vec<&Report>) =
         reports.iter().partition(|report| report.is_readable());
     for report in refused {
-        // Where stderr is closed there is nobody to tell.
-        let _ = writeln!(anstream::stderr(), "{}", report.text());
+        tell(&report.text());
     }
     if format != Format::Json {
         let mut readable = readable.iter();

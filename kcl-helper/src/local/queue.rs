@@ -16,8 +16,10 @@ pub(crate) struct BatchLimit {
     pub(crate) bytes: usize,
 }
 
-/// How many batches may wait: as records come in any mix of shards, one shard's queue is full while
-/// another's may be empty, and the reader waits for the full one.
+/// How much may wait, in batches of as many bytes as one may have, with what is kept about records.
+/// As records come in any mix of shards, one shard's queue is full while another's may be empty, and
+/// the reader waits for the full one; a thread may wait some milliseconds for its turn, in which
+/// another delivers thousands of small records.
 const AHEAD: usize = 4;
 
 /// Records of one shard that were read at one time.
@@ -158,7 +160,7 @@ impl Queue {
             chunk.records.shrink_to_fit();
         }
         let mut state = self.lock();
-        while !state.closed && state.batches(self.limit) >= AHEAD {
+        while !state.closed && state.is_full(self.limit) {
             state.is_pushing = true;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -226,7 +228,7 @@ impl Queue {
 
     fn take(&self, mut state: MutexGuard<'_, State>) -> Batch {
         let batch = state.take(self.limit);
-        let wakes = state.is_pushing && state.batches(self.limit) < AHEAD;
+        let wakes = state.is_pushing && !state.is_full(self.limit);
         drop(state);
         if wakes {
             self.room.notify_all();
@@ -260,6 +262,11 @@ impl State {
     /// How many full batches wait.
     fn batches(&self, limit: BatchLimit) -> usize {
         (self.records / limit.records).max(self.bytes / limit.bytes)
+    }
+
+    fn is_full(&self, limit: BatchLimit) -> bool {
+        let taken = self.bytes + self.records * size_of::<Meta>();
+        self.batches(limit) > 0 && taken >= AHEAD * limit.bytes
     }
 
     fn take(&mut self, limit: BatchLimit) -> Batch {
@@ -373,13 +380,14 @@ mod tests {
     #[test]
     fn a_full_queue_waits_until_it_is_closed() {
         let queue = Queue::new(BatchLimit { records: 1, bytes: 100 }, true, Bell::new().unwrap());
+        let fits = (AHEAD * 100).div_ceil(b"data".len() + size_of::<Meta>());
         std::thread::scope(|scope| {
             let pusher = scope.spawn(|| (1..).take_while(|line| queue.push(chunk(*line))).count());
-            while queue.lock().records < AHEAD {
+            while queue.lock().records < fits {
                 std::thread::yield_now();
             }
             queue.close();
-            assert_eq!(pusher.join().unwrap(), AHEAD);
+            assert_eq!(pusher.join().unwrap(), fits);
         });
     }
 }

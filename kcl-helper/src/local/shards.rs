@@ -2,9 +2,8 @@
 
 use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
 use md5::{Digest, Md5};
-use twox_hash::XxHash3_128;
 
-use super::md5_lanes::{self, LANES};
+use super::md5_lanes;
 
 /// A checkpoint.
 pub(crate) type Place = ExtendedSequenceNumber<'static>;
@@ -54,7 +53,7 @@ pub(crate) struct Sorted<'a> {
     /// The number of its line, counted from 1.
     pub(crate) line: u64,
     pub(crate) data: &'a [u8],
-    /// The key where it is not the record itself.
+    /// The key where it is not the record itself: the hex MD5 of its bytes.
     pub(crate) digest: Option<[u8; DIGEST]>,
     pub(crate) shard: u32,
 }
@@ -65,28 +64,30 @@ impl Sorted<'_> {
     }
 }
 
-/// Finds the shards of records, and gives them on in their order. Keys are hashed together with
-/// others of as many blocks, so some records wait in here for more of them.
+/// Finds the shards of records, and gives them on in their order. Records wait in here until there
+/// are enough to be hashed together.
 #[derive(Debug)]
 pub(crate) struct Sorter<'a> {
     shards: Shards,
     waiting: Vec<Sorted<'a>>,
+    /// Which of those have no key yet.
+    without_key: Vec<usize>,
 }
 
-/// How many records may wait: enough to find company for most lengths of keys.
+/// How many records wait: enough to find others as long, for most lengths.
 const SORTED: usize = 256;
-/// A key has so many blocks at most, one less than this.
-const BLOCKS: usize = (4 * MAX_KEY_CHARS + 8) / 64 + 2;
 
 impl<'a> Sorter<'a> {
     pub(crate) fn new(shards: Shards) -> Sorter<'a> {
-        Sorter { shards, waiting: Vec::new() }
+        Sorter { shards, waiting: Vec::new(), without_key: Vec::new() }
     }
 
     /// Takes one record, and may give on those before it.
     pub(crate) fn add(&mut self, line: u64, data: &'a [u8], each: impl FnMut(&Sorted<'a>)) {
-        let digest = if is_own_key(data) { None } else { Some(digest_key(data)) };
-        self.waiting.push(Sorted { line, data, digest, shard: 0 });
+        if !is_own_key(data) {
+            self.without_key.push(self.waiting.len());
+        }
+        self.waiting.push(Sorted { line, data, digest: None, shard: 0 });
         if self.waiting.len() == SORTED {
             self.finish(each);
         }
@@ -94,44 +95,21 @@ impl<'a> Sorter<'a> {
 
     /// Gives on all that have been taken.
     pub(crate) fn finish(&mut self, each: impl FnMut(&Sorted<'a>)) {
+        let lines: Vec<_> =
+            self.without_key.iter().map(|index| self.waiting[*index].data).collect();
+        for (index, hash) in self.without_key.drain(..).zip(md5_lanes::hash(&lines)) {
+            self.waiting[index].digest = Some(hex(hash));
+        }
         // One shard has every hash.
         if self.shards.count > 1 {
-            self.hash();
+            let keys: Vec<_> = self.waiting.iter().map(Sorted::key).collect();
+            let hashes = md5_lanes::hash(&keys);
+            for (record, hash) in self.waiting.iter_mut().zip(hashes) {
+                record.shard = self.shards.of_hash(hash);
+            }
         }
         self.waiting.iter().for_each(each);
         self.waiting.clear();
-    }
-
-    fn hash(&mut self) {
-        // By the number of blocks: which records of that many have not been hashed.
-        let mut groups = [([0; LANES], 0); BLOCKS];
-        for index in 0..self.waiting.len() {
-            let blocks = md5_lanes::blocks(self.waiting[index].key().len());
-            let (group, count) = &mut groups[blocks];
-            group[*count] = index;
-            *count += 1;
-            if *count == LANES {
-                *count = 0;
-                self.hash_group(*group, LANES, blocks);
-            }
-        }
-        for (blocks, (group, count)) in groups.into_iter().enumerate() {
-            if count > 0 {
-                self.hash_group(group, count, blocks);
-            }
-        }
-    }
-
-    /// Hashes the first `count` of these records, whose keys have so many blocks.
-    fn hash_group(&mut self, group: [usize; LANES], count: usize, blocks: usize) {
-        // Free lanes hash the first key once more.
-        let keys = std::array::from_fn(|lane| {
-            self.waiting[group[if lane < count { lane } else { 0 }]].key()
-        });
-        let hashes = md5_lanes::hash(&keys, blocks);
-        for (index, hash) in group.into_iter().zip(hashes).take(count) {
-            self.waiting[index].shard = self.shards.of_hash(hash);
-        }
     }
 }
 
@@ -164,10 +142,8 @@ pub(crate) fn is_own_key(line: &[u8]) -> bool {
 /// How long a key is that is not the record itself.
 const DIGEST: usize = 32;
 
-/// The key of a line that cannot be its own: 32 hex digits that depend on all of it. XXH3 takes a
-/// twentieth of the time of MD5, which then has only the digits to hash.
-pub(crate) fn digest_key(line: &[u8]) -> [u8; DIGEST] {
-    let hash = XxHash3_128::oneshot(line);
+/// A hash as hex digits.
+fn hex(hash: u128) -> [u8; DIGEST] {
     std::array::from_fn(|digit| b"0123456789abcdef"[(hash >> (124 - 4 * digit)) as usize & 0xf])
 }
 
@@ -285,7 +261,7 @@ mod tests {
             prop_assert_eq!(sorted.len(), texts.len());
             for (line, (record, text)) in (1..).zip(sorted.iter().zip(&texts)) {
                 let is_key = text.chars().count() <= 256;
-                let digest = format!("{:032x}", XxHash3_128::oneshot(text.as_bytes()));
+                let digest = md5_hex(text.as_bytes());
                 let key = if is_key { text } else { &digest };
                 let hash = u128::from_be_bytes(Md5::digest(key).into());
                 let expected = (hash / shards.width).min(u128::from(count - 1));
@@ -345,7 +321,6 @@ mod tests {
             assert!(!is_own_key(line), "{line:?}");
         }
         assert!(!is_own_key(&[&[b'\xc3'; 300][..], b"x"].concat()));
-        assert_eq!(&digest_key(b""), b"99aa06d3014798d86001c324468d497f");
         assert_eq!(md5_hex(b""), "d41d8cd98f00b204e9800998ecf8427e");
     }
 

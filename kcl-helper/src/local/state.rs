@@ -6,11 +6,14 @@
 //!   run.json                              the input's identity and the number of shards
 //!   shardId-000000000000.json             that shard's checkpoint
 //! ```
-//! Every file is replaced as a whole, so that a crash leaves the old one or the new one.
+//! Every file is replaced as a whole: whatever process dies, the old one or the new one is there.
+//! After a power failure it may be one from up to some tenths of a second before, and what was
+//! delivered meanwhile comes again.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
 use serde::de::DeserializeOwned;
@@ -22,7 +25,7 @@ use crate::child::harmless;
 use crate::error::{Error, Exit, Result};
 
 /// Raised when older versions would misread what newer ones write.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const RUN_FILE: &str = "run.json";
 
 /// An open state folder; nobody else uses it meanwhile.
@@ -109,7 +112,7 @@ impl State {
 
     /// What stores one shard's checkpoints.
     pub(crate) fn store(&self, shard: u32) -> Store {
-        Store { path: Some(shard_path(&self.folder, shard)), spare: None }
+        Store { path: Some(shard_path(&self.folder, shard)), spare: None, synced: None }
     }
 }
 
@@ -120,38 +123,55 @@ pub(crate) struct Store {
     path: Option<PathBuf>,
     /// Where the checkpoint before stands, to be written over by the next, once there is one.
     spare: Option<PathBuf>,
+    /// When both stood on the disk.
+    synced: Option<Instant>,
 }
+
+/// A disk is waited for no more often. A child that checkpoints more often than this would wait
+/// for little else.
+const SYNC_EVERY: Duration = Duration::from_millis(100);
 
 impl Store {
     /// Keeps nothing: for input that cannot be read again.
     pub(crate) fn nowhere() -> Store {
-        Store { path: None, spare: None }
+        Store { path: None, spare: None, synced: None }
     }
 
-    /// Stores a checkpoint; it stands on the disk when this returns.
+    /// Stores a checkpoint: when this returns it outlives every process, and it stands on the disk
+    /// unless another did so just before.
     pub(crate) fn put(&mut self, place: &Place) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let file = ShardFile {
             sequence_number: place.sequence_number.as_str().into(),
             sub_sequence_number: place.sub_sequence_number,
         };
-        if self.spare.as_ref().is_some_and(|spare| exchange(spare, path, &file).is_ok()) {
-            return Ok(());
+        if let Some(spare) = &self.spare {
+            let syncs = self.synced.is_none_or(|synced| synced.elapsed() >= SYNC_EVERY);
+            if exchange(spare, path, &file, syncs).is_ok() {
+                if syncs {
+                    self.synced = Some(Instant::now());
+                }
+                return Ok(());
+            }
         }
         // The first of the run, or a file system that cannot exchange; if this fails too, it says
         // why.
         write(path, &file)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.spare = Some(path.with_file_name(format!("{TEMPORARY}{name}")));
+        // The next makes a file, whose length must be on the disk before its name is.
+        self.synced = None;
         Ok(())
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(spare) = &self.spare {
-            let _ = fs::remove_file(spare);
-        }
+        let (Some(path), Some(spare)) = (&self.path, &self.spare) else { return };
+        // What does not reach the disk is delivered again after a power failure, and not lost.
+        let _ = File::open(path).and_then(|file| file.sync_data());
+        let _ = fs::remove_file(spare);
+        let _ = sync_folder(path);
     }
 }
 
@@ -221,14 +241,13 @@ const TEMPORARY: &str = ".new-";
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let replace = || {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut text = serde_json::to_vec(value)?;
-        text.push(b'\n');
+        let text = json_line(value)?;
         let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
-        file.write_all(&text)?;
+        file.write_all(text.as_bytes())?;
         // The content must be on the disk before the name is, and the name before this returns.
         file.as_file().sync_all()?;
         file.persist(path)?;
-        File::open(folder)?.sync_all()
+        sync_folder(path)
     };
     replace().map_err(|error: io::Error| {
         let path = harmless(&path.to_string_lossy()).into_owned();
@@ -236,23 +255,40 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     })
 }
 
+/// As every file is written. Checkpoints have one length, so that one can be written over another
+/// without a moment at which its length is that of the other.
+fn json_line<T: Serialize>(value: &T) -> io::Result<String> {
+    Ok(format!("{:<255}\n", serde_json::to_string(value)?))
+}
+
+fn sync_folder(of: &Path) -> io::Result<()> {
+    File::open(of.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Like [`write()`], over a file that is there already: no file is made and none is removed, so that
 /// the disk has half as much to do. It stands under its own name before the two names are exchanged.
+/// Where nothing `syncs`, the disk may have either file under the name, and in either what it had
+/// before or has now: an earlier checkpoint at worst.
 #[cfg(target_os = "linux")]
-fn exchange<T: Serialize>(spare: &Path, path: &Path, value: &T) -> io::Result<()> {
+fn exchange<T: Serialize>(spare: &Path, path: &Path, value: &T, syncs: bool) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    let mut text = serde_json::to_vec(value)?;
-    text.push(b'\n');
+    let text = json_line(value)?;
     let mut file = File::options().write(true).create(true).truncate(false).open(spare)?;
-    file.write_all(&text)?;
+    file.write_all(text.as_bytes())?;
     file.set_len(text.len() as u64)?;
-    file.sync_data()?;
+    if syncs {
+        file.sync_data()?;
+    }
     renameat_with(CWD, spare, CWD, path, RenameFlags::EXCHANGE)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    if syncs {
+        File::open(spare)?.sync_data()?;
+        sync_folder(path)?;
+    }
+    Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn exchange<T: Serialize>(_: &Path, _: &Path, _: &T) -> io::Result<()> {
+fn exchange<T: Serialize>(_: &Path, _: &Path, _: &T, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -314,6 +350,14 @@ mod tests {
         }
         drop(State::open(&state, &source, 2, true).unwrap());
         drop(open(&state, &source, 2).unwrap());
+
+        // Of before keys were what they are, so that lines would go to other shards.
+        let run = fs::read_to_string(state.join(RUN_FILE)).unwrap();
+        fs::write(state.join(RUN_FILE), run.replace("\"format\":2", "\"format\":1")).unwrap();
+        assert_eq!(
+            error(open(&state, &source, 2)),
+            (format!("{of_another}its format is 1, not 2"), Exit::Usage)
+        );
     }
 
     #[test]
