@@ -456,8 +456,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
 
     /// Ends the run if the conversation broke while the processor had the word.
     fn check_link(&mut self) -> Result<(), RunError> {
-        // To take what is hardly ever there moves all of its bytes.
-        if self.broken.is_none() { Ok(()) } else { self.broken.take().map_or(Ok(()), Err) }
+        self.broken.take().map_or(Ok(()), Err)
     }
 
     fn initialize(

@@ -82,15 +82,12 @@ struct Failed {
 fn decode_pieces(text: &mut [u8], Scratch(copy): &mut Scratch) -> Result<usize, Failed> {
     let engine = engine();
     if text.len() <= CHUNK {
-        // As most are in small records: what fails leaves the text alone.
+        // As most are in small records: decoded beside the text, which what fails leaves alone.
         let copy = &mut copy[..decoded_len(text.len())];
-        return match decode(engine, text, copy, true) {
-            Ok(written) => {
-                text[..written].copy_from_slice(&copy[..written]);
-                Ok(written)
-            }
-            Err(error) => Err(Failed { error, read: 0, written: 0 }),
-        };
+        let failed = |error| Failed { error, read: 0, written: 0 };
+        let written = decode(engine, text, copy, true).map_err(failed)?;
+        text[..written].copy_from_slice(&copy[..written]);
+        return Ok(written);
     }
     let (mut read, mut written) = (0, 0);
     while read < text.len() {
