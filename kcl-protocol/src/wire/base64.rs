@@ -13,6 +13,10 @@ use crate::DecodeErrorKind;
 /// How much is decoded at a time, at least: whole groups of four.
 const CHUNK: usize = 2048;
 
+/// Up to so many letters are decoded beside their text, from where the bytes are copied back: for
+/// more than these it is faster to copy the letters first.
+const SMALL: usize = 512;
+
 /// Memory for copies, so that it is not prepared anew for each payload.
 pub(super) struct Scratch(Box<[u8; CHUNK]>);
 
@@ -81,8 +85,8 @@ struct Failed {
 /// what is still to be read has room for.
 fn decode_pieces(text: &mut [u8], Scratch(copy): &mut Scratch) -> Result<usize, Failed> {
     let engine = engine();
-    if text.len() <= CHUNK {
-        // As most are in small records: decoded beside the text, which what fails leaves alone.
+    if text.len() <= SMALL {
+        // What fails leaves the text alone.
         let copy = &mut copy[..decoded_len(text.len())];
         let failed = |error| Failed { error, read: 0, written: 0 };
         let written = decode(engine, text, copy, true).map_err(failed)?;
