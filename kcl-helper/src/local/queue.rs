@@ -16,7 +16,7 @@ pub(crate) struct BatchLimit {
     pub(crate) bytes: usize,
 }
 
-/// How much may wait, in batches of as many bytes as one may have, with what is kept about records.
+/// How much may wait, in batches of as many bytes as one may have, with what is kept about them.
 /// As records come in any mix of shards, one shard's queue is full while another's may be empty, and
 /// the reader waits for the full one; a thread may wait some milliseconds for its turn, in which
 /// another delivers thousands of small records.
@@ -49,6 +49,8 @@ pub(crate) struct Waiting<'a> {
     pub(crate) key: &'a [u8],
 }
 
+/// What a chunk takes beside what is in it, in bytes, roughly: a pipe may give one record a read.
+const CHUNK_COST: usize = 256;
 /// A chunk with more room is not used again: one long line should not be paid for to the end.
 const KEPT_ROOM: usize = 1 << 20;
 /// How many empty chunks are kept.
@@ -265,8 +267,8 @@ impl State {
     }
 
     fn is_full(&self, limit: BatchLimit) -> bool {
-        let taken = self.bytes + self.records * size_of::<Meta>();
-        self.batches(limit) > 0 && taken >= AHEAD * limit.bytes
+        let about = self.records * size_of::<Meta>() + self.chunks.len() * CHUNK_COST;
+        self.batches(limit) > 0 && self.bytes + about >= AHEAD * limit.bytes
     }
 
     fn take(&mut self, limit: BatchLimit) -> Batch {
@@ -379,8 +381,8 @@ mod tests {
 
     #[test]
     fn a_full_queue_waits_until_it_is_closed() {
-        let queue = Queue::new(BatchLimit { records: 1, bytes: 100 }, true, Bell::new().unwrap());
-        let fits = (AHEAD * 100).div_ceil(b"data".len() + size_of::<Meta>());
+        let queue = Queue::new(BatchLimit { records: 1, bytes: 1000 }, true, Bell::new().unwrap());
+        let fits = (AHEAD * 1000).div_ceil(b"data".len() + size_of::<Meta>() + CHUNK_COST);
         std::thread::scope(|scope| {
             let pusher = scope.spawn(|| (1..).take_while(|line| queue.push(chunk(*line))).count());
             while queue.lock().records < fits {
