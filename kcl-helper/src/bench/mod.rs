@@ -33,6 +33,8 @@ use shard::{Done, Driver, Life, Order, Told, Turn, Watch, lock, start_thread};
 
 /// How often children are looked after.
 const TICK: Duration = Duration::from_millis(50);
+/// To start a program takes milliseconds; a thread that says nothing for so long has panicked.
+const START_TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// What to measure, and how.
 #[derive(Debug)]
@@ -322,13 +324,10 @@ impl Bench<'_> {
             match self.news.recv_timeout(next_look.saturating_duration_since(now)) {
                 Err(_) => {}
                 Ok(News::Signal(signal)) => return Err(Stop::Signal(signal)),
-                Ok(News::Member(number, Told::Started(process))) => {
-                    if let Some(member) = self.members.get_mut(&number) {
-                        member.process = Some(process);
-                    }
-                }
+                Ok(News::Member(number, Told::Started(process))) => self.started(number, process),
                 Ok(News::Member(number, Told::Failed(error, last_words))) => {
                     self.say_last_words(number, &last_words);
+                    self.failed(number);
                     return Err(Stop::Failed(error));
                 }
                 Ok(News::Member(number, told)) => {
@@ -382,8 +381,30 @@ impl Bench<'_> {
         members.filter_map(Member::pid).map(usage::memory).collect()
     }
 
+    fn started(&mut self, number: usize, process: Arc<Mutex<Process>>) {
+        if let Some(member) = self.members.get_mut(&number) {
+            member.process = Some(process);
+        }
+    }
+
+    /// Its thread has ended; there is a child only if it was told of.
+    fn failed(&mut self, number: usize) {
+        if self.members.get(&number).is_some_and(|member| member.process.is_none()) {
+            self.members.remove(&number);
+        }
+    }
+
     /// Kills what still runs, and waits for its end.
     fn kill_all(&mut self) {
+        // A thread may have started its child a moment ago, and is about to tell.
+        while self.members.values().any(|member| member.process.is_none()) {
+            match self.news.recv_timeout(START_TOLD_WITHIN) {
+                Ok(News::Member(number, Told::Started(process))) => self.started(number, process),
+                Ok(News::Member(number, Told::Failed(..))) => self.failed(number),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
         let processes = self.members.values().filter_map(|member| member.process.as_ref());
         processes.clone().for_each(|process| lock(process).kill());
         for process in processes {
