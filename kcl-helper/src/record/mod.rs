@@ -3,7 +3,8 @@
 //! Whoever starts us must see what the program alone would show, and the program must see what it
 //! would see of them:
 //! - Each pipe has a thread that moves bytes as they come and keeps none back. An end on either
-//!   side, of the writer or of the reader, is passed to the other side at once.
+//!   side, of the writer or of the reader, is passed to the other side at once; that of stderr may
+//!   wait a second for that of stdout.
 //! - Our status is the program's, or its signal. As whoever starts a program also waits for the
 //!   processes that hold its pipes, we end when they have let go.
 //! - The program stays in the process group that we were started in, and we leave it: so what is
@@ -20,8 +21,9 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpgrp, getpid, kill_process, setpgid, setrlimit,
@@ -34,6 +36,9 @@ use crate::launch::supervise::ignored_signals;
 use crate::output::tell;
 use pump::{End, Ours, pump};
 use tape::{Kind, Recorder};
+
+/// How long our stderr stays open for trouble with stdout, once the program has closed its own.
+const STDERR_STAYS: Duration = Duration::from_secs(1);
 
 /// What to run, and how to write it down.
 #[derive(Debug)]
@@ -70,25 +75,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(Error::new(Exit::Surroundings, "the program has no pipes"));
     };
-    let start = |kind, from, to| {
+    let start = |kind: Kind, from: End, to: End, before_close: Box<dyn FnOnce() + Send>| {
         let recorder = recorder.clone();
         thread::Builder::new().stack_size(256 << 10).spawn(move || {
             let passed_on = pump(&from, &to, |piece| recorder.write(kind, piece));
+            drop(from);
             if let Err(error) = &passed_on {
                 let name = kind.name();
                 tell(&format!(
                     "warning: {name} cannot be written, so the program's is closed: {error}"
                 ));
             }
+            before_close();
+            drop(to);
             passed_on.is_ok()
         })
     };
+    // Trouble with stdout is told on stderr, which a program that ends closes at the same moment.
+    let (stdout_ends, stdout_end) = mpsc::channel::<()>();
     let started = (|| {
         signals.pass_on(pid)?;
-        start(Kind::Stdin, End::ours(Ours::Stdin), End::childs(stdin))?;
+        start(Kind::Stdin, End::ours(Ours::Stdin), End::childs(stdin), Box::new(|| {}))?;
+        let out = move || drop(stdout_ends);
+        let err = move || {
+            let _ = stdout_end.recv_timeout(STDERR_STAYS);
+        };
         Ok([
-            start(Kind::Stdout, End::childs(stdout), End::ours(Ours::Stdout))?,
-            start(Kind::Stderr, End::childs(stderr), End::ours(Ours::Stderr))?,
+            start(Kind::Stdout, End::childs(stdout), End::ours(Ours::Stdout), Box::new(out))?,
+            start(Kind::Stderr, End::childs(stderr), End::ours(Ours::Stderr), Box::new(err))?,
         ])
     })();
     let outputs = started.map_err(|error| {
