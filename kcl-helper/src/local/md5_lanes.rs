@@ -1,6 +1,6 @@
 //! MD5 of several messages at a time.
 //!
-//! One message's 64 steps wait for each other; those of others do not, and vector registers do eight
+//! One message's 64 steps wait for each other; those of several do not, and vector registers do eight
 //! of them at once. `compress` is written so that the compiler sees it: one loop over the lanes of
 //! a register, without a branch, around all steps. Two registers' lanes stand side by side in its
 //! body, so that one works while the other waits. RFC 1321 is the source of all numbers.
@@ -106,12 +106,12 @@ fn compress(state: &mut [Words; 4], blocks: &[[u32; 16]; LANES]) {
         let [mut a, mut b, mut c, mut d] = [0, 1, 2, 3].map(|word| side(&state[word]));
         // A macro, as in a loop over the steps the compiler would take that one for the vectors'.
         macro_rules! steps {
-            ($mix:expr, $word:expr, [$($n:literal)*], $r1:literal $r2:literal $r3:literal $r4:literal) => {
+            ($mix:expr, $which:expr, [$($n:literal)*], $r1:literal $r2:literal $r3:literal $r4:literal) => {
                 $(
-                    a = step($mix, a, b, c, d, word($word($n) % 16), SINES[$n], $r1);
-                    d = step($mix, d, a, b, c, word($word($n + 1) % 16), SINES[$n + 1], $r2);
-                    c = step($mix, c, d, a, b, word($word($n + 2) % 16), SINES[$n + 2], $r3);
-                    b = step($mix, b, c, d, a, word($word($n + 3) % 16), SINES[$n + 3], $r4);
+                    a = step($mix, a, b, c, d, word($which($n) % 16), SINES[$n], $r1);
+                    d = step($mix, d, a, b, c, word($which($n + 1) % 16), SINES[$n + 1], $r2);
+                    c = step($mix, c, d, a, b, word($which($n + 2) % 16), SINES[$n + 2], $r3);
+                    b = step($mix, b, c, d, a, word($which($n + 3) % 16), SINES[$n + 3], $r4);
                 )*
             };
         }

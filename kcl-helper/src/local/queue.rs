@@ -1,5 +1,5 @@
 //! The records that wait for one shard: filled by the thread that reads the input, emptied by the
-//! shard's driver, and never larger than a few batches and one read.
+//! shard's driver, and never larger than what a few batches of the most bytes take, and one read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -267,8 +267,8 @@ impl State {
     }
 
     fn is_full(&self, limit: BatchLimit) -> bool {
-        let about = self.records * size_of::<Meta>() + self.chunks.len() * CHUNK_COST;
-        self.batches(limit) > 0 && self.bytes + about >= AHEAD * limit.bytes
+        let around = self.records * size_of::<Meta>() + self.chunks.len() * CHUNK_COST;
+        self.batches(limit) > 0 && self.bytes + around >= AHEAD * limit.bytes
     }
 
     fn take(&mut self, limit: BatchLimit) -> Batch {

@@ -70,8 +70,6 @@ impl Sorted<'_> {
 pub(crate) struct Sorter<'a> {
     shards: Shards,
     waiting: Vec<Sorted<'a>>,
-    /// Which of those have no key yet.
-    without_key: Vec<usize>,
 }
 
 /// How many records wait: enough to find others as long, for most lengths.
@@ -79,14 +77,11 @@ const SORTED: usize = 256;
 
 impl<'a> Sorter<'a> {
     pub(crate) fn new(shards: Shards) -> Sorter<'a> {
-        Sorter { shards, waiting: Vec::new(), without_key: Vec::new() }
+        Sorter { shards, waiting: Vec::new() }
     }
 
     /// Takes one record, and may give on those before it.
     pub(crate) fn add(&mut self, line: u64, data: &'a [u8], each: impl FnMut(&Sorted<'a>)) {
-        if !is_own_key(data) {
-            self.without_key.push(self.waiting.len());
-        }
         self.waiting.push(Sorted { line, data, digest: None, shard: 0 });
         if self.waiting.len() == SORTED {
             self.finish(each);
@@ -95,10 +90,11 @@ impl<'a> Sorter<'a> {
 
     /// Gives on all that have been taken.
     pub(crate) fn finish(&mut self, each: impl FnMut(&Sorted<'a>)) {
-        let lines: Vec<_> =
-            self.without_key.iter().map(|index| self.waiting[*index].data).collect();
-        for (index, hash) in self.without_key.drain(..).zip(md5_lanes::hash(&lines)) {
-            self.waiting[index].digest = Some(hex(hash));
+        let mut without_key: Vec<_> =
+            self.waiting.iter_mut().filter(|record| !is_own_key(record.data)).collect();
+        let lines: Vec<_> = without_key.iter().map(|record| record.data).collect();
+        for (record, hash) in without_key.iter_mut().zip(md5_lanes::hash(&lines)) {
+            record.digest = Some(hex(hash));
         }
         // One shard has every hash.
         if self.shards.count > 1 {

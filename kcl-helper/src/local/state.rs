@@ -240,9 +240,8 @@ const TEMPORARY: &str = ".new-";
 
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let replace = || {
-        let folder = path.parent().unwrap_or(Path::new("."));
         let text = json_line(value)?;
-        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
         file.write_all(text.as_bytes())?;
         // The content must be on the disk before the name is, and the name before this returns.
         file.as_file().sync_all()?;
@@ -261,8 +260,12 @@ fn json_line<T: Serialize>(value: &T) -> io::Result<String> {
     Ok(format!("{:<255}\n", serde_json::to_string(value)?))
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
 fn sync_folder(of: &Path) -> io::Result<()> {
-    File::open(of.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder_of(of))?.sync_all()
 }
 
 /// Like [`write()`], over a file that is there already: no file is made and none is removed, so that
