@@ -7,6 +7,7 @@ mod child;
 mod cli;
 mod commands;
 mod error;
+mod files;
 mod init;
 mod launch;
 mod local;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
-use super::jars::write_whole;
 use crate::commands::SAMPLE_CHILD;
 use crate::error::{Error, Exit, Result};
+use crate::files::{create_private_dir, replace_private_file};
 use crate::output::Words;
 use crate::properties::{File, escaped_value};
 
@@ -53,9 +53,9 @@ fn data_folder() -> Result<PathBuf> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(no_place)?;
+        create_private_dir(folder).map_err(no_place)?;
     }
-    write_whole(path, text.as_bytes())
+    replace_private_file(path, text.as_bytes()).map_err(no_place)
 }
 
 fn no_place(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -8,7 +8,7 @@
 //! A name is the host's and random digits. Where the file is gone, as in a new container, the name is
 //! a new one, which is as if nothing were set. Where a home folder is shared by hosts, they differ.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use sha2::{Digest as _, Sha256};
 
 use super::jars::hexadecimal;
+use crate::files::{create_private_dir, open_private_file};
 
 /// More workers of one application on one host are named by their daemons.
 const MOST: usize = 100;
@@ -36,16 +37,10 @@ impl WorkerId {
     /// # Errors
     /// The folder cannot be written.
     pub(crate) fn take(folder: &Path, application: &str, region: &str) -> io::Result<Option<Self>> {
-        fs::create_dir_all(folder)?;
+        create_private_dir(folder)?;
         let sum = hexadecimal(&Sha256::digest(format!("{application}\0{region}")));
         for slot in 0..MOST {
-            let path = folder.join(format!("{}-{slot}", &sum[..DIGITS]));
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)?;
+            let file = open_private_file(&folder.join(format!("{}-{slot}", &sum[..DIGITS])))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => continue,
@@ -76,6 +71,8 @@ fn kept(mut file: &File) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn take(folder: &Path, application: &str) -> WorkerId {

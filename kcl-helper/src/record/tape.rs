@@ -5,7 +5,7 @@
 //! are written in base64, with `"base64"` as a fourth element; a letter that a read has cut in two
 //! is put together first. So every byte can be had back, and nearly all can be read.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::Options;
 use super::redact::Redactor;
 use crate::child::harmless;
+use crate::files::{create_private_dir, create_private_file};
 use crate::output::tell;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +103,7 @@ fn cut_short(error: io::Error) {
 }
 
 fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
-    fs::create_dir_all(&options.folder)?;
+    create_private_dir(&options.folder)?;
     let now = SystemTime::now();
     // Colons have a meaning in some programs' file names.
     let name = humantime::format_rfc3339_seconds(now).to_string().replace(':', "-");
@@ -112,7 +113,7 @@ fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
     let mut opened = Err(io::ErrorKind::AlreadyExists.into());
     for name in names {
         let path = options.folder.join(name + ".jsonl");
-        opened = File::options().write(true).create_new(true).open(path);
+        opened = create_private_file(&path);
         if !matches!(&opened, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
             break;
         }
@@ -393,7 +394,7 @@ mod tests {
                 begun.wait();
                 recorder.end("exit status 0");
             });
-            let text = fs::read_to_string(&path).expect("it is there");
+            let text = std::fs::read_to_string(&path).expect("it is there");
             let last = text.lines().last().unwrap_or_default();
             assert!(last.ends_with(r#","x","exit status 0"]"#), "{last}");
         }

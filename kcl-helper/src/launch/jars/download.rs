@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Fault, Faulty, Jar, hexadecimal};
 use crate::error::{Error, Exit, Result};
+use crate::files::unfinished_file;
 use crate::output::Words;
 
 /// As many as repositories gladly serve to one client.
@@ -203,7 +204,7 @@ fn one(
     if !status.is_success() {
         return Err(Attempt::Hopeless(status.to_string()));
     }
-    let mut file = super::unfinished(folder).map_err(disk)?;
+    let mut file = unfinished_file(folder).map_err(disk)?;
     let (size, sum) = copy(response.into_body().into_reader(), &mut file, jar.size, bar)?;
     let fault = match (size == jar.size, sum == jar.sha256) {
         (false, _) => Fault::Size(size),

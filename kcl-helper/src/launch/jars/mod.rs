@@ -20,11 +20,9 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use lock::{Jar, Lock};
 
 use crate::error::{Error, Exit, Result};
+use crate::files::{UNFINISHED, open_private_file, unfinished_file};
 use crate::launch::daemon::Daemon;
 use crate::output::Words;
-
-/// How the names begin of what a killed fetch leaves behind.
-const UNFINISHED: &str = ".unfinished-";
 
 /// The folder for what can be fetched again.
 #[derive(Debug, Clone)]
@@ -255,7 +253,7 @@ impl Cache {
         let path = self.folder.join("lock");
         let lock = || {
             fs::create_dir_all(&self.folder)?;
-            let file = File::create(&path)?;
+            let file = open_private_file(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -355,15 +353,11 @@ fn read_lock(path: &Path) -> Result<Option<Lock>> {
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = unfinished(folder)?;
+        let mut file = unfinished_file(folder)?;
         io::Write::write_all(&mut file, bytes)?;
         finish(file, path)
     };
     write().map_err(|error| unwritable(path, error))
-}
-
-fn unfinished(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)
 }
 
 /// On the same disk as the jars, so that what is in it can be moved by renaming.

@@ -1,0 +1,153 @@
+//! Files and folders that hold data or secrets: only their owner may look inside.
+//!
+//! Whatever the umask, a folder is made with mode 0700 and a file with 0600. A folder that is there
+//! already keeps its mode. A file is never opened or written through a symbolic link, as whoever can
+//! place one would choose what we overwrite.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use tempfile::NamedTempFile;
+
+const PRIVATE_DIR: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;
+
+/// How the names begin of files that have no name of their own yet.
+pub(crate) const UNFINISHED: &str = ".unfinished-";
+
+/// Makes a folder, and those above it that are missing.
+pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
+}
+
+/// Makes a file for writing.
+///
+/// # Errors
+/// Something with this name exists already.
+pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path)
+}
+
+/// Opens a file for reading and writing, and makes it if it is missing. What it holds stays: a
+/// second process may open it too, to lock it.
+///
+/// # Errors
+/// It is a link, or no regular file.
+pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE);
+    // A pipe with this name must not make us wait for its other end.
+    let file = open(&mut options, OFlags::NOFOLLOW | OFlags::NONBLOCK, path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
+/// Writes a whole file under its name, in place of what has it, even a link. Whatever process dies,
+/// the name has the old file or the new one; what a power failure leaves is not known.
+pub(crate) fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = unfinished_file(path.parent().unwrap_or(Path::new("")))?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A file without a name of its own, which is gone when it is dropped.
+pub(crate) fn unfinished_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .permissions(Permissions::from_mode(PRIVATE_FILE))
+        .tempfile_in(folder)
+}
+
+fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<File> {
+    // The flags are those of open(2), which are small numbers.
+    let file = options.custom_flags(flags.bits() as i32).open(path);
+    file.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        // "Too many levels of symbolic links" would send the user looking for a loop.
+        Some(Errno::LOOP) => io::Error::new(error.kind(), "it is a symbolic link"),
+        _ => error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use rustix::fs::Mode;
+    use rustix::process::umask;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    /// The umask is the whole process's: no other test may depend on it.
+    #[test]
+    fn no_umask_opens_them() {
+        let top = tempfile::tempdir().unwrap();
+        let before = umask(Mode::empty());
+        for (index, bits) in [0, 0o022, 0o077].into_iter().enumerate() {
+            umask(Mode::from_bits_truncate(bits));
+            let folder = top.path().join(index.to_string()).join("below");
+            create_private_dir(&folder).unwrap();
+            create_private_file(&folder.join("new")).unwrap();
+            open_private_file(&folder.join("opened")).unwrap();
+            replace_private_file(&folder.join("replaced"), b"x").unwrap();
+            assert_eq!([mode(&folder), mode(folder.parent().unwrap())], [0o700; 2]);
+            let files = ["new", "opened", "replaced"].map(|name| mode(&folder.join(name)));
+            assert_eq!(files, [0o600; 3]);
+        }
+        umask(before);
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("victim"), "precious").unwrap();
+        symlink(at("victim"), at("link")).unwrap();
+        symlink(at("nothing"), at("dangling")).unwrap();
+        for link in ["link", "dangling"] {
+            let refused = |result: io::Result<File>| result.unwrap_err().to_string();
+            assert_eq!(refused(open_private_file(&at(link))), "it is a symbolic link");
+            assert!(create_private_file(&at(link)).is_err());
+        }
+        replace_private_file(&at("link"), b"new").unwrap();
+        assert_eq!(fs::read(at("link")).unwrap(), b"new");
+        assert_eq!(mode(&at("link")), 0o600);
+        assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
+        assert!(!at("nothing").exists());
+    }
+
+    #[test]
+    fn what_is_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "text").unwrap();
+        open_private_file(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"text");
+        assert!(create_private_file(&path).is_err());
+        let error = open_private_file(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_pipe_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let error = open_private_file(&path).unwrap_err();
+        assert_eq!(error.to_string(), "it is not a regular file");
+    }
+}
