@@ -61,14 +61,14 @@ impl ChildSession {
     /// Takes a line that has arrived, without its end, and decodes it in place.
     ///
     /// # Errors
-    /// [`Error::Decode`] if it is no message, [`Error::Order`] if it must not come now.
+    /// [`Error::Decode`] if it is no message, [`Error::OutOfTurn`] if it must not come now.
     #[inline]
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<DaemonMessage<'a>, Error> {
         self.conversation.check_alive()?;
         let message = DaemonMessage::decode_with(line, &mut self.memory)
             .inspect_err(|_| self.conversation.fail())?;
         let event = message.action().map_or(Event::CheckpointAnswer, Event::Message);
-        self.conversation.apply(event).map_err(Error::Order)?;
+        self.conversation.apply(event).map_err(Error::OutOfTurn)?;
         Ok(message)
     }
 
@@ -127,9 +127,9 @@ impl ChildSession {
     /// Says that the daemon has closed our input.
     ///
     /// # Errors
-    /// [`Error::Order`] if a message is still to be answered: the daemon has gone.
+    /// [`Error::OutOfTurn`] if a message is still to be answered: the daemon has gone.
     pub fn end_of_input(&mut self) -> Result<(), Error> {
         self.conversation.check_alive()?;
-        self.conversation.apply(Event::EndOfInput).map_err(Error::Order)
+        self.conversation.apply(Event::EndOfInput).map_err(Error::OutOfTurn)
     }
 }

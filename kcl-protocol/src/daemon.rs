@@ -120,17 +120,17 @@ impl DaemonSession {
     /// Takes a line of the child, without its end, and decodes it in place.
     ///
     /// # Errors
-    /// [`Error::WrongStatus`] and [`Error::Null`], at which the Java daemon stops the worker, and
-    /// [`Error::Order`] for a status or a checkpoint that nothing asked for.
+    /// [`Error::WrongStatus`] and [`Error::NullLine`], at which the Java daemon stops the worker, and
+    /// [`Error::OutOfTurn`] for a status or a checkpoint that nothing asked for.
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<Received<'a>, Error> {
         self.conversation.check_alive()?;
         if is_null(line) {
             self.conversation.fail();
-            return Err(Error::Null);
+            return Err(Error::NullLine);
         }
         match ChildMessage::decode_as_daemon(line) {
             Ok(Ok(ChildMessage::Checkpoint(request))) => {
-                self.conversation.apply(Event::CheckpointRequest).map_err(Error::Order)?;
+                self.conversation.apply(Event::CheckpointRequest).map_err(Error::OutOfTurn)?;
                 self.asked =
                     (request.sequence_number.map(String::from), request.sub_sequence_number);
                 Ok(Received::Checkpoint(request))
@@ -150,7 +150,7 @@ impl DaemonSession {
         };
         match response_for.and_then(Action::from_name) {
             Some(action) if expected.is_none_or(|expected| expected == action) => {
-                self.conversation.apply(Event::Status(action)).map_err(Error::Order)?;
+                self.conversation.apply(Event::Status(action)).map_err(Error::OutOfTurn)?;
                 Ok(action)
             }
             _ => {

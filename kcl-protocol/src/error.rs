@@ -14,7 +14,7 @@ use crate::{Action, SequenceNumberError, State, Violation};
 /// let mut session = ChildSession::new();
 /// let error = session.receive(&mut *b"{\"action\":\"leaseLost\"}".to_vec()).unwrap_err();
 /// assert_eq!(error.to_string(), "got leaseLost before initialize; expected initialize or end of input");
-/// assert!(matches!(error, Error::Order(_)));
+/// assert!(matches!(error, Error::OutOfTurn(_)));
 ///
 /// let error = session.answer(&mut Vec::new()).unwrap_err();
 /// assert_eq!(error.to_string(), "the session has already failed");
@@ -27,7 +27,7 @@ pub enum Error {
     Decode(#[from] DecodeError),
     /// The peer: a readable message at a time when it must not come.
     #[error(transparent)]
-    Order(Violation),
+    OutOfTurn(Violation),
     /// The caller: something was to be sent at a time when it must not be.
     #[error("misuse: {0}")]
     Misuse(Violation),
@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// The peer: the line `null`, at which the daemon stops its worker.
     #[error("got the line `null`, at which the daemon stops its worker")]
-    Null,
+    NullLine,
     /// The session failed earlier; that error was returned then.
     #[error("the session has already failed")]
     Failed,

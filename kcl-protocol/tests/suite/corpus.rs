@@ -117,7 +117,7 @@ fn verdict(message: &Message) -> String {
             format!("ignored {}{rest}Message", first.to_uppercase())
         }
         Err(Error::WrongStatus { got, .. }) => format!("status {got}"),
-        Err(Error::Null) => "null: the worker stops".to_owned(),
+        Err(Error::NullLine) => "null: the worker stops".to_owned(),
         other => panic!("{other:?}"),
     }
 }
