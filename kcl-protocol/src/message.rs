@@ -183,7 +183,7 @@ impl<'a> ProcessRecordsInput<'a> {
 ///
 /// let record = Record::new("user-7", SequenceNumber::new("21")?, br#"{"clicks":3}"#);
 /// assert_eq!(record.data.len(), 12);
-/// assert_eq!(record.place().to_string(), "21/0");
+/// assert_eq!(record.extended_sequence_number().to_string(), "21/0");
 ///
 /// let kept = record.to_owned();
 /// std::thread::spawn(move || assert_eq!(kept.partition_key, "user-7")).join().unwrap();
@@ -222,7 +222,7 @@ impl<'a> Record<'a> {
     }
 
     /// The record's place with both its numbers; without a sub-sequence number that one is 0.
-    pub fn place(&self) -> ExtendedSequenceNumber<'_> {
+    pub fn extended_sequence_number(&self) -> ExtendedSequenceNumber<'_> {
         ExtendedSequenceNumber::new(
             self.sequence_number.borrowed(),
             self.sub_sequence_number.unwrap_or(0),
@@ -471,7 +471,7 @@ pub enum Position<'a> {
 
 impl Position<'_> {
     /// The place that the daemon will store, where it is known beforehand.
-    pub fn place(&self) -> Option<ExtendedSequenceNumber<'_>> {
+    pub fn extended_sequence_number(&self) -> Option<ExtendedSequenceNumber<'_>> {
         match self {
             Position::AllDelivered => None,
             Position::At { sequence_number, sub_sequence_number } => {
@@ -486,7 +486,7 @@ impl Position<'_> {
 
 impl<'a> From<&'a Record<'_>> for Position<'a> {
     fn from(record: &'a Record<'_>) -> Self {
-        Position::from(record.place())
+        Position::from(record.extended_sequence_number())
     }
 }
 

@@ -59,7 +59,7 @@ pub fn at(
     record: &Record<'_>,
     error: impl Into<Box<dyn StdError + Send + Sync>>,
 ) -> ProcessorError {
-    ProcessorError { source: error.into(), at: Some(record.place().to_owned()) }
+    ProcessorError { source: error.into(), at: Some(record.extended_sequence_number().to_owned()) }
 }
 
 impl ProcessorError {

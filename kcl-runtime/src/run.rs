@@ -291,8 +291,8 @@ impl Ledger {
         if let Some(last) = records.last() {
             match &mut self.delivered {
                 // In the memory of the one before.
-                Some(delivered) => last.place().clone_into(delivered),
-                None => self.delivered = Some(last.place().to_owned()),
+                Some(delivered) => last.extended_sequence_number().clone_into(delivered),
+                None => self.delivered = Some(last.extended_sequence_number().to_owned()),
             }
             self.uncovered += records.len() as u64;
             self.uncovered_since.get_or_insert_with(|| timer.now());
@@ -300,7 +300,7 @@ impl Ledger {
     }
 
     fn store(&mut self, at: &Position<'_>, now: Duration) {
-        match at.place() {
+        match at.extended_sequence_number() {
             Some(place) => self.stored = Some(place.to_owned()),
             None => self.stored.clone_from(&self.delivered),
         }
@@ -322,7 +322,7 @@ impl Ledger {
     /// How many records at a batch's beginning the last checkpoint covers.
     fn count_covered(&self, records: &[Record<'_>]) -> usize {
         let Some(stored) = &self.stored else { return 0 };
-        records.iter().take_while(|record| record.place() <= *stored).count()
+        records.iter().take_while(|record| record.extended_sequence_number() <= *stored).count()
     }
 }
 
@@ -772,5 +772,5 @@ impl<R: Read, W: Write, T: Timer> Desk for ShardEndDesk<'_, R, W, T> {
 /// Which record of the batch the error names.
 fn position_of(error: &ProcessorError, records: &[Record<'_>]) -> Option<usize> {
     let named = error.record()?;
-    records.iter().position(|record| record.place() == *named)
+    records.iter().position(|record| record.extended_sequence_number() == *named)
 }

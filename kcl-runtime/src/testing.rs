@@ -293,7 +293,7 @@ impl Stage {
                 Step::Batch(records) => {
                     let records: Vec<_> = records.iter().map(OwnedRecord::as_record).collect();
                     if let Some(last) = records.last() {
-                        self.checkpointer.deliver(&last.place());
+                        self.checkpointer.deliver(&last.extended_sequence_number());
                     }
                     let mut input = ProcessRecordsInput::new(records);
                     input.millis_behind_latest = Some(0);

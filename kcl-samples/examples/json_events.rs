@@ -56,7 +56,7 @@ pub(crate) fn settings(dead_letters: PathBuf) -> Runtime {
         for record in failed.records {
             let letter = serde_json::json!({
                 "shard": failed.shard_id,
-                "place": record.place().to_string(),
+                "place": record.extended_sequence_number().to_string(),
                 "error": failed.error.to_string(),
                 "data": String::from_utf8_lossy(record.data),
             });

@@ -46,7 +46,8 @@ impl RecordProcessor for SampleProcessor {
                 record.sub_sequence_number.unwrap_or(0),
                 record.data.len(),
             ));
-            self.largest = self.largest.take().max(Some(record.place().to_owned()));
+            self.largest =
+                self.largest.take().max(Some(record.extended_sequence_number().to_owned()));
         }
         let is_due = self.last_checkpoint.is_none_or(|time| time.elapsed() >= CHECKPOINT_EVERY);
         if let Some(largest) = self.largest.as_ref().filter(|_| is_due) {

@@ -275,7 +275,7 @@ fn large_batches_are_read_whole() {
             assert_eq!(record.data, data);
             assert_eq!(record.partition_key, format!("kéy {index}"));
             assert_eq!(
-                record.place().to_string(),
+                record.extended_sequence_number().to_string(),
                 format!("{}/{}", 1_000_000 + index / 3, index % 3)
             );
         }

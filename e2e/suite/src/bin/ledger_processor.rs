@@ -124,7 +124,7 @@ impl RecordProcessor for LedgerProcessor {
             self.seen += 1;
             if self.told.checkpoint == Checkpoint::EachRecord {
                 let result = checkpointer.checkpoint_at(record);
-                self.note(record.place().to_string(), &result);
+                self.note(record.extended_sequence_number().to_string(), &result);
                 result?;
             }
             if self.told.pause_micros > 0 {
@@ -133,9 +133,10 @@ impl RecordProcessor for LedgerProcessor {
         }
         let result = match (self.told.checkpoint, input.records.last()) {
             (Checkpoint::Batch, _) => Some(("all".to_owned(), checkpointer.checkpoint())),
-            (Checkpoint::LastRecord, Some(last)) => {
-                Some((last.place().to_string(), checkpointer.checkpoint_at(last)))
-            }
+            (Checkpoint::LastRecord, Some(last)) => Some((
+                last.extended_sequence_number().to_string(),
+                checkpointer.checkpoint_at(last),
+            )),
             _ => None,
         };
         if let Some((at, result)) = result {
