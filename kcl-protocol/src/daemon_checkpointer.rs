@@ -5,8 +5,8 @@ use crate::{Action, CheckpointError, CheckpointRequest, ExtendedSequenceNumber, 
 /// Judges one shard's checkpoints as the Java daemon does, beside a [`DaemonSession`].
 ///
 /// It keeps the range in which a checkpoint may lie, from the last one to the last record that was
-/// delivered, and stores nothing itself: [`judge`](Self::judge) says what is to be stored, and
-/// [`stored`](Self::stored) that it was.
+/// delivered, and stores nothing itself: [`check`](Self::check) says what is to be stored, and
+/// [`mark_stored`](Self::mark_stored) that it was.
 ///
 /// ```
 /// use kcl_protocol::{
@@ -16,17 +16,17 @@ use crate::{Action, CheckpointError, CheckpointRequest, ExtendedSequenceNumber, 
 ///
 /// let start = ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0);
 /// let mut checkpointer = DaemonCheckpointer::new(start);
-/// checkpointer.deliver(&ExtendedSequenceNumber::new(SequenceNumber::new("21")?, 0));
+/// checkpointer.mark_delivered(&ExtendedSequenceNumber::new(SequenceNumber::new("21")?, 0));
 ///
 /// let during = Action::ProcessRecords;
 /// let all = CheckpointRequest::default();
-/// let place = checkpointer.judge(&all, during)?.expect("nothing is stored yet");
+/// let place = checkpointer.check(&all, during)?.expect("nothing is stored yet");
 /// assert_eq!(place.to_string(), "21/0");
-/// checkpointer.stored(place);
-/// assert_eq!(checkpointer.judge(&all, during)?, None, "21 is stored already");
+/// checkpointer.mark_stored(place);
+/// assert_eq!(checkpointer.check(&all, during)?, None, "21 is stored already");
 ///
 /// let ahead = CheckpointRequest { sequence_number: Some("22"), sub_sequence_number: None };
-/// assert_eq!(checkpointer.judge(&ahead, during), Err(CheckpointError::IllegalArgument));
+/// assert_eq!(checkpointer.check(&ahead, during), Err(CheckpointError::IllegalArgument));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -47,7 +47,7 @@ impl DaemonCheckpointer {
     }
 
     /// The last checkpoint, or where the shard was started from.
-    pub fn last(&self) -> &ExtendedSequenceNumber<'static> {
+    pub fn last_checkpoint(&self) -> &ExtendedSequenceNumber<'static> {
         &self.last
     }
 
@@ -57,14 +57,14 @@ impl DaemonCheckpointer {
     }
 
     /// Says that records up to this one have been delivered.
-    pub fn deliver(&mut self, last_record: &ExtendedSequenceNumber<'_>) {
+    pub fn mark_delivered(&mut self, last_record: &ExtendedSequenceNumber<'_>) {
         if self.largest_permitted < *last_record {
             self.largest_permitted = last_record.to_owned();
         }
     }
 
     /// Says that the shard has ended: from now on "all so far" means the shard's end.
-    pub fn end_shard(&mut self) {
+    pub fn mark_shard_ended(&mut self) {
         let end = ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0);
         if self.at_shard_end.is_none() {
             self.at_shard_end = Some(core::mem::replace(&mut self.largest_permitted, end));
@@ -79,7 +79,7 @@ impl DaemonCheckpointer {
     /// [`CheckpointError::InvalidState`] during `initialize` and `leaseLost`;
     /// [`CheckpointError::IllegalArgument`] for what is no sequence number, or one outside the
     /// range from the last checkpoint to the last delivered record.
-    pub fn judge(
+    pub fn check(
         &self,
         request: &CheckpointRequest<'_>,
         during: Action,
@@ -107,8 +107,8 @@ impl DaemonCheckpointer {
         Ok(Some(place.to_owned()))
     }
 
-    /// Says that what [`judge`](Self::judge) gave is stored.
-    pub fn stored(&mut self, place: ExtendedSequenceNumber<'static>) {
+    /// Says that what [`check`](Self::check) gave is stored.
+    pub fn mark_stored(&mut self, place: ExtendedSequenceNumber<'static>) {
         self.last = place;
     }
 }
@@ -132,27 +132,27 @@ mod tests {
     /// Last checkpoint 10, delivered up to 20.
     fn between() -> DaemonCheckpointer {
         let mut checkpointer = DaemonCheckpointer::new(place("10", 0));
-        checkpointer.deliver(&place("20", 0));
+        checkpointer.mark_delivered(&place("20", 0));
         checkpointer
     }
 
     #[test]
     fn numbers_inside_the_range_are_taken() {
         let records = Action::ProcessRecords;
-        let judge = |number, sub| between().judge(&at(number, sub), records);
-        assert_eq!(judge(None, None), Ok(Some(place("20", 0))));
-        assert_eq!(judge(None, Some(7)), Ok(Some(place("20", 0))));
-        assert_eq!(judge(Some("15"), None), Ok(Some(place("15", 0))));
-        assert_eq!(judge(Some("15"), Some(3)), Ok(Some(place("15", 3))));
-        assert_eq!(judge(Some("10"), Some(0)), Ok(None));
-        assert_eq!(judge(Some("20"), Some(0)), Ok(Some(place("20", 0))));
+        let check = |number, sub| between().check(&at(number, sub), records);
+        assert_eq!(check(None, None), Ok(Some(place("20", 0))));
+        assert_eq!(check(None, Some(7)), Ok(Some(place("20", 0))));
+        assert_eq!(check(Some("15"), None), Ok(Some(place("15", 0))));
+        assert_eq!(check(Some("15"), Some(3)), Ok(Some(place("15", 3))));
+        assert_eq!(check(Some("10"), Some(0)), Ok(None));
+        assert_eq!(check(Some("20"), Some(0)), Ok(Some(place("20", 0))));
         for (number, sub) in [("20", 1), ("21", 0), ("9", 0), ("SHARD_END", 0), ("TRIM_HORIZON", 0)]
         {
-            let refused = judge(Some(number), Some(sub));
+            let refused = check(Some(number), Some(sub));
             assert_eq!(refused, Err(CheckpointError::IllegalArgument), "{number}");
         }
         for number in ["", "x", "-1", "1.5", "15 "] {
-            let refused = judge(Some(number), None);
+            let refused = check(Some(number), None);
             assert_eq!(refused, Err(CheckpointError::IllegalArgument), "{number:?}");
         }
     }
@@ -166,7 +166,7 @@ mod tests {
             (Action::ShutdownRequested, true),
             (Action::ShardEnded, true),
         ] {
-            let result = between().judge(&at(None, None), action);
+            let result = between().check(&at(None, None), action);
             assert_eq!(result.is_ok(), allowed, "{action}");
             if !allowed {
                 assert_eq!(result, Err(CheckpointError::InvalidState));
@@ -177,24 +177,24 @@ mod tests {
     #[test]
     fn before_the_first_record_null_changes_nothing() {
         let checkpointer = DaemonCheckpointer::new(place("TRIM_HORIZON", 0));
-        assert_eq!(checkpointer.judge(&at(None, None), Action::ShutdownRequested), Ok(None));
+        assert_eq!(checkpointer.check(&at(None, None), Action::ShutdownRequested), Ok(None));
     }
 
     #[test]
     fn what_stores_the_shards_end() {
         let end = || Ok(Some(place("SHARD_END", 0)));
         let mut checkpointer = between();
-        checkpointer.end_shard();
+        checkpointer.mark_shard_ended();
         let ended = Action::ShardEnded;
-        assert_eq!(checkpointer.judge(&at(None, None), ended), end());
-        assert_eq!(checkpointer.judge(&at(Some("20"), Some(0)), ended), end());
-        assert_eq!(checkpointer.judge(&at(Some("SHARD_END"), None), ended), end());
+        assert_eq!(checkpointer.check(&at(None, None), ended), end());
+        assert_eq!(checkpointer.check(&at(Some("20"), Some(0)), ended), end());
+        assert_eq!(checkpointer.check(&at(Some("SHARD_END"), None), ended), end());
         // An earlier number is just that number; a repeated one does nothing.
-        assert_eq!(checkpointer.judge(&at(Some("15"), None), ended), Ok(Some(place("15", 0))));
-        checkpointer.stored(place("20", 0));
-        assert_eq!(checkpointer.judge(&at(Some("20"), Some(0)), ended), Ok(None));
+        assert_eq!(checkpointer.check(&at(Some("15"), None), ended), Ok(Some(place("15", 0))));
+        checkpointer.mark_stored(place("20", 0));
+        assert_eq!(checkpointer.check(&at(Some("20"), Some(0)), ended), Ok(None));
         assert!(!checkpointer.is_shard_end_stored());
-        checkpointer.stored(place("SHARD_END", 0));
+        checkpointer.mark_stored(place("SHARD_END", 0));
         assert!(checkpointer.is_shard_end_stored());
     }
 
@@ -211,18 +211,18 @@ mod tests {
                 if deliver {
                     let next = delivered.map_or(0, |(number, _)| number) + step;
                     delivered = Some((next, 0));
-                    checkpointer.deliver(&place(&next.to_string(), 0));
+                    checkpointer.mark_delivered(&place(&next.to_string(), 0));
                 }
                 let text = number.to_string();
                 let asked = Some((number, sub));
-                let result = checkpointer.judge(&at(Some(&text), Some(sub)), Action::ProcessRecords);
+                let result = checkpointer.check(&at(Some(&text), Some(sub)), Action::ProcessRecords);
                 if asked < last || asked > delivered {
                     prop_assert_eq!(result, Err(CheckpointError::IllegalArgument));
                 } else if asked == last {
                     prop_assert_eq!(result, Ok(None));
                 } else {
                     prop_assert_eq!(result, Ok(Some(place(&text, sub))));
-                    checkpointer.stored(place(&text, sub));
+                    checkpointer.mark_stored(place(&text, sub));
                     last = asked;
                 }
             }

@@ -293,7 +293,7 @@ impl Stage {
                 Step::Batch(records) => {
                     let records: Vec<_> = records.iter().map(OwnedRecord::as_record).collect();
                     if let Some(last) = records.last() {
-                        self.checkpointer.deliver(&last.extended_sequence_number());
+                        self.checkpointer.mark_delivered(&last.extended_sequence_number());
                     }
                     let mut input = ProcessRecordsInput::new(records);
                     input.millis_behind_latest = Some(0);
@@ -320,7 +320,7 @@ impl Stage {
                 message,
                 DaemonMessage::ShardEnded | DaemonMessage::Shutdown(ShutdownReason::Terminate)
             ) {
-                self.checkpointer.end_shard();
+                self.checkpointer.mark_shard_ended();
             }
             send(&mut self.session, &message, &mut self.to_child)?;
         }
@@ -343,7 +343,7 @@ impl Stage {
                     };
                     let result = match self.refusals.pop_front() {
                         Some(error) => Err(error),
-                        None => self.checkpointer.judge(&request, during),
+                        None => self.checkpointer.check(&request, during),
                     };
                     let mut out = Vec::new();
                     let answered =
@@ -353,7 +353,7 @@ impl Stage {
                     match result {
                         Ok(Some(place)) => {
                             self.checkpoints.push(place.to_string());
-                            self.checkpointer.stored(place);
+                            self.checkpointer.mark_stored(place);
                         }
                         Ok(None) => {}
                         Err(error) => {

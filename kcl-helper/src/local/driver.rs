@@ -143,7 +143,7 @@ impl Driver {
         child.finish();
         Report {
             outcome,
-            checkpoint: checkpoints.last().clone(),
+            checkpoint: checkpoints.last_checkpoint().clone(),
             last_words: life.last_words,
             took,
         }
@@ -169,7 +169,7 @@ struct Life {
 impl Life {
     fn live(&mut self) -> Result<Outcome, Cut> {
         let id = shard_id(self.driver.shard);
-        let start = self.driver.checkpoints.last().clone();
+        let start = self.driver.checkpoints.last_checkpoint().clone();
         let mut input = InitializeInput::new(&id);
         input.sequence_number = Some(start.sequence_number.borrowed());
         input.sub_sequence_number = Some(start.sub_sequence_number);
@@ -214,7 +214,7 @@ impl Life {
 
     fn process(&mut self, ready: Ready) -> Result<(), Cut> {
         let Ready { line, last, what, records, bytes } = ready;
-        self.driver.checkpoints.deliver(&last);
+        self.driver.checkpoints.mark_delivered(&last);
         self.session.sent(Action::ProcessRecords).map_err(|error| bug(&error))?;
         self.converse(line, Action::ProcessRecords, &what)?;
         self.driver.stats.add_batch(records, bytes);
@@ -238,7 +238,7 @@ impl Life {
     }
 
     fn end_shard(&mut self) -> Result<(), Cut> {
-        self.driver.checkpoints.end_shard();
+        self.driver.checkpoints.mark_shard_ended();
         self.ask(&DaemonMessage::ShardEnded, "shardEnded")?;
         if self.driver.checkpoints.is_shard_end_stored() {
             return Ok(());
@@ -366,14 +366,14 @@ impl Life {
             }
         };
         self.spoke = true;
-        let mut verdict = self.driver.checkpoints.judge(&request, during);
+        let mut verdict = self.driver.checkpoints.check(&request, during);
         if let Ok(Some(place)) = &mut verdict {
             self.driver
                 .store
                 .put(place)
                 .map_err(|error| Cut::Failed("no checkpoint stored".into(), error))?;
             self.driver.stats.set_checkpoint(covered(place));
-            self.driver.checkpoints.stored(place.clone());
+            self.driver.checkpoints.mark_stored(place.clone());
         }
         let mut out = Vec::new();
         self.session

@@ -148,10 +148,10 @@ impl Life {
         let (rows, process) = (&life.rows, &mut life.processes[me]);
         let (action, until) = (message.name(), message.until(&process.oracle));
         if action == "processRecords" && until > process.oracle.delivered {
-            process.checkpointer.deliver(&place(&rows[until - 1]));
+            process.checkpointer.mark_delivered(&place(&rows[until - 1]));
         }
         if message == Message::Ended || message == Message::OldEnded {
-            process.checkpointer.end_shard();
+            process.checkpointer.mark_shard_ended();
             process.oracle.has_shard_ended = true;
         }
         let start = match life.lease.checkpoint {
@@ -313,7 +313,7 @@ impl Life {
                 return;
             }
         };
-        let ours = process.checkpointer.judge(&request, during);
+        let ours = process.checkpointer.check(&request, during);
         let (number, sub) = (request.sequence_number, request.sub_sequence_number);
         let result = self.judge(me, number, sub);
         self.note_answer(me, number, &result);
@@ -331,7 +331,7 @@ impl Life {
                 }
                 if let (Some(place), Some(expected)) = (place_to_store, expected) {
                     self.lease.checkpoint = *place;
-                    process.checkpointer.stored(expected);
+                    process.checkpointer.mark_stored(expected);
                 }
             }
             Err(CheckpointError::IllegalArgument) => {
