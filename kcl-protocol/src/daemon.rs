@@ -112,7 +112,7 @@ impl DaemonSession {
     ///
     /// # Errors
     /// [`Error::Misuse`] if it must not be sent now.
-    pub fn sent(&mut self, action: Action) -> Result<(), Error> {
+    pub fn mark_sent(&mut self, action: Action) -> Result<(), Error> {
         self.conversation.check_alive()?;
         self.conversation.apply(Event::Message(action)).map_err(Error::Misuse)
     }

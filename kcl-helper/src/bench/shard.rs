@@ -311,7 +311,7 @@ impl Talk<'_> {
                 Some(moment) => moment,
                 None => now,
             };
-            self.session.sent(Action::ProcessRecords).map_err(|error| bug(&error))?;
+            self.session.mark_sent(Action::ProcessRecords).map_err(|error| bug(&error))?;
             self.driver.watch.owes(now);
             self.send(&load.line)?;
             self.await_status(Action::ProcessRecords)?;

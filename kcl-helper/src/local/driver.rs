@@ -215,7 +215,7 @@ impl Life {
     fn process(&mut self, ready: Ready) -> Result<(), Cut> {
         let Ready { line, last, what, records, bytes } = ready;
         self.driver.checkpoints.mark_delivered(&last);
-        self.session.sent(Action::ProcessRecords).map_err(|error| bug(&error))?;
+        self.session.mark_sent(Action::ProcessRecords).map_err(|error| bug(&error))?;
         self.converse(line, Action::ProcessRecords, &what)?;
         self.driver.stats.add_batch(records, bytes);
         Ok(())
