@@ -35,8 +35,9 @@ fn ask(checkpointer: &mut Checkpointer<'_>, request: &Value) -> Result<(), Check
 fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
     let turns = RefCell::new(VecDeque::from(dialogue.turns()));
     let next = || -> Turn<'_> { turns.borrow_mut().pop_front().unwrap() };
-    let check = |asked: &kcl_fixtures::Asked<'_>, result: Result<(), CheckpointFailed>| {
-        let answer = json(asked.answer.unwrap());
+    let check = |checkpoint: &kcl_fixtures::Checkpoint<'_>,
+                 result: Result<(), CheckpointFailed>| {
+        let answer = json(checkpoint.answer.unwrap());
         let error = match &result {
             Ok(()) => None,
             Err(CheckpointFailed::Refused { error, .. }) => Some(error.name()),
@@ -45,8 +46,8 @@ fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
         assert_eq!(error, answer["error"].as_str(), "{}", dialogue.name);
     };
     let play_turn = |checkpointer: &mut Checkpointer<'_>| {
-        for asked in &next().asked {
-            check(asked, ask(checkpointer, &json(asked.request)));
+        for checkpoint in &next().checkpoints {
+            check(checkpoint, ask(checkpointer, &json(checkpoint.request)));
         }
     };
     let processor = Scripted {
@@ -63,8 +64,8 @@ fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
             Ok(())
         }),
         shard_ended: Box::new(|checkpointer| {
-            for asked in &next().asked {
-                check(asked, checkpointer.checkpoint());
+            for checkpoint in &next().checkpoints {
+                check(checkpoint, checkpointer.checkpoint());
             }
             Ok(())
         }),
@@ -84,7 +85,8 @@ fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
 fn cannot_be_typed(dialogue: &Dialogue) -> bool {
     dialogue.turns().iter().any(|turn| {
         let action = json(turn.message.trim_ascii())["action"].as_str().map(str::to_owned);
-        !turn.asked.is_empty() && matches!(action.as_deref(), Some("initialize" | "leaseLost"))
+        !turn.checkpoints.is_empty()
+            && matches!(action.as_deref(), Some("initialize" | "leaseLost"))
     })
 }
 

@@ -38,7 +38,7 @@ fn messages_from_the_daemon_are_read() {
         let mut written = Vec::new();
         decoded.encode(&mut written);
         judge(&written).unwrap();
-        if message.is_javas() {
+        if message.is_from_java() {
             assert_eq!(visible(&written), visible(&as_java_wrote(&message.line)));
         }
         snapshot("from-daemon", &message, &daemons(&decoded));
@@ -94,7 +94,7 @@ const NOT_AS_JAVA: [(&str, &str); 2] = [
 
 fn check_childs(name: &str, message: &Message) {
     let outcome = childs(&daemon_at_initialize().receive(&mut message.line.clone()));
-    if let Some(java) = kcl_fixtures::javas_verdict(message) {
+    if let Some(java) = kcl_fixtures::java_verdict(message) {
         let known = NOT_AS_JAVA.iter().find(|(name, _)| *name == message.name);
         let expected = known.map_or(java.as_str(), |(_, ours)| ours);
         assert_eq!(verdict(message), expected, "{}: not as Java takes it", message.name);

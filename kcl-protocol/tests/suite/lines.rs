@@ -166,10 +166,10 @@ proptest! {
         let mut child = ChildSession::new();
         for turn in dialogue.turns() {
             prop_assert!(child.receive(&mut lines.next().unwrap()).is_ok());
-            for asked in &turn.asked {
+            for checkpoint in &turn.checkpoints {
                 let at = kcl_protocol::Position::AllDelivered;
                 prop_assert!(child.checkpoint(&at, &mut Vec::new()).is_ok());
-                if asked.answer.is_some() {
+                if checkpoint.answer.is_some() {
                     prop_assert!(child.receive(&mut lines.next().unwrap()).is_ok());
                 }
             }
