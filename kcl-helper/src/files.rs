@@ -7,7 +7,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -23,6 +23,34 @@ pub(crate) const UNFINISHED: &str = ".unfinished-";
 /// Makes a folder, and those above it that are missing.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
+}
+
+/// Opens a folder in a place that others can write to, such as `/tmp`; makes it if it is missing.
+///
+/// # Errors
+/// It is a link, or belongs to somebody else, who may have made it to see what we put there.
+pub(crate) fn open_own_dir(path: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let folder = open_dir(path)?;
+    let found = folder.metadata()?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
+    }
+    if found.mode() & 0o777 != PRIVATE_DIR {
+        folder.set_permissions(Permissions::from_mode(PRIVATE_DIR))?;
+    }
+    Ok(folder)
+}
+
+/// Opens a folder that is there, for its lock or its mode.
+///
+/// # Errors
+/// It is a link, or no folder.
+pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
+    open(OpenOptions::new().read(true), OFlags::DIRECTORY | OFlags::NOFOLLOW, path)
 }
 
 /// Makes a file for writing.
@@ -73,6 +101,9 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<Fil
     file.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
         // "Too many levels of symbolic links" would send the user looking for a loop.
         Some(Errno::LOOP) => io::Error::new(error.kind(), "it is a symbolic link"),
+        Some(Errno::NOTDIR) if path.is_symlink() => {
+            io::Error::new(error.kind(), "it is a symbolic link")
+        }
         _ => error,
     })
 }
@@ -80,7 +111,7 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<Fil
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use rustix::fs::Mode;
     use rustix::process::umask;
@@ -103,7 +134,9 @@ mod tests {
             create_private_file(&folder.join("new")).unwrap();
             open_private_file(&folder.join("opened")).unwrap();
             replace_private_file(&folder.join("replaced"), b"x").unwrap();
+            open_own_dir(&folder.join("own")).unwrap();
             assert_eq!([mode(&folder), mode(folder.parent().unwrap())], [0o700; 2]);
+            assert_eq!(mode(&folder.join("own")), 0o700);
             let files = ["new", "opened", "replaced"].map(|name| mode(&folder.join(name)));
             assert_eq!(files, [0o600; 3]);
         }
@@ -127,6 +160,11 @@ mod tests {
         assert_eq!(mode(&at("link")), 0o600);
         assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
         assert!(!at("nothing").exists());
+
+        fs::create_dir(at("folder")).unwrap();
+        symlink(at("folder"), at("to-folder")).unwrap();
+        let error = open_own_dir(&at("to-folder")).unwrap_err();
+        assert_eq!(error.to_string(), "it is a symbolic link");
     }
 
     #[test]
@@ -139,6 +177,14 @@ mod tests {
         assert!(create_private_file(&path).is_err());
         let error = open_private_file(folder.path()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_folder_of_ours_that_is_too_open_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        open_own_dir(folder.path()).unwrap();
+        assert_eq!(mode(folder.path()), 0o700);
     }
 
     #[test]

@@ -15,4 +15,5 @@ pub(crate) mod logging;
 pub(crate) mod prepare;
 pub(crate) mod sample;
 pub(crate) mod supervise;
+mod temporary;
 pub(crate) mod worker_id;

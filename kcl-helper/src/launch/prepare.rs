@@ -3,17 +3,16 @@
 //!
 //! `Changes` says what differs and why, as data; `RunFolder` is where it is written.
 
-use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use super::daemon::Daemon;
 use super::logging::{self, Level};
+use super::temporary::TemporaryFolder;
 use crate::child::harmless;
 use crate::error::{Error, Exit, Result};
+use crate::files::create_private_file;
 use crate::properties::{File, Program, Surroundings, line, lookup_key, number_in_use};
 
 const SHUTDOWN_GRACE_KEY: &str = "shutdownGraceMillis";
@@ -161,17 +160,15 @@ fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String
     Ok(expanded)
 }
 
-/// A folder for one run, gone with it.
+/// The files of one run, gone with it.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
-    folder: TempDir,
+    folder: TemporaryFolder,
 }
 
 impl RunFolder {
     pub(crate) fn new() -> Result<RunFolder> {
-        // Only its owner may look inside: the file may hold secrets.
-        let folder = tempfile::Builder::new().prefix("kcl-helper-run-").tempdir();
-        folder.map(|folder| RunFolder { folder }).map_err(unwritable)
+        TemporaryFolder::new().map(|folder| RunFolder { folder }).map_err(unwritable)
     }
 
     /// The file as the daemon shall see it: the user's own where nothing differs, else a copy in
@@ -237,15 +234,16 @@ impl RunFolder {
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
-        fs::write(&path, text).map_err(unwritable)?;
+        let write = || create_private_file(&path)?.write_all(text.as_bytes());
+        write().map_err(unwritable)?;
         Ok(path)
     }
 }
 
 fn unwritable(error: io::Error) -> Error {
-    Error::new(Exit::Surroundings, "there is no place for the run's own files")
+    Error::new(Exit::Surroundings, "cannot make a folder for the run's own files")
         .because(error)
-        .hint("set TMPDIR to a folder that can be written")
+        .hint("set TMPDIR to a folder that you can write to")
 }
 
 #[cfg(test)]
@@ -287,7 +285,7 @@ mod tests {
             let file = File::parse(text.as_bytes()).unwrap();
             let folder = RunFolder::new().unwrap();
             let path = folder.properties(Path::new("f\na=1"), &file, &overrides).unwrap();
-            let copy = File::parse(&fs::read(path).unwrap()).unwrap();
+            let copy = File::parse(&std::fs::read(path).unwrap()).unwrap();
             let changes = Changes { overrides, ..Changes::default() };
             for entry in file.entries().iter().chain(copy.entries()) {
                 let key = entry.key.as_str();

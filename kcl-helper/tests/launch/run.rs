@@ -88,11 +88,17 @@ fn recorded(stage: &Stage, name: &str) -> String {
     without_run_folder(&stage.without_folder(&text))
 }
 
-/// `/kcl-helper-run-Ab12Cd/` is a new name each time.
+/// `/kcl-helper-run-0/Ab12Cd/` is a new name each time.
 fn without_run_folder(text: &str) -> String {
     let mut parts = text.split("/kcl-helper-run-");
     let first = parts.next().unwrap().to_owned();
-    parts.fold(first, |text, part| text + "/RUN" + &part[6..])
+    parts.fold(first, |text, part| text + "/RUN" + &part.split_once('/').unwrap().1[6..])
+}
+
+/// How many runs have left their files.
+fn run_folders(stage: &Stage) -> usize {
+    let place = fs::read_dir(stage.path("tmp")).unwrap().next().unwrap().unwrap().path();
+    fs::read_dir(place).unwrap().count()
 }
 
 /// A helper that is running, and what it has said so far.
@@ -382,7 +388,7 @@ fn set_and_endpoint_change_a_copy_and_not_the_file() {
     metricsLevel=NONE
     ");
     assert_eq!(fs::read_to_string(stage.path("app.properties")).unwrap(), GOOD);
-    assert_eq!(fs::read_dir(stage.path("tmp")).unwrap().count(), 0, "the copy is gone");
+    assert_eq!(run_folders(&stage), 0, "the copy is gone");
 }
 
 #[test]
@@ -511,6 +517,42 @@ fn variables_in_the_file_are_expanded_when_asked() {
     error: streamName = ${HOME_STREAM}-$SUFFIX: HOME_STREAM is not set
     hint: set it, or write $$ for a dollar sign
     ");
+}
+
+#[test]
+fn nobody_else_sees_the_runs_files_and_a_killed_run_leaves_them_to_the_next() {
+    let modes = "for word; do case $word in *.properties|*.xml) stat -c %a $word; esac; done\n\
+                 cd $HOME/../tmp; find . -type d | sort | xargs stat -c '%a %F'\n";
+    let stage = stage(modes);
+    let arguments = ["-q", "app.properties", "--expand-env", "--set", "a=b", "--log-level", "warn"];
+    for umask in ["022", "0", "077"] {
+        let helper = helper(&stage, &arguments);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
+            .arg(helper.get_program())
+            .args(helper.get_args())
+            .env_clear()
+            .envs(helper.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(helper.get_current_dir().unwrap());
+        let text = stage.outcome(&command.output().unwrap());
+        assert_eq!(
+            text,
+            "status 0\n--- stderr\n600\n600\n755 directory\n700 directory\n700 directory\n"
+        );
+    }
+    assert_eq!(run_folders(&stage), 0);
+
+    stage.write("home/play", "echo ready\nexec sleep 60\n");
+    let mut running = Running::start(helper(&stage, &arguments));
+    running.hears("ready").signal(Signal::KILL);
+    running.child.wait().unwrap();
+    // As long as the daemon lives, which outlives its helper here, it needs its files.
+    let _ = kill_process(pid_of_java(&stage), Signal::KILL);
+    assert_gone(pid_of_java(&stage));
+    stage.write("home/play", "true\n");
+    run(&stage, &arguments);
+    assert_eq!(run_folders(&stage), 0);
 }
 
 #[test]
