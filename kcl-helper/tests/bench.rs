@@ -135,7 +135,7 @@ fn arguments_that_cannot_be() {
     for (args, problem) in [
         ("--sample -- AWKWARD", "cannot be used with"),
         ("--sample --shards 0", "0 is not in 1..=1000"),
-        ("--sample --duration 10", "10 of what? write 10s or 10ms"),
+        ("--sample --duration 0", "write more than 0, such as 10s or 500ms"),
         ("--sample --size 1024", "1024 of what? write 1024B or 1024KiB"),
         ("--sample --rate 5000", "5000 of what? write 5000/s or 5000k/s"),
         ("--sample --at-least 2", "2 of what? write 2/s or 2x"),

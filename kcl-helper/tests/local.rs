@@ -259,7 +259,7 @@ fn arguments_that_cannot_be() {
     for (args, problem) in [
         ("--sample -- AWKWARD", "cannot be used with"),
         ("--sample --shards 0", "0 is not in 1..=1000"),
-        ("--sample --patience 10", "10 of what? write 10s or 10ms"),
+        ("--sample --patience soon", "write a duration such as 10s, 500ms or 1m 30s"),
         ("--sample --at-end never", "[possible values: shutdown, shard-ended]"),
     ] {
         let outcome = Place::new().run(args);

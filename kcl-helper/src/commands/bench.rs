@@ -40,7 +40,7 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     shards: u32,
     /// How long to measure each command
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
     duration: Duration,
     /// Measure so many batches a shard, however long they take
     #[arg(long, value_name = "N", conflicts_with = "duration",
@@ -51,7 +51,7 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u64).range(1..))]
     records: Option<u64>,
     /// How long each command works before it is measured
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration_or_zero)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = units::duration_or_zero)]
     warmup: Duration,
     /// Into how many turns the measurement is divided
     #[arg(long, value_name = "N", default_value_t = 10,
@@ -79,10 +79,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE", value_parser = at_least)]
     at_least: Option<AtLeast>,
     /// How long an answer may take before the child is killed
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
     timeout: Duration,
     /// How long a child may be silent before that is said
-    #[arg(long, hide = true, value_name = "TIME", default_value = "10s",
+    #[arg(long, hide = true, value_name = "DURATION", default_value = "10s",
           value_parser = units::duration)]
     patience: Duration,
     /// text, or json with every latency counted

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
     /// How long a child may be silent before that is said
-    #[arg(long, hide = true, value_name = "TIME", default_value = "10s", value_parser = super::units::duration)]
+    #[arg(long, hide = true, value_name = "DURATION", default_value = "10s", value_parser = super::units::duration)]
     patience: Duration,
     /// Your record processor and its arguments; no shell comes between
     #[arg(last = true, value_name = "COMMAND")]

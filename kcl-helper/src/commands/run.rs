@@ -9,6 +9,7 @@ use backon::BackoffBuilder as _;
 use clap::ValueEnum;
 
 use super::jars::{Place, SourceArgs};
+use super::units::duration_or_zero;
 use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
@@ -25,8 +26,6 @@ use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
 
 /// A daemon that ran for this long had overcome what ended the one before it.
 const SETTLED: Duration = Duration::from_secs(300);
-/// The longest time that may be asked for.
-const LONGEST: Duration = Duration::from_secs(365 * 86400);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -49,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
     /// How long a stop may take before all is killed [default: shutdownGraceMillis and 5s]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero)]
     grace: Option<Duration>,
     /// Start the daemon again when it fails
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Restart::Never)]
@@ -58,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5)]
     restart_limit: usize,
     /// How long to wait before the first restart; the wait doubles, up to a minute
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "1s")]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, default_value = "1s")]
     restart_delay: Duration,
     /// Show the daemon's log from this level on
     #[arg(long, value_name = "LEVEL", value_enum, conflicts_with = "log_configuration")]
@@ -300,16 +299,4 @@ fn repeated(
             return Ok(status);
         }
     }
-}
-
-/// `30`, `30s`, `1m 30s`.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let time = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            humantime::parse_duration(text).map_err(|_| "write seconds, or 30s, 2m".to_owned())?
-        }
-    };
-    // A moment that far away has no place on the clock.
-    if time > LONGEST { Err("that is longer than a year".to_owned()) } else { Ok(time) }
 }

@@ -1,23 +1,34 @@
-//! How amounts are typed: always with a unit, and a bare number is refused with what it may mean.
+//! How amounts are typed. A duration without a unit is in seconds; any other amount needs a unit,
+//! and the error for a bare number says what it may mean.
 
 use std::time::Duration;
 
-/// `10s`, `500ms`, `1.5s`, `2m`; not 0.
+/// The longest duration that is accepted, so that no deadline is beyond the end of the clock.
+const LONGEST: Duration = Duration::from_secs(365 * 86400);
+
+/// `10`, `10s`, `500ms`, `1.5s`, `1m 30s`; not 0.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match duration_or_zero(text)? {
-        Duration::ZERO => Err("write a time such as 10s or 500ms".into()),
-        time => Ok(time),
+        Duration::ZERO => Err("write more than 0, such as 10s or 500ms".into()),
+        duration => Ok(duration),
     }
 }
 
-/// A time that may be `0s`.
+/// A duration that may be 0.
 pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
-    let units = [("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let seconds = amount(text, &units, "write a time such as 10s or 500ms", ["s", "ms"])?;
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| time.as_secs() <= 365 * 86400)
-        .ok_or_else(|| "that is longer than a year".into())
+    let has_unit = text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = if has_unit {
+        humantime::parse_duration(text)
+    } else {
+        humantime::parse_duration(&format!("{text}s"))
+    };
+    match parsed {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) | Err(humantime::DurationError::NumberOverflow) => {
+            Err("write a year at most, such as 10s or 500ms".into())
+        }
+        Err(_) => Err("write a duration such as 10s, 500ms or 1m 30s".into()),
+    }
 }
 
 /// `100B`, `1KiB`, `1.5MB`.
@@ -80,23 +91,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times() {
-        for (text, millis) in [("10s", 10_000), ("500ms", 500), ("1.5s", 1500), ("2m", 120_000)] {
+    fn durations() {
+        for (text, millis) in [
+            ("10", 10_000),
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("1.5s", 1500),
+            ("2m", 120_000),
+            ("1m 30s", 90_000),
+            ("365d", 365 * 86_400_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
         }
-        assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
-        let time = "write a time such as 10s or 500ms";
+        for zero in ["0", "0s"] {
+            assert_eq!(duration_or_zero(zero), Ok(Duration::ZERO));
+        }
+        let form = "write a duration such as 10s, 500ms or 1m 30s";
+        let long = "write a year at most, such as 10s or 500ms";
         for (text, error) in [
-            ("10", "10 of what? write 10s or 10ms"),
-            ("0s", time),
-            ("", time),
-            ("s", time),
-            (".s", time),
-            ("1..5s", time),
-            ("-1s", time),
-            ("1 s", time),
-            ("1d", time),
-            ("9000000h", "that is longer than a year"),
+            ("0", "write more than 0, such as 10s or 500ms"),
+            ("0ms", "write more than 0, such as 10s or 500ms"),
+            ("", form),
+            ("s", form),
+            (".s", form),
+            ("1.5", form),
+            ("1..5s", form),
+            ("-1s", form),
+            ("soon", form),
+            ("366d", long),
+            ("9000000h", long),
+            ("18446744073709551615", long),
+            ("99999999999999999999", long),
         ] {
             assert_eq!(duration(text).unwrap_err(), error, "{text}");
         }
@@ -120,6 +145,7 @@ mod tests {
             let (name, one) = BYTES[unit];
             prop_assert_eq!(size(&format!("{number}{name}")), Ok((number as f64 * one) as usize));
             prop_assert_eq!(duration(&format!("{number}ms")), Ok(Duration::from_millis(number)));
+            prop_assert_eq!(duration(&number.to_string()), Ok(Duration::from_secs(number)));
             prop_assert_eq!(rate(&format!("{number}/s")), Ok(number as f64));
         }
 
