@@ -63,15 +63,13 @@ pub(crate) enum Color {
     Never,
 }
 
-impl Color {
-    /// Makes the choice the process's own; `auto` looks at NO_COLOR, CLICOLOR_FORCE and the terminal.
-    pub(crate) fn write_global(self) {
-        match self {
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> anstream::ColorChoice {
+        match color {
             Color::Auto => anstream::ColorChoice::Auto,
             Color::Always => anstream::ColorChoice::Always,
             Color::Never => anstream::ColorChoice::Never,
         }
-        .write_global();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
-use crate::output;
+use crate::output::{Reporter, StdoutError};
 
 /// The exit statuses of every command. 128+n means ended by signal n; 101 is our own bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,19 +63,16 @@ impl Error {
         self.exit
     }
 
-    /// One line with the whole chain of causes, and the hint on a line of its own.
-    pub(crate) fn print(&self) {
-        let mut line = self.message.clone();
-        let mut source = self.source();
-        while let Some(cause) = source {
-            line.push_str(": ");
-            line.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        output::tell(&format!("error: {line}"));
-        if let Some(hint) = &self.hint {
-            output::tell(&format!("hint: {hint}"));
-        }
+    /// As `error:` with the whole chain of causes, and `hint:` on a line of its own.
+    pub(crate) fn report(&self, reporter: &Reporter) {
+        reporter.error(self, self.hint.as_deref());
+    }
+}
+
+impl From<StdoutError> for Error {
+    fn from(error: StdoutError) -> Error {
+        let StdoutError(cause) = error;
+        Error::new(Exit::Surroundings, "stdout cannot be written").because(cause)
     }
 }
 

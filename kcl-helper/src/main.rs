@@ -14,6 +14,7 @@ mod local;
 mod output;
 mod properties;
 mod record;
+mod text;
 
 use std::process::ExitCode;
 
@@ -24,11 +25,11 @@ fn main() -> ExitCode {
     // clap prints its own errors and exits 2 for a command line that cannot be used.
     let cli =
         cli::Cli::parse_from(commands::print_command::from_kclpy(std::env::args_os().collect()));
-    cli.globals.color.write_global();
-    match commands::run(cli) {
+    let reporter = output::Reporter::new();
+    match commands::run(cli, &reporter) {
         Ok(exit) => exit,
         Err(error) => {
-            error.print();
+            error.report(&reporter);
             error.exit().into()
         }
     }

@@ -24,9 +24,9 @@ pub(crate) use figures::AtLeast;
 pub(crate) use shard::{Answers, Until};
 
 use crate::child::faults::{self, Silence};
-use crate::child::{Process, Program, allow_files, of_shard};
+use crate::child::{Process, Program, allow_files};
 use crate::error::{Error, Exit, Result};
-use crate::output::{self, Words};
+use crate::output::Reporter;
 use figures::{Figures, TurnFigures};
 use load::Load;
 use shard::{Done, Driver, Life, Order, Told, Turn, Watch, lock, start_thread};
@@ -62,7 +62,7 @@ pub(crate) struct Options {
     /// How long a child may be silent at all.
     pub(crate) timeout: Duration,
     pub(crate) json: bool,
-    pub(crate) words: Words,
+    pub(crate) reporter: Reporter,
 }
 
 /// What the calling thread hears of.
@@ -114,7 +114,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
     }
     allow_files(u64::from(options.shards) * options.programs.len() as u64)?;
     let load = Arc::new(Load::new(options.batch, options.size)?);
-    options.words.say(&report::banner(options, &load));
+    options.reporter.say(&report::banner(options, &load));
     let (sender, news) = mpsc::channel();
     let signals = watch_signals(sender.clone())?;
     let mut bench = Bench { options, load, sender, news, members: HashMap::new(), next_member: 0 };
@@ -129,13 +129,13 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
         Err(Stop::Signal(_)) => return Ok(Exit::Interrupted),
     };
     if options.json {
-        output::print_json(&report::json(options, &bench.load, &figures))?;
+        options.reporter.print_json(&report::json(options, &bench.load, &figures))?;
     } else {
-        output::print(report::text(options, &figures))?;
+        options.reporter.print_lines(report::text(options, &figures).lines())?;
     }
     for (warning, hint) in figures::warnings(options, &figures) {
-        options.words.warn(&warning);
-        options.words.hint(&hint);
+        options.reporter.warn(&warning);
+        options.reporter.hint(&hint);
     }
     match options.at_least.as_ref().and_then(|at_least| at_least.missed(&figures)) {
         Some(missed) => Err(Error::new(Exit::Wanting, missed)),
@@ -234,7 +234,7 @@ impl Bench<'_> {
             cpus: options.cpus.clone(),
             patience: options.patience,
             watch: watch.clone(),
-            words: options.words,
+            reporter: options.reporter.clone(),
         };
         let sender = self.sender.clone();
         start_thread(&who, move || {
@@ -340,20 +340,17 @@ impl Bench<'_> {
 
     fn say_last_words(&self, number: usize, last_words: &[String]) {
         let Some(member) = self.members.get(&number) else { return };
-        if !last_words.is_empty() {
-            self.options.words.result(&format!("{}: its last words on stderr:", member.who));
-            self.options.words.result(of_shard(member.shard, last_words).trim_end());
-        }
+        self.options.reporter.last_words(&member.who, member.shard, last_words);
     }
 
     /// Says which children are silent, and ends the run when one is silent for too long.
     fn look_after(&mut self) -> Result<(), Stop> {
-        let Options { patience, timeout, words, .. } = self.options;
+        let Options { patience, timeout, reporter, .. } = self.options;
         for member in self.members.values_mut() {
             let Some((since, action)) = member.watch.owed() else { continue };
             member.silence.follow(since, *patience);
             if let Some(silent) = member.silence.news() {
-                words.result(&format!("{}: {}", member.who, faults::silent(action, &silent)));
+                reporter.result(&format!("{}: {}", member.who, faults::silent(action, &silent)));
             }
             if since.elapsed() >= *timeout {
                 let text = format!(

@@ -11,7 +11,7 @@ use super::figures::{Figures, Ratio, per};
 use super::load::Load;
 use super::shard::Until;
 use super::usage::Memory;
-use crate::child::{Program, harmless};
+use crate::child::Program;
 use crate::output::with_commas;
 
 /// How many bars show the latencies: equal steps to the 99th percentile, and the rest.
@@ -134,7 +134,7 @@ fn bars(latency: &Histogram<u64>) -> String {
 
 fn command(program: &Program) -> String {
     let words = [&program.program].into_iter().chain(&program.args);
-    let words: Vec<_> = words.map(|word| harmless(&word.to_string_lossy()).into_owned()).collect();
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     words.join(" ")
 }
 

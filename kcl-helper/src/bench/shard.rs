@@ -18,11 +18,11 @@ use super::cpus::Cpus;
 use super::load::Load;
 use crate::child::faults::{self, BETWEEN, MOMENT, Skipped};
 use crate::child::{
-    Broken, LastWords, Pipes, Process, Program, StdoutEnd, Wire, describe, of_shard, pump_stderr,
+    Broken, LastWords, Pipes, Process, Program, StdoutEnd, Wire, describe, pump_stderr,
 };
 use crate::error::{Error, Exit, Result};
 use crate::local::shards::{shard_id, trim_horizon};
-use crate::output::Words;
+use crate::output::Reporter;
 
 /// How a child's checkpoints are answered: all well, or every n-th with an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ pub(crate) struct Driver {
     pub(crate) cpus: Option<Cpus>,
     pub(crate) patience: Duration,
     pub(crate) watch: Arc<Watch>,
-    pub(crate) words: Words,
+    pub(crate) reporter: Reporter,
 }
 
 impl Driver {
@@ -173,9 +173,13 @@ impl Driver {
         tell(Told::Started(process.clone()));
         let Pipes { stdin, stdout, stderr } = pipes;
         let (stderr_ends, stderr_end) = mpsc::channel::<()>();
-        let (to, shard, words) = (last_words.clone(), self.shard, self.words);
+        let (to, shard, reporter) = (last_words.clone(), self.shard, self.reporter.clone());
         start_thread("stderr", move || {
-            pump_stderr(stderr, &to, |lines| words.detail(of_shard(shard, lines).trim_end()));
+            pump_stderr(stderr, &to, |lines| {
+                if reporter.is_verbose() {
+                    reporter.child(shard, lines);
+                }
+            });
             drop(stderr_ends);
         })
         .map_err(plain)?;
@@ -208,7 +212,7 @@ impl Driver {
             Ok(true) => {}
         }
         if let Some(text) = talk.skipped.rest() {
-            self.words.result(&format!("{}: {text}", self.who));
+            self.reporter.result(&format!("{}: {text}", self.who));
         }
         let Talk { wire, batches, checkpoints, latency, .. } = talk;
         self.close(&process, wire).map_err(plain)?;
@@ -233,7 +237,7 @@ impl Driver {
         }
         match lock(process).finish() {
             Some(status) if !status.success() => {
-                self.words.result(&format!("{}: {}", self.who, faults::bad_status(status)));
+                self.reporter.result(&format!("{}: {}", self.who, faults::bad_status(status)));
             }
             _ => {}
         }
@@ -372,7 +376,7 @@ impl Talk<'_> {
             Ok(Received::Checkpoint(_)) => true,
             Ok(noise) => {
                 if let Some(text) = self.skipped.line(&heard, &noise) {
-                    self.driver.words.result(&format!("{}: {text}", self.driver.who));
+                    self.driver.reporter.result(&format!("{}: {text}", self.driver.who));
                 }
                 false
             }
@@ -458,7 +462,7 @@ impl Talk<'_> {
             Ok(received) => {
                 self.spoke |= !received.is_noise();
                 if let Some(text) = self.skipped.line(&heard, &received) {
-                    self.driver.words.result(&format!("{}: {text}", self.driver.who));
+                    self.driver.reporter.result(&format!("{}: {text}", self.driver.who));
                 }
                 Ok(())
             }

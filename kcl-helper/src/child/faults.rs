@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kcl_protocol::{Action, Received};
 
-use super::{STDOUT_LINE_LIMIT, harmless};
+use super::STDOUT_LINE_LIMIT;
 use crate::error::{Error, Exit};
 use crate::output::with_commas;
 
@@ -31,9 +31,8 @@ pub(crate) fn error(who: &str, exit: Exit, text: &str) -> Error {
 
 pub(crate) fn broke_the_protocol(who: &str, what: &str, broken: &kcl_protocol::Error) -> Error {
     let text = format!(
-        "broke the protocol at {what}: {}; the real daemon would stop all shards of its worker and \
-         exit 1",
-        harmless(&broken.to_string())
+        "broke the protocol at {what}: {broken}; the real daemon would stop all shards of its \
+         worker and exit 1"
     );
     let hint = "each message is answered once, by a status whose responseFor is its action";
     error(who, Exit::Protocol, &text).hint(hint)
@@ -142,9 +141,8 @@ impl Skipped {
         (self.0 <= SHOWN_LINES).then(|| {
             let more = if heard.length > shown.len() { "…" } else { "" };
             format!(
-                "skipped a line on stdout that is no message: {}{more} ({})",
-                harmless(&String::from_utf8_lossy(shown)),
-                harmless(&reason)
+                "skipped a line on stdout that is no message: {}{more} ({reason})",
+                String::from_utf8_lossy(shown)
             )
         })
     }

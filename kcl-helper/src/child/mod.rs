@@ -26,7 +26,7 @@ use kcl_protocol::Line;
 
 pub(crate) use bell::Bell;
 pub(crate) use process::{Pipes, Process, Program, Waiter, allow_files, cannot_start, describe};
-pub(crate) use stderr::{LastWords, harmless, of_shard, pump as pump_stderr};
+pub(crate) use stderr::{LastWords, pump as pump_stderr};
 pub(crate) use wire::{Broken, StdoutEnd, Wire};
 
 use crate::error::{Error, Exit, Result};
@@ -65,8 +65,8 @@ struct News {
 }
 
 impl Child {
-    /// Starts the program. Every piece of news about it rings the bell; whole lines of its stderr,
-    /// made harmless, go to `show` as they come.
+    /// Starts the program. Every piece of news about it rings the bell; whole lines of its stderr
+    /// go to `show` as they come.
     pub(crate) fn spawn(
         program: &Program,
         bell: Bell,

@@ -12,7 +12,6 @@ use rustix::process::{
     waitid,
 };
 
-use super::harmless;
 use crate::error::{Error, Exit, Result};
 
 /// What to start.
@@ -25,7 +24,7 @@ pub(crate) struct Program {
 impl Program {
     /// The program as it was typed, for messages.
     pub(crate) fn name(&self) -> String {
-        harmless(&self.program.to_string_lossy()).into_owned()
+        self.program.to_string_lossy().into_owned()
     }
 }
 
@@ -225,7 +224,7 @@ pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
 
 fn here() -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    harmless(&here.as_os_str().to_string_lossy()).into_owned()
+    here.as_os_str().to_string_lossy().into_owned()
 }
 
 impl<S: AsRef<OsStr>> From<&[S]> for Program {

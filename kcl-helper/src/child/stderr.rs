@@ -1,8 +1,6 @@
-//! A child's stderr: whole lines, made harmless for a terminal, the last of them kept.
+//! A child's stderr: whole lines, the last of them kept.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,15 +53,6 @@ pub(crate) fn pump(mut stderr: impl Read, last_words: &LastWords, mut show: impl
     }
 }
 
-/// Lines of a child with their shard before each.
-pub(crate) fn of_shard(shard: u32, lines: &[String]) -> String {
-    let mut text = String::new();
-    for line in lines {
-        text.push_str(&format!("shard {shard} | {line}\n"));
-    }
-    text
-}
-
 /// The lines that are complete now; the rest stays in `unfinished`.
 fn split(unfinished: &mut Vec<u8>, mut bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
@@ -87,30 +76,7 @@ fn split(unfinished: &mut Vec<u8>, mut bytes: &[u8]) -> Vec<String> {
 
 fn clean(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    harmless(&String::from_utf8_lossy(line)).into_owned()
-}
-
-/// The text with everything escaped that could move a terminal's cursor, change its colours or
-/// reorder what is read: control characters but the tab, and Unicode's direction marks.
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len() + 16);
-    for char in text.chars() {
-        if is_harmful(char) {
-            // Writing to a String cannot fail.
-            let _ = write!(clean, "{}", char.escape_default());
-        } else {
-            clean.push(char);
-        }
-    }
-    Cow::Owned(clean)
-}
-
-fn is_harmful(char: char) -> bool {
-    (char.is_control() && char != '\t')
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    String::from_utf8_lossy(line).into_owned()
 }
 
 #[cfg(test)]
@@ -140,11 +106,11 @@ mod tests {
     }
 
     #[test]
-    fn whole_lines_harmless() {
+    fn lines_are_whole() {
         let text = b"one\r\n\n\x1b[2Jtwo\ttabs \xff\xfe\xe2\x80\xaex\nlast";
         assert_eq!(
             lines_of(&[text]),
-            ["one", "", "\\u{1b}[2Jtwo\ttabs \u{fffd}\u{fffd}\\u{202e}x", "last"]
+            ["one", "", "\u{1b}[2Jtwo\ttabs \u{fffd}\u{fffd}\u{202e}x", "last"]
         );
     }
 

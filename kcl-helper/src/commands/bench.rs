@@ -8,9 +8,8 @@ use kcl_protocol::CheckpointError;
 use super::units::{self, BYTES, COUNTS};
 use crate::bench::{self, Answers, AtLeast, Cpus, Until};
 use crate::child::Program;
-use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
-use crate::output::Words;
+use crate::output::Reporter;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -105,7 +104,7 @@ enum Format {
     Json,
 }
 
-pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let first = match (args.sample, args.command.is_empty()) {
         (true, _) => super::ourselves(super::BENCH_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
@@ -149,7 +148,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
         patience: args.patience,
         timeout: args.timeout,
         json: args.format == Format::Json,
-        words: Words::new(globals),
+        reporter: reporter.clone(),
     })
 }
 

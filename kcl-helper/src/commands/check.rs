@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
-use crate::output::{Words, print, tell};
+use crate::output::Reporter;
 use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
     Surroundings, Text, Version,
 };
+use crate::text::escape;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -62,13 +62,13 @@ enum Format {
     Github,
 }
 
-pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let surroundings = Surroundings::of_this_process();
     let in_actions = surroundings.variable("GITHUB_ACTIONS") == Some("true");
     let usual = if in_actions { Format::Github } else { Format::Text };
     let format = args.format.unwrap_or(usual);
     if let Some(name) = &args.explain {
-        return explain(name, format);
+        return explain(name, format, reporter);
     }
     let request = Request {
         version: args.kcl_version,
@@ -84,16 +84,15 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     let reports: Vec<Report> =
         sources.into_iter().map(|source| properties::check(source, &request)).collect();
     if args.effective {
-        print_effective(&reports, &request, format)?;
+        print_effective(&reports, &request, format, reporter)?;
     } else {
-        print_findings(&reports, format)?;
+        print_findings(&reports, format, reporter)?;
     }
-    let words = Words::new(globals);
     if args.kcl_version.major() < 3 {
-        words.result(&properties::limits(args.kcl_version));
+        reporter.result(&properties::limits(args.kcl_version));
     }
     for report in &reports {
-        words.result(&report.summary());
+        reporter.result(&report.summary());
     }
     let wanting = reports
         .iter()
@@ -101,35 +100,43 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     Ok(if wanting { Exit::Wanting } else { Exit::Done })
 }
 
-fn print_findings(reports: &[Report], format: Format) -> Result<()> {
-    let mut records = reports.iter().flat_map(Report::records);
+fn print_findings(reports: &[Report], format: Format, reporter: &Reporter) -> Result<()> {
+    let records = reports.iter().flat_map(Report::records);
     match format {
-        Format::Json => print(json_lines(records)),
-        Format::Github => records.try_for_each(|record| print(format!("{}\n", record.github()))),
+        Format::Json => reporter.print_json_lines(records)?,
+        Format::Github => reporter.print_lines(records.map(|record| record.github()))?,
         Format::Text => {
             let mut wanting = reports.iter().filter(|report| !report.findings().is_empty());
-            wanting.try_for_each(|report| print(format!("{}\n", report.text())))
+            wanting.try_for_each(|report| reporter.print_styled(&report.text()))?;
         }
     }
+    Ok(())
 }
 
 /// Of a file that Java refuses there is nothing to see but why, which is no data.
-fn print_effective(reports: &[Report], request: &Request<'_>, format: Format) -> Result<()> {
+fn print_effective(
+    reports: &[Report],
+    request: &Request<'_>,
+    format: Format,
+    reporter: &Reporter,
+) -> Result<()> {
     let (readable, refused): (Vec<&Report>, Vec<&Report>) =
         reports.iter().partition(|report| report.is_readable());
     for report in refused {
-        tell(&report.text());
+        reporter.report(&report.text());
     }
     if format != Format::Json {
-        let mut readable = readable.iter();
-        return readable
-            .try_for_each(|report| print(table(&properties::effective(report, request))));
+        for report in readable {
+            reporter.print_lines(table(&properties::effective(report, request)))?;
+        }
+        return Ok(());
     }
-    print(json_lines(readable.iter().flat_map(|report| {
+    reporter.print_json_lines(readable.iter().flat_map(|report| {
         let file = report.source().name.as_str();
         let properties = properties::effective(report, request).into_iter();
         properties.map(move |property| FileProperty { file, property })
-    })))
+    }))?;
+    Ok(())
 }
 
 fn read(file: &Path, args: &Args) -> Result<Source> {
@@ -171,42 +178,29 @@ struct FileProperty<'a> {
     property: Property,
 }
 
-/// An array with one element on each line: for JSON readers and for line tools.
-fn json_lines(elements: impl Iterator<Item = impl Serialize>) -> String {
-    let lines: Vec<String> =
-        elements.filter_map(|element| serde_json::to_string(&element).ok()).collect();
-    match lines.is_empty() {
-        true => "[]\n".to_owned(),
-        false => format!("[\n{}\n]\n", lines.join(",\n")),
-    }
-}
-
 /// Key, value, origin, note, in columns.
-fn table(properties: &[Property]) -> String {
+fn table(properties: &[Property]) -> Vec<String> {
     let head = ["KEY", "VALUE", "ORIGIN", "NOTE"].map(str::to_owned);
     let rows = properties.iter().map(|property| {
         let value = property.value.clone().unwrap_or_else(|| "-".to_owned());
-        let shown = value.chars().flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default().to_string());
-            escaped.unwrap_or_else(|| c.to_string()).chars().collect::<Vec<_>>()
-        });
-        [property.key.clone(), shown.collect(), property.origin.clone(), property.note.clone()]
+        [&property.key, &value, &property.origin, &property.note]
+            .map(|cell| escape(cell).into_owned())
     });
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let [key, value, origin] = [0, 1, 2].map(|column| width(column).unwrap_or(0));
     let lines = rows.iter().map(|[k, v, o, note]| {
         let line = format!("{k:key$}  {v:value$}  {o:origin$}  {note}");
-        format!("{}\n", line.trim_end())
+        line.trim_end().to_owned()
     });
     lines.collect()
 }
 
 /// Prints the row of a key, or what a finding is about.
-fn explain(name: &str, format: Format) -> Result<Exit> {
-    let text = match (properties::lookup_key(name), properties::lookup_rule(name)) {
-        (Some(key), _) => explain_key(key, format),
-        (None, Some(rule)) => explain_rule(rule, format),
+fn explain(name: &str, format: Format, reporter: &Reporter) -> Result<Exit> {
+    match (properties::lookup_key(name), properties::lookup_rule(name)) {
+        (Some(key), _) => explain_key(key, format, reporter)?,
+        (None, Some(rule)) => explain_rule(rule, format, reporter)?,
         (None, None) => {
             let hint = properties::suggestion(name)
                 .or_else(|| properties::suggest_rule(name))
@@ -217,12 +211,11 @@ fn explain(name: &str, format: Format) -> Result<Exit> {
             let message = format!("`{name}` is neither a key nor the name of a finding");
             return Err(Error::new(Exit::Usage, message).hint(hint));
         }
-    };
-    print(text)?;
+    }
     Ok(Exit::Done)
 }
 
-fn explain_key(key: &Key, format: Format) -> String {
+fn explain_key(key: &Key, format: Format, reporter: &Reporter) -> Result<()> {
     let default = if key.default.is_empty() { "none" } else { key.default };
     let since = key.since.map_or_else(|| "never".to_owned(), properties::show_since);
     let status = match key.status {
@@ -240,10 +233,10 @@ fn explain_key(key: &Key, format: Format) -> String {
             "key": key.name, "aliases": aliases, "value": key.kind.describe(),
             "default": key.default, "since": since, "status": status, "meaning": key.meaning,
         });
-        return format!("{row}\n");
+        return Ok(reporter.print_json_line(&row)?);
     }
-    let mut text = format!("{}: {}\n", key.name, key.meaning);
-    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:8} {value}\n"));
+    let mut lines = vec![format!("{}: {}", key.name, key.meaning)];
+    let mut line = |name: &str, value: &str| lines.push(format!("  {name:8} {value}"));
     line("value", &key.kind.describe());
     line("default", default);
     line("since", &since);
@@ -251,21 +244,21 @@ fn explain_key(key: &Key, format: Format) -> String {
     if !aliases.is_empty() {
         line("also", &aliases.join(", "));
     }
-    text
+    Ok(reporter.print_lines(lines)?)
 }
 
-fn explain_rule(rule: &Rule, format: Format) -> String {
+fn explain_rule(rule: &Rule, format: Format, reporter: &Reporter) -> Result<()> {
     if format == Format::Json {
         let row = serde_json::json!({
             "name": rule.name, "severity": rule.severity, "why": rule.why,
         });
-        return format!("{row}\n");
+        return Ok(reporter.print_json_line(&row)?);
     }
     let severity = match rule.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    format!("{severity}[{}]: {}\n", rule.name, rule.why)
+    Ok(reporter.print_lines([format!("{severity}[{}]: {}", rule.name, rule.why)])?)
 }
 
 /// For `e2e/properties.sh`.
@@ -276,7 +269,7 @@ pub(crate) struct DumpArgs {
 
 /// Prints one line for each file of a folder in a form without ambiguity: the UTF-16 of keys and
 /// values in hexadecimal digits, sorted. `e2e/properties/Jdk.java` prints the same by the JDK.
-pub(crate) fn dump(args: &DumpArgs) -> Result<Exit> {
+pub(crate) fn dump(args: &DumpArgs, reporter: &Reporter) -> Result<Exit> {
     let unreadable = |error| {
         let message = format!("{} cannot be read", args.folder.display());
         Error::new(Exit::Usage, message).because(error)
@@ -300,7 +293,7 @@ pub(crate) fn dump(args: &DumpArgs) -> Result<Exit> {
                 pairs.join(";")
             },
         );
-        print(format!("{name} {map}\n"))?;
+        reporter.print_lines([format!("{name} {map}")])?;
     }
     Ok(Exit::Done)
 }

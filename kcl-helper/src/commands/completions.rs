@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use crate::cli::Cli;
 use crate::error::{Exit, Result};
-use crate::output;
+use crate::output::Reporter;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -18,9 +18,9 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> Result<Exit> {
+pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "kcl-helper", &mut script);
-    output::print(script)?;
+    reporter.print_lines(String::from_utf8_lossy(&script).lines())?;
     Ok(Exit::Done)
 }

@@ -1,15 +1,14 @@
 //! `kcl-helper init`: what was typed, or is asked for, becomes a [`Project`].
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal as _, Write as _};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::init::{Application, Name, Project, Region, Runtime, Stream};
 use crate::launch::command::{absolute, shell_line};
-use crate::output::Words;
+use crate::output::Reporter;
 use crate::properties::{Program, Surroundings};
 
 #[derive(Debug, clap::Args)]
@@ -38,15 +37,15 @@ pub(crate) struct Args {
     checkout: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
-    let words = Words::new(globals);
+pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let surroundings = Surroundings::of_this_process();
     let folder = args.folder.as_path();
     let name = name_of(folder)?;
     refuse_unusable(folder)?;
     let runtime = runtime(args.checkout.as_deref(), folder)?;
     let mut prompt = Prompt {
-        asks: !args.no_interactive && io::stdin().is_terminal() && io::stderr().is_terminal(),
+        asks: !args.no_interactive && reporter.can_ask(),
+        reporter,
         answers: io::stdin().lock(),
     };
     let region = surroundings.region(&[]).map(|found| found.value);
@@ -68,13 +67,13 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
             Error::new(Exit::Surroundings, message).because(error)
         }
     })?;
-    say_what_was_made(&project, folder, &surroundings, words);
+    say_what_was_made(&project, folder, &surroundings, reporter);
     Ok(Exit::Done)
 }
 
-fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, words: Words) {
+fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, reporter: &Reporter) {
     let Project { name, stream, region, application, runtime } = project;
-    words.say(&format!(
+    reporter.say(&format!(
         "{}: application {}, stream {} in {}",
         folder.display(),
         application.as_str(),
@@ -82,9 +81,9 @@ fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, wo
         region.as_str()
     ));
     for (path, _) in project.files() {
-        words.say(&format!("  {path}"));
+        reporter.say(&format!("  {path}"));
     }
-    words.say(&match runtime {
+    reporter.say(&match runtime {
         Runtime::Version(version) => format!("it depends on kcl-runtime {version}"),
         Runtime::Checkout { folder, .. } => format!("it depends on {folder}/kcl-runtime"),
     });
@@ -95,11 +94,10 @@ fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, wo
         "--".into(),
         format!("target/debug/{}", name.as_str()).into(),
     ];
-    words.say(&format!(
-        "next:\n  {}\n  cargo test\n  cargo build && {}",
-        line(&["cd".into(), folder.into()]),
-        line(&rehearsal)
-    ));
+    reporter.say("next:");
+    reporter.say(&format!("  {}", line(&["cd".into(), folder.into()])));
+    reporter.say("  cargo test");
+    reporter.say(&format!("  cargo build && {}", line(&rehearsal)));
 }
 
 /// What to type for this program: its name, if a shell would find it by that.
@@ -181,12 +179,13 @@ fn runtime(checkout: Option<&Path>, folder: &Path) -> Result<Runtime> {
 }
 
 /// Asks for what is missing, or takes what is usual.
-struct Prompt<R> {
+struct Prompt<'a, R> {
     asks: bool,
+    reporter: &'a Reporter,
     answers: R,
 }
 
-impl<R: BufRead> Prompt<R> {
+impl<R: BufRead> Prompt<'_, R> {
     fn complete<T: FromStr<Err = String>>(
         &mut self,
         given: Option<T>,
@@ -204,13 +203,11 @@ impl<R: BufRead> Prompt<R> {
             });
         }
         loop {
-            let mut stderr = anstream::stderr();
-            // Where nobody can read the question, the answer will be the end of input.
-            let _ = write!(stderr, "{what} [{usual}]: ").and_then(|()| stderr.flush());
+            self.reporter.ask(&format!("{what} [{usual}]:"));
             let mut answer = String::new();
             let read = self.answers.read_line(&mut answer).unwrap_or(0);
             if read == 0 {
-                let _ = writeln!(stderr);
+                self.reporter.end_question();
                 return Err(Error::new(Exit::Usage, format!("the {what} is missing")).hint(
                     format!("name it with --{what}, or take what is usual: --no-interactive"),
                 ));
@@ -218,7 +215,7 @@ impl<R: BufRead> Prompt<R> {
             let answer = answer.trim();
             match if answer.is_empty() { usual } else { answer }.parse() {
                 Ok(answer) => return Ok(answer),
-                Err(rule) => crate::output::tell(&rule),
+                Err(rule) => self.reporter.result(&rule),
             }
         }
     }
@@ -230,7 +227,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_asked_until_it_is_right() {
-        let mut prompt = Prompt { asks: true, answers: &b"my words\n  words  \n\n"[..] };
+        let mut prompt = Prompt {
+            asks: true,
+            reporter: &Reporter::new(),
+            answers: &b"my words\n  words  \n\n"[..],
+        };
         let stream: Stream = prompt.complete(None, "stream", "my-app").unwrap();
         assert_eq!(stream.as_str(), "words");
         let region: Region = prompt.complete(None, "region", "us-east-1").unwrap();
@@ -244,7 +245,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_what_is_usual_is_taken() {
-        let mut prompt = Prompt { asks: false, answers: &b""[..] };
+        let mut prompt = Prompt { asks: false, reporter: &Reporter::new(), answers: &b""[..] };
         let stream: Stream = prompt.complete(None, "stream", "a").unwrap();
         assert_eq!(stream.as_str(), "a");
         // A package may be called so, a table may not.

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use super::print_command::Format;
-use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::launch::archive;
 use crate::launch::daemon::Daemon;
-use crate::launch::jars::{Cache, Depth, Jars, Source, megabytes};
+use crate::launch::jars::{Cache, Depth, Faulty, Jar, Jars, Source, megabytes};
 use crate::launch::java::Java;
-use crate::output::{self, Words};
+use crate::output::Reporter;
 use crate::properties::{Surroundings, Version};
 
 #[derive(Debug, clap::Args)]
@@ -104,63 +103,62 @@ struct ListArgs {
     format: Format,
 }
 
-pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
-    let words = Words::new(globals);
+pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     match args.action {
-        Action::Fetch(args) => fetch(&args, words),
-        Action::List(args) => list(&args),
-        Action::Verify(place) => verify(&place, words),
+        Action::Fetch(args) => fetch(&args, reporter),
+        Action::List(args) => list(&args, reporter),
+        Action::Verify(place) => verify(&place, reporter),
         Action::Path(place) => {
-            print_folder(&place.jars()?)?;
+            print_folder(&place.jars()?, reporter)?;
             Ok(Exit::Done)
         }
     }
 }
 
-fn fetch(args: &FetchArgs, words: Words) -> Result<Exit> {
+fn fetch(args: &FetchArgs, reporter: &Reporter) -> Result<Exit> {
     let mut jars = args.place.jars()?;
     let changed = if args.lock {
-        let lock = jars.resolve_and_lock(words)?;
-        words.say(&format!("lock: {}", lock.display()));
+        let lock = jars.resolve_and_lock(reporter)?;
+        reporter.say(&format!("lock: {}", lock.display()));
         jars = args.place.jars()?;
         true
     } else {
-        jars.fetch(&args.source.source(), words)? > 0
+        jars.fetch(&args.source.source(), reporter)? > 0
     };
     if !args.no_archive {
         // Jars may be fetched where no Java is.
         match Java::find(args.java.as_deref(), &Surroundings::of_this_process()) {
-            Ok(java) => archive::make(&jars, &java, changed, words)?,
-            Err(error) => words.detail(&format!("no class-data archive: {error}")),
+            Ok(java) => archive::make(&jars, &java, changed, reporter)?,
+            Err(error) => reporter.detail(&format!("no class-data archive: {error}")),
         }
     }
-    print_folder(&jars)?;
+    print_folder(&jars, reporter)?;
     Ok(Exit::Done)
 }
 
-fn list(args: &ListArgs) -> Result<Exit> {
+fn list(args: &ListArgs, reporter: &Reporter) -> Result<Exit> {
     let jars = args.place.jars()?;
     let lock = jars.lock()?;
     match args.format {
         Format::Text => {
-            output::print(lock.jars().iter().map(|j| format!("{j}\n")).collect::<String>())?;
+            reporter.print_lines(lock.jars().iter().map(Jar::to_string))?;
         }
-        Format::Json => output::print_json(lock.jars())?,
+        Format::Json => reporter.print_json(lock.jars())?,
     }
     Ok(Exit::Done)
 }
 
-fn verify(place: &Place, words: Words) -> Result<Exit> {
+fn verify(place: &Place, reporter: &Reporter) -> Result<Exit> {
     let jars = place.jars()?;
     let lock = jars.lock()?;
     let faults = jars.faults(Depth::Checksum)?;
-    output::print(faults.iter().map(|faulty| format!("{faulty}\n")).collect::<String>())?;
+    reporter.print_lines(faults.iter().map(Faulty::to_string))?;
     for stranger in jars.strangers()? {
-        words.warn(&format!("{stranger} is in no lock, so it is not on the class path"));
+        reporter.warn(&format!("{stranger} is in no lock, so it is not on the class path"));
     }
     let count = lock.jars().len();
     if faults.is_empty() {
-        words.result(&format!("{count} jars, {}: all as locked", megabytes(lock.bytes())));
+        reporter.result(&format!("{count} jars, {}: all as locked", megabytes(lock.bytes())));
         return Ok(Exit::Done);
     }
     let version = place.kcl_version;
@@ -168,8 +166,6 @@ fn verify(place: &Place, words: Words) -> Result<Exit> {
         .hint(format!("kcl-helper jars fetch --kcl-version {version}")))
 }
 
-fn print_folder(jars: &Jars) -> Result<()> {
-    let mut line = jars.folder().as_os_str().as_encoded_bytes().to_owned();
-    line.push(b'\n');
-    output::print(line)
+fn print_folder(jars: &Jars, reporter: &Reporter) -> Result<()> {
+    Ok(reporter.print_exact(jars.folder().as_os_str().as_encoded_bytes())?)
 }

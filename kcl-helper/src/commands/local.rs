@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::child::Program;
-use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::local::{self, AtEnd, Source};
+use crate::output::Reporter;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
+pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let program = match (args.sample, args.command.is_empty()) {
         (true, _) => super::ourselves(super::SAMPLE_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
@@ -59,7 +59,7 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
                 .hint("kcl-helper local --sample, or kcl-helper local -i FILE -- COMMAND"));
         }
     };
-    local::run(&local::Options {
+    let options = local::Options {
         program,
         source: args.input.as_deref().map_or(Source::Sample, |path: &Path| Source::from(path)),
         shards: args.shards,
@@ -67,6 +67,6 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
         reset: args.reset,
         at_end: args.at_end,
         patience: args.patience,
-        quiet: globals.quiet,
-    })
+    };
+    local::run(&options, reporter)
 }

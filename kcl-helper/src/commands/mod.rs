@@ -15,8 +15,9 @@ mod units;
 use std::process::ExitCode;
 
 use crate::child::Program;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Globals};
 use crate::error::{Error, Exit, Result};
+use crate::output::Reporter;
 
 /// The hidden subcommand that is the sample processor.
 pub(crate) const SAMPLE_CHILD: &str = "sample-child";
@@ -32,21 +33,22 @@ fn ourselves(command: &str) -> Result<Program> {
     Ok(Program { program: program.into(), args: vec![command.into()] })
 }
 
-pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
-    let globals = &cli.globals;
+pub(crate) fn run(cli: Cli, reporter: &Reporter) -> Result<ExitCode> {
+    let Globals { verbose, quiet, color } = cli.globals;
+    let reporter = &reporter.with(verbose, quiet, color.into());
     let exit = match cli.command {
-        Command::Local(args) => local::run(args, globals)?,
-        Command::Init(args) => init::run(args, globals)?,
-        Command::Bench(args) => bench::run(args, globals)?,
-        Command::Check(args) => check::run(args, globals)?,
-        Command::DumpProperties(args) => check::dump(&args)?,
+        Command::Local(args) => local::run(args, reporter)?,
+        Command::Init(args) => init::run(args, reporter)?,
+        Command::Bench(args) => bench::run(args, reporter)?,
+        Command::Check(args) => check::run(args, reporter)?,
+        Command::DumpProperties(args) => check::dump(&args, reporter)?,
         // These pass another program's status on.
-        Command::Run(args) => return run::run(&args, globals),
-        Command::Record(args) => return record::run(args),
-        Command::Jars(args) => jars::run(args, globals)?,
-        Command::Print(args) => print_command::run(args, globals)?,
-        Command::PrintClasspath(args) => print_command::run_class_path(args, globals)?,
-        Command::Completions(args) => completions::run(&args)?,
+        Command::Run(args) => return run::run(&args, reporter),
+        Command::Record(args) => return record::run(args, reporter),
+        Command::Jars(args) => jars::run(args, reporter)?,
+        Command::Print(args) => print_command::run(args, reporter)?,
+        Command::PrintClasspath(args) => print_command::run_class_path(args, reporter)?,
+        Command::Completions(args) => completions::run(&args, reporter)?,
         Command::ExecDaemon(args) => exec::run(args)?,
         // The samples are whole programs, with exit codes of their own.
         Command::SampleChild => return Ok(kcl_samples::sample_kcl_app::main()),

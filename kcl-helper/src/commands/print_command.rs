@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::jars::Place;
-use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::jars::Jars;
 use crate::launch::java::{Java, Origin};
 use crate::launch::{archive, lean, sample};
-use crate::output::{self, Words};
+use crate::output::Reporter;
 use crate::properties::Surroundings;
 
 #[derive(Debug, clap::Args)]
@@ -94,12 +93,11 @@ pub(crate) enum Format {
     Json,
 }
 
-pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
-    let words = Words::new(globals);
+pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let surroundings = Surroundings::of_this_process();
-    let properties = chosen_file(args.properties.properties, args.properties.sample, words)?
+    let properties = chosen_file(args.properties.properties, args.properties.sample, reporter)?
         .ok_or_else(|| Error::new(Exit::Usage, "no properties file is named"))?;
-    let jars = jars(&args.class_path.place, words)?;
+    let jars = jars(&args.class_path.place, reporter)?;
     let daemon = jars.daemon();
     let mut flags = Vec::new();
     if !args.plain_jvm {
@@ -125,60 +123,60 @@ pub(crate) fn run(args: Args, globals: &Globals) -> Result<Exit> {
     let words_of_command = command.words();
     if args.format == Format::Json {
         let list: Vec<_> = words_of_command.iter().map(|word| word.to_string_lossy()).collect();
-        output::print_json(&list)?;
+        reporter.print_json(&list)?;
         return Ok(Exit::Done);
     }
     let line = command::shell_line(&words_of_command);
-    let mut bytes = if args.raw { command::raw_line(&words_of_command) } else { line.bytes };
-    bytes.push(b'\n');
-    output::print(bytes)?;
+    let bytes = if args.raw { command::raw_line(&words_of_command) } else { line.bytes };
+    reporter.print_exact(&bytes)?;
     if line.quoted {
         let problem = if args.raw { "would break apart" } else { "had to be quoted" };
-        words.warn(&format!("a word {problem}: $(…) and back-ticks cannot run this line"));
-        words.hint("eval \"$(kcl-helper print-command …)\", or kcl-helper run");
+        reporter.warn(&format!("a word {problem}: $(…) and back-ticks cannot run this line"));
+        reporter.hint("eval \"$(kcl-helper print-command …)\", or kcl-helper run");
     }
     Ok(Exit::Done)
 }
 
-pub(crate) fn run_class_path(args: ClassPathOnlyArgs, globals: &Globals) -> Result<Exit> {
-    let words = Words::new(globals);
-    let properties = chosen_file(args.properties, args.sample, words)?;
-    let jars = jars(&args.class_path.place, words)?.present().0;
+pub(crate) fn run_class_path(args: ClassPathOnlyArgs, reporter: &Reporter) -> Result<Exit> {
+    let properties = chosen_file(args.properties, args.sample, reporter)?;
+    let jars = jars(&args.class_path.place, reporter)?.present().0;
     let paths = command::class_path(&args.class_path.classpath, jars, properties.as_deref());
     match args.format {
         Format::Text => {
-            let mut line = command::join_class_path(&paths).into_encoded_bytes();
-            line.push(b'\n');
-            output::print(line)?;
+            reporter.print_exact(command::join_class_path(&paths).as_encoded_bytes())?;
         }
-        Format::Json => output::print_json(&paths)?,
+        Format::Json => reporter.print_json(&paths)?,
     }
     Ok(Exit::Done)
 }
 
-fn chosen_file(named: Option<PathBuf>, sample: bool, words: Words) -> Result<Option<PathBuf>> {
+fn chosen_file(
+    named: Option<PathBuf>,
+    sample: bool,
+    reporter: &Reporter,
+) -> Result<Option<PathBuf>> {
     if !sample {
         return Ok(named);
     }
     if let Some(named) = named {
-        words.warn(&format!("--sample: {} is not used", named.display()));
+        reporter.warn(&format!("--sample: {} is not used", named.display()));
     }
-    sample::properties_file(words).map(Some)
+    sample::properties_file(reporter).map(Some)
 }
 
 /// The jars, with a warning where the class path lacks some: as with kclpy, that is no failure.
-fn jars(place: &Place, words: Words) -> Result<Jars> {
+fn jars(place: &Place, reporter: &Reporter) -> Result<Jars> {
     let jars = place.jars()?;
     let (here, missing) = jars.present();
     let version = jars.daemon().version();
     let folder: &Path = jars.folder();
     if here.is_empty() {
-        words.warn(&format!("no jars of {version} in {}", folder.display()));
+        reporter.warn(&format!("no jars of {version} in {}", folder.display()));
     } else if missing > 0 {
-        words.warn(&format!("{missing} jars of {version} are missing in {}", folder.display()));
+        reporter.warn(&format!("{missing} jars of {version} are missing in {}", folder.display()));
     }
     if here.is_empty() || missing > 0 {
-        words.hint(&format!("kcl-helper jars fetch --kcl-version {version}"));
+        reporter.hint(&format!("kcl-helper jars fetch --kcl-version {version}"));
     }
     Ok(jars)
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::units::size;
 use crate::child::Program;
 use crate::error::Result;
+use crate::output::Reporter;
 use crate::record;
 
 #[derive(Debug, clap::Args)]
@@ -35,11 +36,12 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    record::run(&record::Options {
+pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<ExitCode> {
+    let options = record::Options {
         program: Program::from(args.command.as_slice()),
         folder: args.to,
         redact: args.redact,
         max_size: args.max_size as u64,
-    })
+    };
+    record::run(&options, reporter)
 }

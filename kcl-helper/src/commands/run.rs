@@ -10,7 +10,6 @@ use clap::ValueEnum;
 
 use super::jars::{Place, SourceArgs};
 use super::units::duration_or_zero;
-use crate::cli::Globals;
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::daemon::Daemon;
@@ -21,7 +20,7 @@ use crate::launch::prepare::{Changes, RunFolder, Wishes};
 use crate::launch::supervise::{self, Signals, Stop};
 use crate::launch::worker_id::WorkerId;
 use crate::launch::{archive, lean, sample};
-use crate::output::Words;
+use crate::output::Reporter;
 use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
 
 /// A daemon that ran for this long had overcome what ended the one before it.
@@ -92,14 +91,13 @@ enum Restart {
     OnFailure,
 }
 
-pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
-    let words = Words::new(globals);
+pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<ExitCode> {
     let surroundings = Surroundings::of_this_process();
     let jars = args.place.jars()?;
     let daemon = jars.daemon();
     let path = match &args.file {
         Some(path) => path.clone(),
-        None => sample::properties_file(words)?,
+        None => sample::properties_file(reporter)?,
     };
     let source = Source::read(&path)?;
     // A file that breaks the format has that one finding, and `checked` reports it.
@@ -110,27 +108,27 @@ pub(crate) fn run(args: &Args, globals: &Globals) -> Result<ExitCode> {
         endpoint: args.endpoint_url.clone(),
     };
     let mut changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
-    let verdict = checked(source, &changes, args, &surroundings, words)?;
+    let verdict = checked(source, &changes, args, &surroundings, reporter)?;
     let java = Java::find(args.java.as_deref(), &surroundings)?;
-    words.say(&format!(
+    reporter.say(&format!(
         "java {} ({}) · daemon {} · {verdict}",
         java.version,
         java.origin,
         daemon.version()
     ));
     for note in &changes.notes {
-        words.say(note);
+        reporter.say(note);
     }
-    provide(&jars, &java, args, words)?;
+    provide(&jars, &java, args, reporter)?;
     // From here on there is something to clean up.
     let signals = Signals::listen()?;
     let folder = RunFolder::new()?;
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
     let launch =
-        Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, words };
+        Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, reporter };
     let worker_id = launch.worker_id(&mut changes)?;
     let command = launch.command(changes, &java, &jars, &folder)?;
-    let status = repeated(&command, grace, &signals, args, words)?;
+    let status = repeated(&command, grace, &signals, args, reporter)?;
     // It was ours until here.
     drop(worker_id);
     Ok(ExitCode::from(status))
@@ -142,7 +140,7 @@ fn checked(
     changes: &Changes,
     args: &Args,
     surroundings: &Surroundings,
-    words: Words,
+    reporter: &Reporter,
 ) -> Result<String> {
     let request = Request {
         version: args.place.kcl_version,
@@ -154,7 +152,7 @@ fn checked(
     };
     let report = properties::check(source, &request);
     if report.has_errors() {
-        words.result(report.text().trim_end());
+        reporter.report(&report.text());
         let message = format!("nothing is started: {}", report.summary());
         return Err(Error::new(Exit::Usage, message));
     }
@@ -163,14 +161,14 @@ fn checked(
 }
 
 /// Makes sure of the jars. Comparing sizes finds what an interrupted copy leaves, and is quick.
-fn provide(jars: &Jars, java: &Java, args: &Args, words: Words) -> Result<()> {
+fn provide(jars: &Jars, java: &Java, args: &Args, reporter: &Reporter) -> Result<()> {
     if !jars.faults(Depth::Size)?.is_empty() {
-        let fetched = jars.fetch(&args.source.source(), words)?;
+        let fetched = jars.fetch(&args.source.source(), reporter)?;
         if !args.plain_jvm {
-            archive::make(jars, java, fetched > 0, words)?;
+            archive::make(jars, java, fetched > 0, reporter)?;
         }
     } else if !args.plain_jvm && archive::present(jars, java).is_none() {
-        words.detail("no class-data archive for this Java: `kcl-helper jars fetch` makes one");
+        reporter.detail("no class-data archive for this Java: `kcl-helper jars fetch` makes one");
     }
     Ok(())
 }
@@ -182,7 +180,7 @@ struct Launch<'a> {
     path: &'a Path,
     file: &'a File,
     surroundings: &'a Surroundings,
-    words: Words,
+    reporter: &'a Reporter,
 }
 
 impl Launch<'_> {
@@ -218,7 +216,7 @@ impl Launch<'_> {
             main_class: self.daemon.main_class(),
             arguments: self.daemon.arguments(&properties, log.as_deref()),
         };
-        self.words.detail(&command::shell_line(&command.words()).to_text());
+        self.reporter.detail(&command::shell_line(&command.words()).to_text());
         Ok(command)
     }
 
@@ -237,12 +235,12 @@ impl Launch<'_> {
             // A container's file system may be read-only; the daemon then finds a name itself.
             Err(error) => {
                 let folder = folder.display();
-                self.words.detail(&format!("no worker id is kept: {folder}: {error}"));
+                self.reporter.detail(&format!("no worker id is kept: {folder}: {error}"));
                 None
             }
         };
         if let Some(id) = &id {
-            self.words.detail(&format!("workerId is set to {} for this run", id.name));
+            self.reporter.detail(&format!("workerId is set to {} for this run", id.name));
             changes.overrides.push(("workerId".to_owned(), id.name.clone()));
         }
         Ok(id)
@@ -256,7 +254,7 @@ impl Launch<'_> {
         };
         let program = self.surroundings.program(typed, beside);
         if let Some(found) = folder.executable(&program)? {
-            self.words.say(&format!("executableName is set to {found} for this run"));
+            self.reporter.say(&format!("executableName is set to {found} for this run"));
             changes.overrides.push(("executableName".to_owned(), found));
         }
         Ok(())
@@ -269,7 +267,7 @@ fn repeated(
     grace: Duration,
     signals: &Signals,
     args: &Args,
-    words: Words,
+    reporter: &Reporter,
 ) -> Result<u8> {
     let backoff = backon::ExponentialBuilder::default()
         .with_min_delay(args.restart_delay)
@@ -278,7 +276,7 @@ fn repeated(
     let mut waits = backoff.build();
     loop {
         let start = Instant::now();
-        let ended = supervise::run(command, grace, signals, words)?;
+        let ended = supervise::run(command, grace, signals, reporter)?;
         let status = ended.exit_status();
         if status == 0 || ended.stop != Stop::Unasked || args.restart == Restart::Never {
             return Ok(status);
@@ -287,14 +285,14 @@ fn repeated(
             waits = backoff.build();
         }
         let Some(wait) = waits.next() else {
-            words.warn(&format!(
+            reporter.warn(&format!(
                 "the daemon ended with {status}: {} restarts are enough",
                 args.restart_limit
             ));
             return Ok(status);
         };
         let after = humantime::format_duration(wait);
-        words.warn(&format!("the daemon ended with {status}: it is started again in {after}"));
+        reporter.warn(&format!("the daemon ended with {status}: it is started again in {after}"));
         if signals.asked_to_stop_within(wait) {
             return Ok(status);
         }

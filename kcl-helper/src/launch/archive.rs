@@ -18,7 +18,7 @@ use super::command::join_class_path;
 use super::jars::{Jars, hexadecimal, megabytes};
 use super::java::Java;
 use crate::error::Result;
-use crate::output::Words;
+use crate::output::Reporter;
 
 /// Classes that a version or a Java does not have are left out.
 const CLASSES: &str = include_str!("archive-classes.txt");
@@ -39,19 +39,24 @@ pub(crate) fn present(jars: &Jars, java: &Java) -> Option<PathBuf> {
 
 /// Makes the archive, unless it is there and the jars are those that it was made from. It only
 /// saves time, so what goes wrong is a word and not a failure.
-pub(crate) fn make(jars: &Jars, java: &Java, jars_changed: bool, words: Words) -> Result<()> {
+pub(crate) fn make(
+    jars: &Jars,
+    java: &Java,
+    jars_changed: bool,
+    reporter: &Reporter,
+) -> Result<()> {
     if present(jars, java).is_some() && !jars_changed {
         return Ok(());
     }
     if java.major < OLDEST_JAVA || jars.daemon().version().major() == 1 {
-        words.detail(&format!(
+        reporter.detail(&format!(
             "no class-data archive: it needs Java {OLDEST_JAVA} and a daemon from 2.0"
         ));
         return Ok(());
     }
     let start = Instant::now();
-    words.say(&format!("making a class-data archive for Java {}, once", java.version));
-    let made = jars.while_locked(words, |unfinished| {
+    reporter.say(&format!("making a class-data archive for Java {}, once", java.version));
+    let made = jars.while_locked(reporter, |unfinished| {
         let list = unfinished.join("classes.txt");
         let archive = unfinished.join("archive.jsa");
         fs::write(&list, CLASSES).map_err(|error| error.to_string())?;
@@ -75,14 +80,14 @@ pub(crate) fn make(jars: &Jars, java: &Java, jars_changed: bool, words: Words) -
     })?;
     match made {
         Ok(size) => {
-            words.say(&format!(
+            reporter.say(&format!(
                 "{} made in {:.1}s",
                 megabytes(size),
                 start.elapsed().as_secs_f64()
             ));
         }
         Err(why) => {
-            words.warn(&format!("no class-data archive, so the daemon starts slower: {why}"));
+            reporter.warn(&format!("no class-data archive, so the daemon starts slower: {why}"));
         }
     }
     Ok(())

@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::daemon::Daemon;
 use super::logging::{self, Level};
 use super::temporary::TemporaryFolder;
-use crate::child::harmless;
 use crate::error::{Error, Exit, Result};
 use crate::files::create_private_file;
 use crate::properties::{File, Program, Surroundings, line, lookup_key, number_in_use};
+use crate::text::Escaped;
 
 const SHUTDOWN_GRACE_KEY: &str = "shutdownGraceMillis";
 /// What is set for a run when the file leaves it at 0: children that are given no time to stop get
@@ -120,7 +120,7 @@ impl Changes {
         }
         let stands = match text.map(str::trim) {
             None | Some("0") => "0".to_owned(),
-            Some(text) => format!("`{}`, which the daemon takes for 0", harmless(text)),
+            Some(text) => format!("`{text}`, which the daemon takes for 0"),
         };
         let millis = SHUTDOWN_GRACE.as_millis().to_string();
         let note = format!("{SHUTDOWN_GRACE_KEY} is {stands}: set to {millis} for this run");
@@ -184,7 +184,7 @@ impl RunFolder {
         }
         // Behind a line's end in its name there would be properties.
         let name = original.display().to_string();
-        let mut text = format!("# {} and what kcl-helper run sets\n", harmless(&name));
+        let mut text = format!("# {} and what kcl-helper run sets\n", Escaped(&name));
         for entry in file.entries() {
             let key = entry.key.as_str();
             let counts = file.entry(key).is_some_and(|counts| counts.position == entry.position);

@@ -9,13 +9,13 @@ use etcetera::BaseStrategy as _;
 use crate::commands::SAMPLE_CHILD;
 use crate::error::{Error, Exit, Result};
 use crate::files::{create_private_dir, replace_private_file};
-use crate::output::Words;
+use crate::output::Reporter;
 use crate::properties::{File, escaped_value};
 
 /// Makes sure of the sample's file in the user's data folder and returns its path. What the user
 /// has changed stays as it is, and that is said; only where this program has moved since, the file
 /// follows.
-pub(crate) fn properties_file(words: Words) -> Result<PathBuf> {
+pub(crate) fn properties_file(reporter: &Reporter) -> Result<PathBuf> {
     let path = data_folder()?.join("kcl-helper").join("sample.properties");
     let program = this_program()?;
     let wanted = with_program(kcl_samples::SAMPLE_PROPERTIES, &program)?;
@@ -38,11 +38,11 @@ pub(crate) fn properties_file(words: Words) -> Result<PathBuf> {
         return Ok(path);
     }
     let name = path.display();
-    words.warn(&format!(
+    reporter.warn(&format!(
         "{name} is not as this kcl-helper writes it: you, or another version, changed it; it is \
         used as it is"
     ));
-    words.hint(&format!("delete it to have it written anew: rm {name}"));
+    reporter.hint(&format!("delete it to have it written anew: rm {name}"));
     Ok(path)
 }
 

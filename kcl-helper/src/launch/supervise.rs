@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use super::command::JavaCommand;
 use crate::error::{Error, Exit, Result};
-use crate::output::Words;
+use crate::output::Reporter;
 
 /// How long what is left of the group may take to notice that the JVM is gone.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
@@ -118,9 +118,9 @@ pub(crate) fn run(
     command: &JavaCommand,
     grace: Duration,
     signals: &Signals,
-    words: Words,
+    reporter: &Reporter,
 ) -> Result<Ended> {
-    let mut daemon = Daemon { pid: spawn(command)?, status: None, words };
+    let mut daemon = Daemon { pid: spawn(command)?, status: None, reporter };
     let mut stop = Stop::Unasked;
     let mut asked = None;
     while daemon.status.is_none() {
@@ -130,7 +130,7 @@ pub(crate) fn run(
             (Some(signal), Stop::Unasked) => {
                 (stop, asked) = (Stop::Asked, Some(Instant::now()));
                 let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-                words.say(&format!(
+                reporter.say(&format!(
                     "{name}: the daemon is asked to stop, for up to {}; once more kills it",
                     humantime::format_duration(grace)
                 ));
@@ -138,13 +138,13 @@ pub(crate) fn run(
             }
             (Some(_), Stop::Asked) => {
                 stop = Stop::Forced;
-                words.warn("a second signal: the daemon and its processors are killed");
+                reporter.warn("a second signal: the daemon and its processors are killed");
                 daemon.kill_group();
             }
             (None, Stop::Asked) => {
                 stop = Stop::Forced;
                 let grace = humantime::format_duration(grace);
-                words.warn(&format!("not stopped within {grace}: the daemon is killed"));
+                reporter.warn(&format!("not stopped within {grace}: the daemon is killed"));
                 daemon.kill_group();
             }
             (Some(_), Stop::Forced) => daemon.kill_group(),
@@ -154,7 +154,7 @@ pub(crate) fn run(
     }
     let ended = Ended { status: daemon.status.unwrap_or(0), stop };
     if let (Some(asked), Stop::Asked) = (asked, stop) {
-        words.say(&format!("stopped in {:.1}s", asked.elapsed().as_secs_f64()));
+        reporter.say(&format!("stopped in {:.1}s", asked.elapsed().as_secs_f64()));
     }
     daemon.clear_group();
     Ok(ended)
@@ -189,13 +189,13 @@ fn spawn(command: &JavaCommand) -> Result<Pid> {
 }
 
 /// The JVM, which leads a group of the same number.
-struct Daemon {
+struct Daemon<'a> {
     pid: Pid,
     status: Option<u8>,
-    words: Words,
+    reporter: &'a Reporter,
 }
 
-impl Daemon {
+impl Daemon<'_> {
     /// Takes the status of every child that has ended; PID 1 gets those of others, too.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -218,7 +218,7 @@ impl Daemon {
         match sent {
             // It has just ended by itself.
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => self.words.warn(&format!("the daemon cannot be signalled: {error}")),
+            Err(error) => self.reporter.warn(&format!("the daemon cannot be signalled: {error}")),
         }
     }
 
@@ -227,7 +227,7 @@ impl Daemon {
         if self.group_ends_within(LEFT_ALONE) {
             return;
         }
-        self.words.warn("processors outlive the daemon: they are told to stop");
+        self.reporter.warn("processors outlive the daemon: they are told to stop");
         self.report(rustix::process::kill_process_group(self.pid, Signal::TERM));
         if !self.group_ends_within(TOLD_TO_STOP) {
             self.kill_group();

@@ -10,7 +10,6 @@ use kcl_protocol::{
 };
 
 use super::AtEnd;
-use super::console::Console;
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
 use super::shards::{Place, covered, push_sequence_number, shard_id};
@@ -18,6 +17,7 @@ use super::state::Store;
 use crate::child::faults::{self, BETWEEN, MOMENT, Silence, Skipped};
 use crate::child::{Bell, Child, StdoutEnd, describe};
 use crate::error::{Error, Exit};
+use crate::output::Reporter;
 
 /// How long a slow reader of our stderr may hold up a child's end.
 const LONG_SHOW: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ pub(crate) struct Driver {
     pub(crate) child: Child,
     pub(crate) queue: Arc<Queue>,
     pub(crate) control: Arc<Control>,
-    pub(crate) console: Console,
+    pub(crate) reporter: Reporter,
     pub(crate) stats: Arc<ShardStats>,
     pub(crate) checkpoints: DaemonCheckpointer,
     pub(crate) store: Store,
@@ -484,7 +484,7 @@ impl Life {
     }
 
     fn warn(&self, text: &str) {
-        self.driver.console.warn(&format!("{}: {text}", self.who()));
+        self.driver.reporter.result(&format!("{}: {text}", self.who()));
     }
 
     fn error(&self, exit: Exit, text: &str) -> Error {

@@ -4,7 +4,6 @@
 //! One thread reads the input and fills a bounded queue per shard; one thread per shard leads that
 //! shard's conversation; the calling thread watches signals, progress and the first failure.
 
-pub(crate) mod console;
 mod driver;
 mod md5_lanes;
 mod progress;
@@ -27,10 +26,9 @@ use kcl_protocol::DaemonCheckpointer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::child::{Bell, Child, Program, allow_files, of_shard};
+use crate::child::{Bell, Child, Program, allow_files};
 use crate::error::{Error, Exit, Result};
-use crate::output::with_commas;
-use console::Console;
+use crate::output::{Reporter, with_commas};
 use driver::{Control, Driver, Outcome, Report};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
@@ -55,8 +53,6 @@ pub(crate) struct Options {
     pub(crate) at_end: AtEnd,
     /// How long a child may be silent.
     pub(crate) patience: Duration,
-    /// The count of `-q`.
-    pub(crate) quiet: u8,
 }
 
 /// What the children are told when the input has ended.
@@ -93,8 +89,7 @@ enum News {
 }
 
 /// Runs to the end of the input, or to the first failure, or until told to stop.
-pub(crate) fn run(options: &Options) -> Result<Exit> {
-    let console = Console::new(options.quiet);
+pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<Exit> {
     let input = options.source.open()?;
     let state = if options.source.is_repeatable() {
         let Options { state, source, shards, reset, .. } = options;
@@ -113,12 +108,12 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
         let is_ended = resume.covered.iter().all(|covered| *covered == u64::MAX);
         if resume.left() == 0 && (options.at_end == AtEnd::Shutdown || is_ended) {
             let all = with_commas(resume.records);
-            console.warn(&format!("0 of {all} left; --reset starts over"));
+            reporter.result(&format!("0 of {all} left; --reset starts over"));
             return Ok(Exit::Done);
         }
     }
-    console.say(&banner(options, state.as_ref(), &resume));
-    let run = Run::start(options, console, state, shards, resume, input)?;
+    reporter.say(&banner(options, state.as_ref(), &resume));
+    let run = Run::start(options, reporter, state, shards, resume, input)?;
     run.supervise()
 }
 
@@ -175,7 +170,7 @@ fn banner(options: &Options, state: Option<&State>, resume: &Resume) -> String {
     let kept = match state {
         None => "state: none, as this input cannot be read twice".into(),
         Some(state) => {
-            let folder = crate::child::harmless(&options.state.to_string_lossy()).into_owned();
+            let folder = options.state.display();
             let news = if state.is_new() {
                 "new".into()
             } else {
@@ -196,7 +191,7 @@ fn banner(options: &Options, state: Option<&State>, resume: &Resume) -> String {
 
 /// A run in progress.
 struct Run {
-    console: Console,
+    reporter: Reporter,
     control: Arc<Control>,
     queues: Vec<Arc<Queue>>,
     news: mpsc::Receiver<News>,
@@ -221,7 +216,7 @@ impl Run {
     /// Starts all children, then all threads.
     fn start(
         options: &Options,
-        console: Console,
+        reporter: &Reporter,
         state: Option<State>,
         shards: Shards,
         resume: Resume,
@@ -237,7 +232,7 @@ impl Run {
         let only_full = state.is_some();
         let queue = |bell: &Bell| Arc::new(Queue::new(BATCH, only_full, bell.clone()));
         let mut run = Run {
-            console,
+            reporter: reporter.clone(),
             control: Arc::new(Control::new(bells.clone())),
             queues: bells.iter().map(queue).collect(),
             news,
@@ -265,9 +260,11 @@ impl Run {
                 run.reports[index] = Some(Report::ended_before(start));
                 continue;
             }
-            let to = run.console.clone();
+            let to = run.reporter.clone();
             let child = Child::spawn(&options.program, bell.clone(), move |lines| {
-                to.child(shard, lines);
+                if !to.is_quiet() {
+                    to.child(shard, lines);
+                }
             })?;
             drivers.push(Driver {
                 shard,
@@ -275,7 +272,7 @@ impl Run {
                 child,
                 queue: run.queues[index].clone(),
                 control: run.control.clone(),
-                console: run.console.clone(),
+                reporter: run.reporter.clone(),
                 stats: run.stats[index].clone(),
                 checkpoints: DaemonCheckpointer::new(start),
                 store: state.as_ref().map_or_else(Store::nowhere, |state| state.store(shard)),
@@ -305,8 +302,8 @@ impl Run {
 
     /// Waits for every shard's end, passing on what one of them must know of the others.
     fn supervise(mut self) -> Result<Exit> {
-        let (console, stats) = (self.console.clone(), self.stats.clone());
-        let mut progress = Progress::new(console, stats, self.position.clone(), self.length);
+        let (reporter, stats) = (self.reporter.clone(), self.stats.clone());
+        let mut progress = Progress::new(reporter, stats, self.position.clone(), self.length);
         while self.reports.iter().any(Option::is_none) {
             match self.news.recv_timeout(TICK) {
                 Ok(news) => self.hear(news),
@@ -351,12 +348,9 @@ impl Run {
 
     /// The first failure ends the run, as one child's end makes the whole daemon exit.
     fn fail(&mut self, shard: u32, error: Error, last_words: &[String]) {
-        if !last_words.is_empty() {
-            self.console.warn(&format!("shard {shard}: its last words on stderr:"));
-            self.console.warn(of_shard(shard, last_words).trim_end());
-        }
+        self.reporter.last_words(&format!("shard {shard}"), shard, last_words);
         if self.failure.is_some() {
-            self.console.warn(&error.to_string());
+            self.reporter.result(&error.to_string());
         } else {
             self.failure = Some(error);
             self.control.cut_off();
@@ -368,12 +362,12 @@ impl Run {
             self.signal = Some(signal);
             let busy = self.reports.iter().filter(|report| report.is_none()).count();
             let shards = if busy == 1 { "1 shard".into() } else { format!("{busy} shards") };
-            self.console.warn(&format!(
+            self.reporter.result(&format!(
                 "stopping: shutdownRequested and leaseLost to {shards}; again to kill"
             ));
             self.control.stop();
         } else {
-            self.console.warn("killing");
+            self.reporter.result("killing");
             self.control.kill();
         }
     }
@@ -386,8 +380,9 @@ impl Run {
             (None, Some(_)) => "stopped after",
             (None, None) => "done in",
         };
-        self.console.say(&format!("{how} {:.1}s", took.as_secs_f64()));
-        summary::print(&summary::rows(&self.reports, &self.stats, &self.skipped), took)?;
+        self.reporter.say(&format!("{how} {:.1}s", took.as_secs_f64()));
+        let rows = summary::rows(&self.reports, &self.stats, &self.skipped);
+        self.reporter.print_lines(summary::table(&rows, took))?;
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
@@ -491,7 +486,6 @@ mod tests {
                 reset: false,
                 at_end: AtEnd::Shutdown,
                 patience: Duration::from_secs(10),
-                quiet: 0,
             };
             let open = || State::open(&options.state, &options.source, options.shards, false).unwrap();
             let state = open();

@@ -44,7 +44,7 @@ impl Source {
         match self {
             Source::Sample => "the sample text".into(),
             Source::Stdin => "stdin".into(),
-            Source::File(path) => crate::child::harmless(&path.to_string_lossy()).into_owned(),
+            Source::File(path) => path.display().to_string(),
         }
     }
 

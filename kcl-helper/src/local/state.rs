@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 
 use super::shards::{Place, shard_id};
 use super::source::{Identity, Source};
-use crate::child::harmless;
 use crate::error::{Error, Exit, Result};
 
 /// Raised when older versions would misread what newer ones write.
@@ -181,7 +180,7 @@ fn shard_path(folder: &Path, shard: u32) -> PathBuf {
 
 fn judge(run: &RunFile, folder: &Path, source: &Source, shards: u32) -> Result<()> {
     let differs = |what: String| {
-        let folder = harmless(&folder.to_string_lossy()).into_owned();
+        let folder = folder.display();
         Err(Error::new(Exit::Usage, format!("the state in {folder} is of another run: {what}"))
             .hint(
                 "--reset forgets it and starts over; --state DIR keeps it and uses another folder",
@@ -192,7 +191,7 @@ fn judge(run: &RunFile, folder: &Path, source: &Source, shards: u32) -> Result<(
     }
     let input = source.identity(Some(run.input.prefix_bytes()))?;
     if run.input.path != input.path {
-        return differs(format!("its input is {}", harmless(&run.input.path)));
+        return differs(format!("its input is {}", run.input.path));
     }
     if run.input != input {
         return differs(format!("since then the beginning of {} has changed", source.name()));
@@ -249,7 +248,7 @@ fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
         sync_folder(path)
     };
     replace().map_err(|error: io::Error| {
-        let path = harmless(&path.to_string_lossy()).into_owned();
+        let path = path.display();
         Error::new(Exit::Surroundings, format!("cannot write {path}")).because(error)
     })
 }
@@ -296,11 +295,11 @@ fn exchange<T: Serialize>(_: &Path, _: &Path, _: &T, _: bool) -> io::Result<()> 
 }
 
 fn cannot(what: &str, path: &Path) -> Error {
-    Error::new(Exit::Usage, format!("cannot {what} {}", harmless(&path.to_string_lossy())))
+    Error::new(Exit::Usage, format!("cannot {what} {}", path.display()))
 }
 
 fn damaged(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let path = harmless(&path.to_string_lossy()).into_owned();
+    let path = path.display();
     Error::new(Exit::Usage, format!("the state file {path} is damaged"))
         .because(error)
         .hint("--reset forgets all checkpoints in its folder and starts over")

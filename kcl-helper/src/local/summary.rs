@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::driver::{Outcome, Report};
 use super::progress::ShardStats;
 use super::shards::{Place, covered};
-use crate::error::{Error, Exit, Result};
-use crate::output::{self, with_commas};
+use crate::error::{Error, Exit};
+use crate::output::with_commas;
 
 /// A shard's line.
 #[derive(Debug)]
@@ -78,17 +78,13 @@ pub(crate) fn rows(
     .collect()
 }
 
-/// Prints the table: a row per shard, and their sum.
-pub(crate) fn print(rows: &[Row], took: Duration) -> Result<()> {
-    output::print(table(rows, took))
-}
-
 const HEAD: [&str; 8] =
     ["shard", "records", "skipped", "batches", "MB", "records/s", "checkpoint", "outcome"];
 /// The columns of words, which stand to the left.
 const WORDS: [usize; 3] = [0, 6, 7];
 
-fn table(rows: &[Row], took: Duration) -> String {
+/// A line for each shard, and one for their sum.
+pub(crate) fn table(rows: &[Row], took: Duration) -> Vec<String> {
     let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum();
     let total = Row {
         records: sum(|row| row.records),
@@ -105,7 +101,7 @@ fn table(rows: &[Row], took: Duration) -> String {
 
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
     let widths: Vec<usize> = (0..HEAD.len()).filter_map(width).collect();
-    let mut text = String::new();
+    let mut table = Vec::new();
     for line in &lines {
         let mut row = String::new();
         for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
@@ -117,10 +113,9 @@ fn table(rows: &[Row], took: Duration) -> String {
                 row.push_str(&format!("{cell:>width$}"));
             }
         }
-        text.push_str(row.trim_end());
-        text.push('\n');
+        table.push(row.trim_end().to_owned());
     }
-    text
+    table
 }
 
 fn cells(shard: String, row: &Row) -> [String; 8] {
@@ -154,7 +149,7 @@ mod tests {
             outcome: outcome.into(),
         };
         let rows = [row(1_234_000, 0, "line 2,468,000", "ok"), row(0, 7, "none", "exit status 3")];
-        insta::assert_snapshot!(table(&rows, Duration::from_secs(1)), @r"
+        insta::assert_snapshot!(table(&rows, Duration::from_secs(1)).join("\n"), @r"
         shard    records  skipped  batches      MB  records/s  checkpoint      outcome
         0      1,234,000        0    1,234  123.40  2,468,000  line 2,468,000  ok
         1              0        7        0    0.00          0  none            exit status 3

@@ -9,6 +9,8 @@ use super::Source;
 use super::file::Places;
 use super::rules::{self, Place, Remark, Rule, Within};
 use super::settings::Settings;
+use crate::output::Styled;
+use crate::text::{escape, is_harmful};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,6 +37,8 @@ pub(crate) struct Finding {
 impl Finding {
     pub(crate) fn new(rule: &Rule, remark: Remark) -> Finding {
         let Remark { place, message, label, hint } = remark;
+        // They quote what the file says.
+        let [message, label, hint] = [message, label, hint].map(|text| escape(&text).into_owned());
         Finding { severity: rule.severity, name: rule.name, message, label, hint, place }
     }
 }
@@ -111,17 +115,17 @@ impl Report {
         format!("{}: {counts}", self.source.name)
     }
 
-    /// All findings for people. It is coloured: a stream of `anstream` takes that away if need be.
-    pub(crate) fn text(&self) -> String {
+    /// All findings for people.
+    pub(crate) fn text(&self) -> Styled {
         let renderer = Renderer::styled().term_width(100);
         let file = Shown::new(&self.source.bytes);
         let texts = self.findings.iter().map(|finding| {
             let (path, bytes) = self.within(finding);
             let set = matches!(finding.place.within, Within::Set(_)).then(|| Shown::new(bytes));
             let group = finding.group(path, set.as_ref().unwrap_or(&file));
-            format!("{}\n", renderer.render(&[group]))
+            format!("{}\n\n", renderer.render(&[group]))
         });
-        texts.collect::<Vec<_>>().join("\n")
+        Styled::new(texts.collect())
     }
 
     /// Where a finding stands: the name of the text, and the text.
@@ -169,7 +173,7 @@ impl Finding {
         };
         let title = level.primary_title(&self.message).id(self.name);
         let group = match self.place.within {
-            Within::Nowhere => title.element(PathLine::path(path).line(1).char_column(1)),
+            Within::Nowhere => title.element(PathLine::path(escape(path)).line(1).char_column(1)),
             Within::File | Within::Set(_) => {
                 let (text, line, span) = shown.lines_with(&self.place.span);
                 let annotation = AnnotationKind::Primary.span(span);
@@ -177,7 +181,7 @@ impl Finding {
                     "" => annotation,
                     label => annotation.label(label),
                 };
-                let lines = Snippet::source(text).line_start(line).path(path);
+                let lines = Snippet::source(text).line_start(line).path(escape(path));
                 title.element(lines.annotation(annotation))
             }
         };
@@ -225,7 +229,7 @@ impl Record<'_> {
 }
 
 /// A file's bytes as an editor shows them: UTF-8 if they are, else ISO-8859-1; all ends of lines
-/// are one; blanks at the end of a line can be seen.
+/// are one; blanks at the end of a line can be seen, and so can what is escaped.
 struct Shown {
     text: String,
     /// For each byte of the file, and its end, the offset in `text`.
@@ -263,6 +267,9 @@ impl Shown {
                 ' ' if ends == Some(true) => shown.text.push('␠'),
                 '\t' if ends == Some(true) => shown.text.push('␉'),
                 '\u{feff}' => shown.text.push(char::REPLACEMENT_CHARACTER),
+                char if char != '\n' && is_harmful(char) => {
+                    shown.text.extend(char.escape_default());
+                }
                 char => shown.text.push(char),
             }
             rest = after;

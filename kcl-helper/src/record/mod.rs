@@ -33,7 +33,7 @@ use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 use crate::child::{Program, Waiter, cannot_start, describe};
 use crate::error::{Error, Exit, Result};
 use crate::launch::supervise::ignored_signals;
-use crate::output::tell;
+use crate::output::Reporter;
 use pump::{End, Ours, pump};
 use tape::{Kind, Recorder};
 
@@ -51,7 +51,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the program to its end. If a signal ended it, this ends us by the same one.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
     let failed = |error: io::Error| {
         Error::new(Exit::Surroundings, "the program cannot be recorded").because(error)
     };
@@ -70,20 +70,20 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         // Without it both get what is sent to the group, and the program gets it twice.
         let _ = setpgid(None, None);
     }
-    let recorder = Arc::new(Recorder::start(options, pid));
+    let recorder = Arc::new(Recorder::start(options, pid, reporter));
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(Error::new(Exit::Surroundings, "the program has no pipes"));
     };
     let start = |kind: Kind, from: End, to: End, before_close: Box<dyn FnOnce() + Send>| {
-        let recorder = recorder.clone();
+        let (recorder, reporter) = (recorder.clone(), reporter.clone());
         thread::Builder::new().stack_size(256 << 10).spawn(move || {
             let passed_on = pump(&from, &to, |piece| recorder.write(kind, piece));
             drop(from);
             if let Err(error) = &passed_on {
                 let name = kind.name();
-                tell(&format!(
-                    "warning: {name} cannot be written, so the program's is closed: {error}"
+                reporter.warn(&format!(
+                    "{name} cannot be written, so the program's is closed: {error}"
                 ));
             }
             before_close();

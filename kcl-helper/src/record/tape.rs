@@ -17,9 +17,8 @@ use serde::Serialize;
 
 use super::Options;
 use super::redact::Redactor;
-use crate::child::harmless;
 use crate::files::{create_private_dir, create_private_file};
-use crate::output::tell;
+use crate::output::Reporter;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -60,27 +59,26 @@ struct Header<'a> {
 
 /// The recording of one process, shared by those that see its pipes.
 #[derive(Debug)]
-pub(super) struct Recorder(Mutex<Option<Tape<File>>>);
+pub(super) struct Recorder {
+    tape: Mutex<Option<Tape<File>>>,
+    reporter: Reporter,
+}
 
 impl Recorder {
     /// A recording that cannot be begun is none, which is said.
-    pub(super) fn start(options: &Options, pid: Pid) -> Recorder {
-        Recorder(Mutex::new(match begin(options, pid) {
-            Ok(tape) => Some(tape),
-            Err(error) => {
-                let folder = options.folder.display().to_string();
-                let folder = harmless(&folder);
-                tell(&format!("warning: nothing is recorded in {folder}: {error}"));
-                None
-            }
-        }))
+    pub(super) fn start(options: &Options, pid: Pid, reporter: &Reporter) -> Recorder {
+        let tape = begin(options, pid).inspect_err(|error| {
+            let folder = options.folder.display();
+            reporter.warn(&format!("nothing is recorded in {folder}: {error}"));
+        });
+        Recorder { tape: Mutex::new(tape.ok()), reporter: reporter.clone() }
     }
 
     pub(super) fn write(&self, kind: Kind, piece: Option<&[u8]>) {
         let mut tape = self.lock();
         if let Some(Err(error)) = tape.as_mut().map(|tape| tape.write(kind, piece)) {
             *tape = None;
-            cut_short(error);
+            self.cut_short(&error);
         }
     }
 
@@ -89,17 +87,17 @@ impl Recorder {
         // Under one lock, as the pump of stdin goes on meanwhile.
         let mut tape = self.lock();
         if let Some(mut tape) = tape.take() {
-            tape.end(how).unwrap_or_else(cut_short);
+            tape.end(how).unwrap_or_else(|error| self.cut_short(&error));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Tape<File>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cut_short(&self, error: &io::Error) {
+        self.reporter.warn(&format!("the recording ends here: {error}"));
     }
-}
 
-fn cut_short(error: io::Error) {
-    tell(&format!("warning: the recording ends here: {error}"));
+    fn lock(&self) -> MutexGuard<'_, Option<Tape<File>>> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
@@ -380,7 +378,7 @@ mod tests {
         for round in 0..300 {
             let path = folder.path().join(round.to_string());
             let tape = Tape::new(File::create(&path).expect("a file"), u64::MAX, false);
-            let recorder = Recorder(Mutex::new(Some(tape)));
+            let recorder = Recorder { tape: Mutex::new(Some(tape)), reporter: Reporter::new() };
             let begun = Barrier::new(4);
             std::thread::scope(|scope| {
                 for _ in 1..4 {

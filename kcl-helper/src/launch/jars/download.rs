@@ -4,39 +4,45 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
-use super::{Fault, Faulty, Jar, hexadecimal};
+use super::{Fault, Faulty, Jar, hexadecimal, megabytes};
 use crate::error::{Error, Exit, Result};
 use crate::files::unfinished_file;
-use crate::output::Words;
+use crate::output::{Reporter, bar};
 
 /// As many as repositories gladly serve to one client.
 const AT_ONCE: usize = 6;
 /// A repository that asks for more patience than this is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often what has come is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// A longer wait is said, once.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
 /// Fetches all jars into a folder, or says of each that failed why. Where patience with one of them
 /// was in vain, those that have not begun are left: a repository that nobody can reach would take as
 /// much again for every jar.
-pub(super) fn all(jars: &[&Jar], folder: &Path, repository: &str, words: Words) -> Result<()> {
+pub(super) fn all(
+    jars: &[&Jar],
+    folder: &Path,
+    repository: &str,
+    reporter: &Reporter,
+) -> Result<()> {
     let repository = repository.trim_end_matches('/');
     let agent = agent();
-    let bar = progress(jars, words);
+    let progress = Progress::new(jars, reporter);
     let queue = Mutex::new(jars.iter());
     let failures = Mutex::new(Vec::new());
     let (in_vain, said) = (AtomicBool::new(false), AtomicBool::new(false));
     let waits = |why: &str, wait: Duration| {
         if wait >= LONG_WAIT && !said.swap(true, Ordering::Relaxed) {
-            bar.suspend(|| words.say(&format!("{repository}: {why}; trying again")));
+            reporter.say(&format!("{repository}: {why}; trying again"));
         }
     };
     thread::scope(|scope| {
@@ -44,7 +50,7 @@ pub(super) fn all(jars: &[&Jar], folder: &Path, repository: &str, words: Words) 
             scope.spawn(|| {
                 while let Some(jar) = next(&queue) {
                     let url = format!("{repository}/{}", jar.repository_path());
-                    match patiently(|| one(&agent, &url, jar, folder, &bar), waits) {
+                    match patiently(|| one(&agent, &url, jar, folder, &progress), waits) {
                         Ok(()) => {}
                         Err(GivenUp { why, in_vain: was_patient }) => {
                             in_vain.fetch_or(was_patient, Ordering::Relaxed);
@@ -58,7 +64,7 @@ pub(super) fn all(jars: &[&Jar], folder: &Path, repository: &str, words: Words) 
             });
         }
     });
-    bar.finish_and_clear();
+    progress.end();
     let failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     if failures.is_empty() {
         return Ok(());
@@ -186,7 +192,7 @@ fn one(
     url: &str,
     jar: &Jar,
     folder: &Path,
-    bar: &ProgressBar,
+    progress: &Progress<'_>,
 ) -> Result<(), Attempt> {
     let response = agent.get(url).call().map_err(|error| match error {
         // These say that the address is wrong, not that the network is.
@@ -205,7 +211,7 @@ fn one(
         return Err(Attempt::Hopeless(status.to_string()));
     }
     let mut file = unfinished_file(folder).map_err(disk)?;
-    let (size, sum) = copy(response.into_body().into_reader(), &mut file, jar.size, bar)?;
+    let (size, sum) = copy(response.into_body().into_reader(), &mut file, jar.size, progress)?;
     let fault = match (size == jar.size, sum == jar.sha256) {
         (false, _) => Fault::Size(size),
         (true, false) => Fault::Checksum(sum),
@@ -213,7 +219,7 @@ fn one(
     };
     let wrong = Faulty { jar: jar.clone(), fault }.to_string();
     let wrong = wrong.strip_prefix(&format!("{} ", jar.file)).unwrap_or(&wrong).to_owned();
-    bar.set_position(bar.position().saturating_sub(size));
+    progress.take_back(size);
     match size < jar.size {
         // A body that ends early, though the server thinks it whole.
         true => Err(Attempt::Again(wrong, None)),
@@ -226,7 +232,7 @@ fn copy(
     mut from: impl io::Read,
     to: &mut impl io::Write,
     wanted: u64,
-    bar: &ProgressBar,
+    progress: &Progress<'_>,
 ) -> Result<(u64, String), Attempt> {
     let mut sum = Sha256::new();
     let mut size = 0;
@@ -237,7 +243,7 @@ fn copy(
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                bar.set_position(bar.position().saturating_sub(size));
+                progress.take_back(size);
                 let why = format!("it ended after {size} of {wanted} bytes: {error}");
                 return Err(Attempt::Again(why, None));
             }
@@ -245,7 +251,7 @@ fn copy(
         to.write_all(&buffer[..read]).map_err(disk)?;
         sum.update(&buffer[..read]);
         size += read as u64;
-        bar.inc(read as u64);
+        progress.add(read as u64);
         if size > wanted {
             break;
         }
@@ -263,14 +269,53 @@ fn retry_after<T>(response: &ureq::http::Response<T>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Drawn on a terminal only; elsewhere the lines before and after are enough.
-fn progress(jars: &[&Jar], words: Words) -> ProgressBar {
-    if !words.draws() {
-        return ProgressBar::hidden();
+/// How much has come, shown on a terminal only; elsewhere the lines before and after are enough.
+struct Progress<'a> {
+    reporter: &'a Reporter,
+    is_shown: bool,
+    start: Instant,
+    whole: u64,
+    part: AtomicU64,
+    /// When it was shown last.
+    shown: Mutex<Option<Instant>>,
+}
+
+impl Progress<'_> {
+    fn new<'a>(jars: &[&Jar], reporter: &'a Reporter) -> Progress<'a> {
+        Progress {
+            reporter,
+            // It does not mix with all that `-v` says.
+            is_shown: !reporter.is_quiet() && !reporter.is_verbose() && reporter.has_screen(),
+            start: Instant::now(),
+            whole: jars.iter().map(|jar| jar.size).sum(),
+            part: AtomicU64::new(0),
+            shown: Mutex::new(None),
+        }
     }
-    let bar = ProgressBar::new(jars.iter().map(|jar| jar.size).sum());
-    let style = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}";
-    // The template is the line above.
-    bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
-    bar
+
+    fn add(&self, bytes: u64) {
+        let part = self.part.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let mut shown = lock(&self.shown);
+        if !self.is_shown || shown.is_some_and(|shown| shown.elapsed() < SHOW_EVERY) {
+            return;
+        }
+        *shown = Some(Instant::now());
+        let a_second = part as f64 / self.start.elapsed().as_secs_f64().max(0.001);
+        self.reporter.show(vec![format!(
+            "{} {} of {}, {}/s",
+            bar(part, self.whole),
+            megabytes(part),
+            megabytes(self.whole),
+            megabytes(a_second as u64)
+        )]);
+    }
+
+    /// It must come again.
+    fn take_back(&self, bytes: u64) {
+        self.part.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.reporter.show(vec![]);
+    }
 }

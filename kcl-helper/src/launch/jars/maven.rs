@@ -13,7 +13,7 @@ use super::{Depth, Faulty, Jar, examine};
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::flag;
 use crate::launch::daemon::Daemon;
-use crate::output::Words;
+use crate::output::Reporter;
 
 /// The plugin is pinned, so that a lock does not depend on the day.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
@@ -26,14 +26,14 @@ pub(super) struct Resolution {
 
 impl Resolution {
     /// A daemon and whatever Maven finds that it needs.
-    pub(super) fn of(daemon: Daemon, near: &Path, words: Words) -> Result<Resolution> {
+    pub(super) fn of(daemon: Daemon, near: &Path, reporter: &Reporter) -> Result<Resolution> {
         let (group, artifact) = daemon.artifact();
         let version = daemon.version().to_string();
-        run(&pom(&[dependency(group, artifact, &version, None, Needs::Follow)]), near, words)
+        run(&pom(&[dependency(group, artifact, &version, None, Needs::Follow)]), near, reporter)
     }
 
     /// Exactly these jars. What they need is in the lock as well, so Maven need not follow it.
-    pub(super) fn exactly(jars: &[&Jar], near: &Path, words: Words) -> Result<Resolution> {
+    pub(super) fn exactly(jars: &[&Jar], near: &Path, reporter: &Reporter) -> Result<Resolution> {
         let dependencies: Vec<String> = jars
             .iter()
             .map(|jar| {
@@ -41,7 +41,7 @@ impl Resolution {
                 dependency(group, artifact, version, jar.classifier(), Needs::Ignore)
             })
             .collect();
-        run(&pom(&dependencies), near, words)
+        run(&pom(&dependencies), near, reporter)
     }
 
     /// Moves one jar to its place, if it is as locked.
@@ -73,7 +73,7 @@ impl Resolution {
     }
 }
 
-fn run(pom: &str, near: &Path, words: Words) -> Result<Resolution> {
+fn run(pom: &str, near: &Path, reporter: &Reporter) -> Result<Resolution> {
     let folder = super::unfinished_folder(near)?;
     let pom_file = folder.path().join("pom.xml");
     fs::write(&pom_file, pom).map_err(|error| super::unwritable(&pom_file, error))?;
@@ -93,7 +93,7 @@ fn run(pom: &str, near: &Path, words: Words) -> Result<Resolution> {
     said.push_str(&String::from_utf8_lossy(&output.stderr));
     // Some Mavens send codes for colours whatever they are asked.
     let said = anstream::adapter::strip_str(&said).to_string();
-    words.detail(said.trim_end());
+    said.trim_end().lines().for_each(|line| reporter.detail(line));
     if output.status.success() {
         return Ok(Resolution { folder });
     }

@@ -22,7 +22,7 @@ pub(crate) use lock::{Jar, Lock};
 use crate::error::{Error, Exit, Result};
 use crate::files::{UNFINISHED, open_private_file, unfinished_file};
 use crate::launch::daemon::Daemon;
-use crate::output::Words;
+use crate::output::Reporter;
 
 /// The folder for what can be fetched again.
 #[derive(Debug, Clone)]
@@ -136,21 +136,21 @@ impl Jars {
     }
 
     /// Makes all jars be here and as locked. Returns how many it fetched.
-    pub(crate) fn fetch(&self, source: &Source, words: Words) -> Result<usize> {
+    pub(crate) fn fetch(&self, source: &Source, reporter: &Reporter) -> Result<usize> {
         let lock = self.lock()?;
         let count = jars_of(&lock.jars().iter().collect::<Vec<_>>());
         let mut faults = self.faults(Depth::Checksum)?;
         let start = Instant::now();
         if !faults.is_empty() && !matches!(source, Source::Offline) {
-            let _held = self.cache.lock(words)?;
+            let _held = self.cache.lock(reporter)?;
             // Another process may have fetched them while this one waited.
             faults = self.faults(Depth::Checksum)?;
-            self.repair(&faults, source, words)?;
+            self.repair(&faults, source, reporter)?;
         }
         match (faults.len(), source) {
-            (0, _) => words.result(&format!("{count}: all here already")),
+            (0, _) => reporter.result(&format!("{count}: all here already")),
             (_, Source::Offline) => return Err(self.missing_offline(&faults)),
-            (fetched, _) => words.result(&format!(
+            (fetched, _) => reporter.result(&format!(
                 "{count}: {} here already, {fetched} fetched in {:.1}s",
                 lock.jars().len() - fetched,
                 start.elapsed().as_secs_f64()
@@ -160,47 +160,47 @@ impl Jars {
     }
 
     /// Fetches what is not as locked; the cache must be.
-    fn repair(&self, faults: &[Faulty], source: &Source, words: Words) -> Result<()> {
+    fn repair(&self, faults: &[Faulty], source: &Source, reporter: &Reporter) -> Result<()> {
         self.prepare_folder()?;
         for broken in faults.iter().filter(|faulty| faulty.fault != Fault::Missing) {
-            words.warn(&format!("{broken}: fetching it again"));
+            reporter.warn(&format!("{broken}: fetching it again"));
         }
         let wanted: Vec<&Jar> = faults.iter().map(|faulty| &faulty.jar).collect();
         match source {
             _ if wanted.is_empty() => Ok(()),
             Source::Offline => Ok(()),
             Source::Maven => {
-                words.say(&format!("fetching {} with Maven", jars_of(&wanted)));
-                let found = maven::Resolution::exactly(&wanted, &self.folder, words)?;
+                reporter.say(&format!("fetching {} with Maven", jars_of(&wanted)));
+                let found = maven::Resolution::exactly(&wanted, &self.folder, reporter)?;
                 wanted.iter().try_for_each(|jar| found.take(jar, &self.folder))
             }
             Source::Repository(url) => {
-                words.say(&format!("fetching {} from {url}", jars_of(&wanted)));
-                download::all(&wanted, &self.folder, url, words)
+                reporter.say(&format!("fetching {} from {url}", jars_of(&wanted)));
+                download::all(&wanted, &self.folder, url, reporter)
             }
         }
     }
 
     /// Lets Maven say which jars the daemon needs, keeps them, and writes them down. Returns the
     /// lock's path.
-    pub(crate) fn resolve_and_lock(&self, words: Words) -> Result<PathBuf> {
+    pub(crate) fn resolve_and_lock(&self, reporter: &Reporter) -> Result<PathBuf> {
         let version = self.daemon.version();
         if Lock::built_in(version).is_some() {
             let message = format!("the lock of {version} comes with kcl-helper");
             return Err(Error::new(Exit::Usage, message).hint("leave --lock out"));
         }
         let start = Instant::now();
-        let _held = self.cache.lock(words)?;
+        let _held = self.cache.lock(reporter)?;
         self.prepare_folder()?;
-        words.say(&format!("resolving {version} with Maven"));
-        let found = maven::Resolution::of(self.daemon, &self.folder, words)?;
+        reporter.say(&format!("resolving {version} with Maven"));
+        let found = maven::Resolution::of(self.daemon, &self.folder, reporter)?;
         let lock = Lock::new(found.jars()?);
         for jar in lock.jars() {
             found.take(jar, &self.folder)?;
         }
         let path = own_lock(&self.folder);
         write_whole(&path, lock.to_text(self.daemon).as_bytes())?;
-        words.result(&format!(
+        reporter.result(&format!(
             "{}: fetched and locked in {:.1}s",
             jars_of(&lock.jars().iter().collect::<Vec<_>>()),
             start.elapsed().as_secs_f64()
@@ -210,8 +210,12 @@ impl Jars {
 
     /// Does something that ends with a file beside the jars, in a folder that is removed after it,
     /// while no other process changes the cache.
-    pub(crate) fn while_locked<T>(&self, words: Words, work: impl FnOnce(&Path) -> T) -> Result<T> {
-        let _held = self.cache.lock(words)?;
+    pub(crate) fn while_locked<T>(
+        &self,
+        reporter: &Reporter,
+        work: impl FnOnce(&Path) -> T,
+    ) -> Result<T> {
+        let _held = self.cache.lock(reporter)?;
         self.prepare_folder()?;
         let folder = unfinished_folder(&self.folder)?;
         Ok(work(folder.path()))
@@ -249,7 +253,7 @@ impl Jars {
 
 impl Cache {
     /// Keeps other processes from changing the cache until the file is dropped.
-    fn lock(&self, words: Words) -> Result<File> {
+    fn lock(&self, reporter: &Reporter) -> Result<File> {
         let path = self.folder.join("lock");
         let lock = || {
             fs::create_dir_all(&self.folder)?;
@@ -257,7 +261,7 @@ impl Cache {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    words.say("waiting for another kcl-helper that is fetching jars");
+                    reporter.say("waiting for another kcl-helper that is fetching jars");
                     file.lock()?;
                 }
                 Err(TryLockError::Error(error)) => return Err(error),

@@ -481,20 +481,13 @@ pub(super) fn misread_letters(facts: &Facts<'_>) -> Vec<Remark> {
         Some(
             Remark::new(
                 Place::part(setting, first..end),
-                format!("the daemon reads `{}` as \"{}\"", setting.key, show(text)),
+                format!("the daemon reads `{}` as \"{}\"", setting.key, text),
             )
             .label("read as ISO-8859-1, byte by byte")
             .hint(format!("write `{}`", escaped.trim_end())),
         )
     });
     remarks.collect()
-}
-
-/// Control characters, of which misread letters have many, as escapes.
-fn show(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }
 
 pub(super) fn secret_in_file(facts: &Facts<'_>) -> Vec<Remark> {
