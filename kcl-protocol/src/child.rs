@@ -64,11 +64,10 @@ impl ChildSession {
     /// [`Error::Decode`] if it is no message, [`Error::OutOfTurn`] if it must not come now.
     #[inline]
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<DaemonMessage<'a>, Error> {
-        self.conversation.check_alive()?;
+        self.conversation.check_not_failed()?;
         let message = DaemonMessage::decode_with(line, &mut self.memory)
             .inspect_err(|_| self.conversation.fail())?;
-        let event = message.action().map_or(Event::CheckpointAnswer, Event::Message);
-        self.conversation.apply(event).map_err(Error::OutOfTurn)?;
+        self.conversation.apply_or(Event::from(&message), Error::OutOfTurn)?;
         Ok(message)
     }
 
@@ -100,8 +99,7 @@ impl ChildSession {
     /// # Errors
     /// [`Error::Misuse`] unless a message of the daemon is being dealt with.
     pub fn checkpoint(&mut self, at: &Position<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.conversation.check_alive()?;
-        self.conversation.apply(Event::CheckpointRequest).map_err(Error::Misuse)?;
+        self.conversation.apply_or(Event::CheckpointRequest, Error::Misuse)?;
         ChildMessage::Checkpoint(CheckpointRequest::from(at)).encode(out);
         Ok(())
     }
@@ -113,13 +111,13 @@ impl ChildSession {
     /// awaits its answer.
     #[inline]
     pub fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.conversation.check_alive()?;
+        self.conversation.check_not_failed()?;
         let (State::Busy(action) | State::Checkpointing(action)) = self.state() else {
             let state = self.state();
             self.conversation.fail();
             return Err(Error::NothingToAnswer(state));
         };
-        self.conversation.apply(Event::Status(action)).map_err(Error::Misuse)?;
+        self.conversation.apply_or(Event::Status(action), Error::Misuse)?;
         wire::encode_status(action, out);
         Ok(())
     }
@@ -129,7 +127,6 @@ impl ChildSession {
     /// # Errors
     /// [`Error::OutOfTurn`] if a message is still to be answered: the daemon has gone.
     pub fn end_of_input(&mut self) -> Result<(), Error> {
-        self.conversation.check_alive()?;
-        self.conversation.apply(Event::EndOfInput).map_err(Error::OutOfTurn)
+        self.conversation.apply_or(Event::EndOfInput, Error::OutOfTurn)
     }
 }

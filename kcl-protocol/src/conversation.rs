@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use crate::{Action, Error};
+use crate::{Action, DaemonMessage, Error};
 
 /// Where a conversation stands.
 ///
@@ -73,19 +73,45 @@ impl State {
             _ => return None,
         })
     }
+}
 
-    /// What may happen next, in words.
-    fn expected(self) -> &'static str {
-        match self {
-            State::Start => "initialize or end of input",
-            State::Busy(_) => "a checkpoint request or the status",
-            State::Checkpointing(_) => "the checkpoint's answer",
-            State::Idle => {
-                "processRecords, leaseLost, shardEnded, shutdownRequested, shutdown or end of input"
-            }
-            State::Ended => "end of input",
-            State::Closed | State::Failed => "nothing more",
+impl Event {
+    /// Returns every event, in the order in which errors list the allowed ones.
+    ///
+    /// ```
+    /// use kcl_protocol::{Conversation, Event};
+    /// let conversation = Conversation::new();
+    /// assert_eq!(Event::all().filter(|event| conversation.allows(*event)).count(), 2);
+    /// ```
+    pub fn all() -> impl Iterator<Item = Event> {
+        let messages = Action::ALL.into_iter().map(Event::Message);
+        let statuses = Action::ALL.into_iter().map(Event::Status);
+        messages
+            .chain([Event::CheckpointRequest, Event::CheckpointAnswer])
+            .chain(statuses)
+            .chain([Event::EndOfInput])
+    }
+}
+
+impl From<&DaemonMessage<'_>> for Event {
+    fn from(message: &DaemonMessage<'_>) -> Event {
+        message.action().map_or(Event::CheckpointAnswer, Event::Message)
+    }
+}
+
+/// The events that the table allows in a state, as text: `a, b or c`.
+struct Allowed(State);
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut events = Event::all().filter(|event| self.0.next(*event).is_some()).peekable();
+        let Some(first) = events.next() else { return f.write_str("nothing more") };
+        first.fmt(f)?;
+        while let Some(event) = events.next() {
+            f.write_str(if events.peek().is_some() { ", " } else { " or " })?;
+            event.fmt(f)?;
         }
+        Ok(())
     }
 }
 
@@ -101,7 +127,8 @@ impl State {
 /// let violation = conversation.apply(Event::Status(Action::ShardEnded)).unwrap_err();
 /// assert_eq!(
 ///     violation.to_string(),
-///     "got a status for shardEnded during initialize; expected a checkpoint request or the status"
+///     "got a status for shardEnded during initialize; \
+///      expected a checkpoint request or a status for initialize"
 /// );
 /// assert_eq!(conversation.state(), State::Failed);
 /// # Ok::<(), kcl_protocol::Violation>(())
@@ -148,8 +175,19 @@ impl Conversation {
         self.state = State::Failed;
     }
 
-    /// Refuses to go on after an error.
-    pub(crate) fn check_alive(&self) -> Result<(), Error> {
+    /// Applies the event for a session. `blame` turns a violation into an error that says who broke
+    /// the rules.
+    pub(crate) fn apply_or(
+        &mut self,
+        event: Event,
+        blame: fn(Violation) -> Error,
+    ) -> Result<(), Error> {
+        self.check_not_failed()?;
+        self.apply(event).map_err(blame)
+    }
+
+    /// Returns [`Error::Failed`] after any earlier error.
+    pub(crate) fn check_not_failed(&self) -> Result<(), Error> {
         if self.state == State::Failed { Err(Error::Failed) } else { Ok(()) }
     }
 }
@@ -163,7 +201,7 @@ impl Conversation {
 /// assert_eq!(violation.event, Event::CheckpointRequest);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("got {event} {state}; expected {}", state.expected())]
+#[error("got {event} {state}; expected {}", Allowed(*state))]
 #[non_exhaustive]
 pub struct Violation {
     /// Where the conversation stood.
@@ -192,7 +230,7 @@ impl fmt::Display for Event {
         match self {
             Event::Message(action) => action.fmt(f),
             Event::CheckpointRequest => f.write_str("a checkpoint request"),
-            Event::CheckpointAnswer => f.write_str("a checkpoint's answer"),
+            Event::CheckpointAnswer => f.write_str("a checkpoint answer"),
             Event::Status(action) => write!(f, "a status for {action}"),
             Event::EndOfInput => f.write_str("end of input"),
         }

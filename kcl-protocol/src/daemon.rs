@@ -100,9 +100,7 @@ impl DaemonSession {
     /// # Errors
     /// [`Error::Misuse`] if it must not be sent now.
     pub fn send(&mut self, message: &DaemonMessage<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.conversation.check_alive()?;
-        let event = message.action().map_or(Event::CheckpointAnswer, Event::Message);
-        self.conversation.apply(event).map_err(Error::Misuse)?;
+        self.conversation.apply_or(Event::from(message), Error::Misuse)?;
         message.encode(out);
         Ok(())
     }
@@ -113,8 +111,7 @@ impl DaemonSession {
     /// # Errors
     /// [`Error::Misuse`] if it must not be sent now.
     pub fn mark_sent(&mut self, action: Action) -> Result<(), Error> {
-        self.conversation.check_alive()?;
-        self.conversation.apply(Event::Message(action)).map_err(Error::Misuse)
+        self.conversation.apply_or(Event::Message(action), Error::Misuse)
     }
 
     /// Takes a line of the child, without its end, and decodes it in place.
@@ -123,14 +120,14 @@ impl DaemonSession {
     /// [`Error::WrongStatus`] and [`Error::NullLine`], at which the Java daemon stops the worker, and
     /// [`Error::OutOfTurn`] for a status or a checkpoint that nothing asked for.
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<Received<'a>, Error> {
-        self.conversation.check_alive()?;
+        self.conversation.check_not_failed()?;
         if is_null(line) {
             self.conversation.fail();
             return Err(Error::NullLine);
         }
         match ChildMessage::decode_as_daemon(line) {
             Ok(Ok(ChildMessage::Checkpoint(request))) => {
-                self.conversation.apply(Event::CheckpointRequest).map_err(Error::OutOfTurn)?;
+                self.conversation.apply_or(Event::CheckpointRequest, Error::OutOfTurn)?;
                 self.asked =
                     (request.sequence_number.map(String::from), request.sub_sequence_number);
                 Ok(Received::Checkpoint(request))
@@ -150,7 +147,7 @@ impl DaemonSession {
         };
         match response_for.and_then(Action::from_name) {
             Some(action) if expected.is_none_or(|expected| expected == action) => {
-                self.conversation.apply(Event::Status(action)).map_err(Error::OutOfTurn)?;
+                self.conversation.apply_or(Event::Status(action), Error::OutOfTurn)?;
                 Ok(action)
             }
             _ => {
@@ -184,8 +181,7 @@ impl DaemonSession {
     /// # Errors
     /// [`Error::Misuse`] if a message of ours awaits its status.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.conversation.check_alive()?;
-        self.conversation.apply(Event::EndOfInput).map_err(Error::Misuse)
+        self.conversation.apply_or(Event::EndOfInput, Error::Misuse)
     }
 }
 

@@ -33,14 +33,6 @@ fn states() -> Vec<Conversation> {
     states
 }
 
-fn events() -> Vec<Event> {
-    let mut events: Vec<Event> = Action::ALL.into_iter().map(Event::Message).collect();
-    events.extend([Event::CheckpointRequest, Event::CheckpointAnswer]);
-    events.extend(Action::ALL.into_iter().map(Event::Status));
-    events.push(Event::EndOfInput);
-    events
-}
-
 /// Where an event leads from where a conversation stands; `None` if it is against the rules.
 fn next(conversation: &Conversation, event: Event) -> Option<State> {
     let mut conversation = conversation.clone();
@@ -55,7 +47,7 @@ fn every_pair_of_state_and_event() {
     let mut pairs = 0;
     for conversation in &states {
         writeln!(text, "{}", conversation.state()).unwrap();
-        for event in events() {
+        for event in Event::all() {
             let mut changed = conversation.clone();
             let outcome = match changed.apply(event) {
                 Ok(()) => format!("→ {}", changed.state()),
@@ -94,7 +86,7 @@ fn the_protocols_table_is_the_codes() {
             None => text,
         };
         let mut leads: Vec<(String, Vec<String>)> = Vec::new();
-        for event in events() {
+        for event in Event::all() {
             if let Some(next) = next(&conversation, event) {
                 let to = match (event, next) {
                     (Event::Message(_), State::Busy(_)) => "during that message".to_owned(),
