@@ -201,13 +201,19 @@ impl Conversation {
 /// assert_eq!(violation.event, Event::CheckpointRequest);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("got {event} {state}; expected {}", Allowed(*state))]
+#[error("got {event} {state}; expected {}", self.expected())]
 #[non_exhaustive]
 pub struct Violation {
     /// Where the conversation stood.
     pub state: State,
     /// What happened.
     pub event: Event,
+}
+
+impl Violation {
+    pub(crate) fn expected(&self) -> impl fmt::Display {
+        Allowed(self.state)
+    }
 }
 
 impl fmt::Display for State {

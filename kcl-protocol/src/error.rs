@@ -1,19 +1,23 @@
-//! Errors, by who is at fault: the bytes, the daemon's order of messages, or the caller.
+//! Errors, grouped by who is at fault: the bytes, the peer, or the caller.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::fmt;
 
+use crate::wire::STATUS;
 use crate::{Action, SequenceNumberError, State, Violation};
 
-/// What can go wrong in a session. After any of these the session stays in error.
+/// Why a session cannot go on. Every later call on the same session returns [`Error::Failed`].
 ///
 /// ```
 /// use kcl_protocol::{ChildSession, Error};
 ///
 /// let mut session = ChildSession::new();
 /// let error = session.receive(&mut *b"{\"action\":\"leaseLost\"}".to_vec()).unwrap_err();
-/// assert_eq!(error.to_string(), "got leaseLost before initialize; expected initialize or end of input");
+/// assert_eq!(
+///     error.to_string(),
+///     "got leaseLost before initialize; expected initialize or end of input"
+/// );
 /// assert!(matches!(error, Error::OutOfTurn(_)));
 ///
 /// let error = session.answer(&mut Vec::new()).unwrap_err();
@@ -22,30 +26,31 @@ use crate::{Action, SequenceNumberError, State, Violation};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bytes: a line that cannot be read as a message.
+    /// The line cannot be decoded as a message.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The peer: a readable message at a time when it must not come.
+    /// The peer sent something that the transition table does not allow now.
     #[error(transparent)]
     OutOfTurn(Violation),
-    /// The caller: something was to be sent at a time when it must not be.
-    #[error("misuse: {0}")]
+    /// The caller asked to send something that the transition table does not allow now.
+    #[error("cannot send {} {}: expected {}", .0.event, .0.state, .0.expected())]
     Misuse(Violation),
-    /// The caller: a status was to be sent when no message awaits one.
-    #[error("misuse: a status is to be sent {0}, when no message awaits one")]
+    /// The caller asked to send a status, but no message is waiting for one.
+    #[error("cannot send a status {0}: no message is waiting for one")]
     NothingToAnswer(State),
-    /// The peer: a status for another message than the one that awaits it, or for none.
+    /// The child sent a status for another message than the one that is waiting for it, or a status
+    /// that names no message.
     #[error("got a status for {got}; expected {}", StatusFor(*expected))]
     WrongStatus {
-        /// The action whose status was awaited, if one was.
+        /// The message that is waiting for its status, if there is one.
         expected: Option<Action>,
-        /// What `responseFor` said.
+        /// The value of `responseFor`.
         got: String,
     },
-    /// The peer: the line `null`, at which the daemon stops its worker.
-    #[error("got the line `null`, at which the daemon stops its worker")]
+    /// The child sent the line `null`, which makes the daemon stop its worker.
+    #[error("got the line `null` instead of a message")]
     NullLine,
-    /// The session failed earlier; that error was returned then.
+    /// The session failed earlier and returned the reason then.
     #[error("the session has already failed")]
     Failed,
 }
@@ -61,7 +66,7 @@ impl fmt::Display for StatusFor {
     }
 }
 
-/// Why bytes are no line.
+/// Why bytes cannot be split into lines.
 ///
 /// ```
 /// use kcl_protocol::{LineBuffer, LineError};
@@ -73,21 +78,21 @@ impl fmt::Display for StatusFor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineError {
-    /// The line is longer than the limit, so far as it has come.
+    /// More bytes than the limit arrived without a line end.
     #[error("a line is longer than the limit of {limit} bytes")]
     TooLong {
-        /// The limit, in bytes without the line's end.
+        /// The limit in bytes, not counting the line end.
         limit: usize,
     },
-    /// The input ended inside a line.
-    #[error("the input ended inside a line, after {length} bytes of it")]
+    /// The input ended before the line did.
+    #[error("the input ended {length} bytes into a line")]
     EndInsideLine {
-        /// How many bytes of the line had come.
+        /// How many bytes of the line had arrived.
         length: usize,
     },
 }
 
-/// Why a line is no message: where in the message, and what is wrong there.
+/// Why a line cannot be decoded: the place in the message, and what is wrong there.
 ///
 /// ```
 /// use kcl_protocol::{DaemonMessage, DecodeErrorKind};
@@ -102,8 +107,8 @@ pub enum LineError {
 /// assert!(matches!(error.kind(), DecodeErrorKind::Base64(_)));
 /// assert_eq!(
 ///     error.to_string(),
-///     "processRecords, record 0 (sequence number 21), field `data`: not base64: \
-///      1 letters, where groups of 4 belong"
+///     "processRecords, record 0 (sequence number 21), field `data`: cannot decode base64: \
+///      length 1 is not a multiple of 4"
 /// );
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -116,11 +121,11 @@ struct Details {
     sequence_number: Option<String>,
     field: Option<&'static str>,
     kind: DecodeErrorKind,
-    /// What a user can do about it.
-    cure: Option<&'static str>,
+    /// What the user can do about it, as an imperative.
+    hint: Option<&'static str>,
 }
 
-/// What is wrong with a line that is no message.
+/// What is wrong in a line that cannot be decoded.
 ///
 /// ```
 /// use kcl_protocol::{DaemonMessage, DecodeErrorKind};
@@ -130,23 +135,23 @@ struct Details {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// The bytes are not UTF-8 from this offset on.
+    /// The line is not UTF-8.
     Utf8 {
-        /// In bytes from the line's beginning.
+        /// The first invalid byte, counted from the start of the line.
         offset: usize,
     },
-    /// The line is not JSON, or not an object; what the JSON parser says of it.
+    /// The line is not JSON, or a known field appears twice; the text is the parser's.
     Json(String),
-    /// A field that must be there is absent or null.
+    /// A required field is absent or null.
     Missing,
-    /// A field has a value of the wrong type.
+    /// A value has the wrong type.
     WrongType {
-        /// What belongs there.
+        /// The type that the protocol requires, such as `a string`.
         expected: &'static str,
-        /// What is there.
+        /// The type of the value.
         got: &'static str,
     },
-    /// No message of this direction has this action.
+    /// No message that this end may receive has this action.
     UnknownAction {
         /// The value of `action`.
         name: String,
@@ -156,15 +161,15 @@ pub enum DecodeErrorKind {
         /// The value of `reason`.
         name: String,
     },
-    /// The payload is not base64; what the base64 decoder says of it.
+    /// The payload is not standard base64 with padding; the text says what is wrong.
     Base64(String),
-    /// A number that must not be negative is.
+    /// A number is negative where only 0 or more makes sense.
     Negative,
-    /// A number does not fit 64 bits, or is no whole number.
+    /// A number has a fraction or an exponent, or needs more than 64 bits.
     Number,
-    /// Neither digits nor a sentinel.
+    /// The text is neither a number nor a sentinel.
     SequenceNumber(SequenceNumberError),
-    /// A field that messages of this action do not have; the daemon refuses a line for it.
+    /// The message has a field that the daemon does not know, so the daemon skips the line.
     UnknownField {
         /// The field's name.
         name: String,
@@ -179,12 +184,12 @@ impl DecodeError {
             sequence_number: None,
             field: None,
             kind,
-            cure: None,
+            hint: None,
         }))
     }
 
-    pub(crate) fn with_cure(mut self, cure: &'static str) -> DecodeError {
-        self.0.cure = Some(cure);
+    pub(crate) fn with_hint(mut self, hint: &'static str) -> DecodeError {
+        self.0.hint = Some(hint);
         self
     }
 
@@ -204,27 +209,27 @@ impl DecodeError {
         self
     }
 
-    /// The message's action, so far as it could be read.
+    /// Returns the message's action, if it could be decoded.
     pub fn action(&self) -> Option<&str> {
         self.0.action.as_deref()
     }
 
-    /// Which record of the batch, counted from 0.
+    /// Returns the index of the record in its batch, counted from 0.
     pub fn record_index(&self) -> Option<usize> {
         self.0.record_index
     }
 
-    /// That record's sequence number, so far as it could be read.
+    /// Returns that record's sequence number, if it could be decoded.
     pub fn sequence_number(&self) -> Option<&str> {
         self.0.sequence_number.as_deref()
     }
 
-    /// The field's name on the wire.
+    /// Returns the field's name on the wire.
     pub fn field(&self) -> Option<&'static str> {
         self.0.field
     }
 
-    /// What is wrong there.
+    /// Returns what is wrong there.
     pub fn kind(&self) -> &DecodeErrorKind {
         &self.0.kind
     }
@@ -240,7 +245,7 @@ impl fmt::Display for DecodeError {
         if let Some(index) = self.record_index() {
             write!(f, "{separator}record {index}")?;
             separator = ", ";
-            if let Some(number) = self.sequence_number() {
+            if let Some(number) = self.sequence_number().filter(|number| !number.is_empty()) {
                 write!(f, " (sequence number {})", Excerpt(number))?;
             }
         }
@@ -252,17 +257,17 @@ impl fmt::Display for DecodeError {
             f.write_str(": ")?;
         }
         self.kind().fmt(f)?;
-        self.0.cure.map_or(Ok(()), |cure| write!(f, "; {cure}"))
+        self.0.hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 
-/// A text out of the line, fit to be shown: no control characters, and no more than an error needs.
+/// Text from the line, made safe to print: control characters are escaped and long text is cut.
 struct Excerpt<'t>(&'t str);
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = crate::MAX_SEQUENCE_NUMBER_DIGITS + 1;
-        let end = self.0.char_indices().nth(MOST).map_or(self.0.len(), |(offset, _)| offset);
+        const MAX_CHARS: usize = crate::MAX_SEQUENCE_NUMBER_DIGITS + 1;
+        let end = self.0.char_indices().nth(MAX_CHARS).map_or(self.0.len(), |(offset, _)| offset);
         let (shown, cut) = self.0.split_at(end);
         write!(f, "{}", shown.escape_debug())?;
         if cut.is_empty() { Ok(()) } else { write!(f, "… ({} bytes)", self.0.len()) }
@@ -281,39 +286,36 @@ impl fmt::Display for DecodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DecodeErrorKind::Utf8 { offset } => {
-                write!(f, "not UTF-8 at byte {offset} of the line")
+                write!(f, "invalid UTF-8 at byte {offset} of the line")
             }
-            DecodeErrorKind::Json(text) => write!(f, "not the JSON of a message: {text}"),
+            DecodeErrorKind::Json(text) => write!(f, "invalid JSON: {text}"),
             DecodeErrorKind::Missing => f.write_str("missing or null"),
             DecodeErrorKind::WrongType { expected, got } => {
                 write!(f, "expected {expected}, got {got}")
             }
+            DecodeErrorKind::UnknownAction { name } if name == STATUS => {
+                write!(f, "unknown action \"{STATUS}\": only a child sends it")
+            }
             DecodeErrorKind::UnknownAction { name } => {
-                write!(f, "unknown action \"{}\"", Excerpt(name))?;
-                match name.as_str() {
-                    "status" | "checkpoint" => f.write_str(", which only the other end may send"),
-                    _ => Ok(()),
-                }
+                write!(f, "unknown action \"{}\"", Excerpt(name))
             }
             DecodeErrorKind::UnknownReason { name } => {
-                write!(f, "unknown reason \"{}\", expected TERMINATE or ZOMBIE", Excerpt(name))
+                write!(f, "unknown reason \"{}\"; expected TERMINATE or ZOMBIE", Excerpt(name))
             }
-            DecodeErrorKind::Base64(text) => write!(f, "not base64: {text}"),
-            DecodeErrorKind::Negative => f.write_str("negative, must be 0 or more"),
-            DecodeErrorKind::Number => f.write_str("not a whole number of at most 64 bits"),
-            DecodeErrorKind::SequenceNumber(error) => write!(f, "not a sequence number: {error}"),
+            DecodeErrorKind::Base64(text) => write!(f, "cannot decode base64: {text}"),
+            DecodeErrorKind::Negative => f.write_str("expected 0 or more, got a negative number"),
+            DecodeErrorKind::Number => f.write_str("expected a whole number of at most 64 bits"),
+            DecodeErrorKind::SequenceNumber(error) => {
+                write!(f, "invalid sequence number: {error}")
+            }
             DecodeErrorKind::UnknownField { name } => {
-                write!(
-                    f,
-                    "unknown field `{}`, for which the daemon refuses the line",
-                    Excerpt(name)
-                )
+                write!(f, "unknown field `{}`; the daemon skips the whole line", Excerpt(name))
             }
         }
     }
 }
 
-/// Why the daemon refused a checkpoint: the simple name of the Java exception.
+/// Why the daemon refused a checkpoint. On the wire it is the simple name of a Java exception.
 ///
 /// ```
 /// use kcl_protocol::CheckpointError;
@@ -322,42 +324,47 @@ impl fmt::Display for DecodeErrorKind {
 /// assert!(error.is_retryable() && !error.is_lease_lost());
 /// assert_eq!(error.to_string(), "ThrottlingException: try again later");
 ///
-/// let error = CheckpointError::from_name("KaputtException");
-/// assert_eq!(error, CheckpointError::Other("KaputtException".into()));
+/// let error = CheckpointError::from_name("CustomException");
+/// assert_eq!(error, CheckpointError::Other("CustomException".into()));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// `ThrottlingException`: the lease table is asked too much; try again later.
+    /// `ThrottlingException`: DynamoDB throttles the lease table. Try again later.
     Throttling,
-    /// `ShutdownException`: this worker no longer holds the lease. A normal event; leaseLost or the
-    /// end of input follows.
+    /// `ShutdownException`: this worker no longer holds the lease. This is a normal event; `leaseLost`
+    /// or the end of input follows.
     Shutdown,
     /// `InvalidStateException`: the lease table cannot be used, or no checkpoint is allowed during
     /// this message.
     InvalidState,
-    /// `KinesisClientLibDependencyException`: DynamoDB, say, did not answer; try again later.
+    /// `KinesisClientLibDependencyException`: a service such as DynamoDB failed. Try again later.
     Dependency,
-    /// `IllegalArgumentException`: outside the range from the last checkpoint to the last record.
+    /// `IllegalArgumentException`: the position is outside the range from the last checkpoint to the
+    /// last delivered record.
     IllegalArgument,
     /// An exception that this library does not know.
     Other(String),
 }
 
 impl CheckpointError {
-    /// The error that an exception's simple name means.
+    const KNOWN: [CheckpointError; 5] = [
+        CheckpointError::Throttling,
+        CheckpointError::Shutdown,
+        CheckpointError::InvalidState,
+        CheckpointError::Dependency,
+        CheckpointError::IllegalArgument,
+    ];
+
+    /// Returns the error that the simple name of a Java exception stands for.
     pub fn from_name(name: &str) -> CheckpointError {
-        match name {
-            "ThrottlingException" => CheckpointError::Throttling,
-            "ShutdownException" => CheckpointError::Shutdown,
-            "InvalidStateException" => CheckpointError::InvalidState,
-            "KinesisClientLibDependencyException" => CheckpointError::Dependency,
-            "IllegalArgumentException" => CheckpointError::IllegalArgument,
-            other => CheckpointError::Other(other.to_string()),
-        }
+        CheckpointError::KNOWN
+            .into_iter()
+            .find(|known| known.name() == name)
+            .unwrap_or_else(|| CheckpointError::Other(name.to_string()))
     }
 
-    /// The exception's simple name, as on the wire.
+    /// Returns the exception's simple name, as it goes over the wire.
     pub fn name(&self) -> &str {
         match self {
             CheckpointError::Throttling => "ThrottlingException",
@@ -369,12 +376,12 @@ impl CheckpointError {
         }
     }
 
-    /// Whether the same checkpoint may succeed later: throttling, and a failed dependency.
+    /// Returns whether the same checkpoint may succeed later: after throttling or a failed dependency.
     pub fn is_retryable(&self) -> bool {
         matches!(self, CheckpointError::Throttling | CheckpointError::Dependency)
     }
 
-    /// Whether another worker has the lease now, so that no checkpoint can succeed any more.
+    /// Returns whether this worker has lost the lease, so that no later checkpoint can succeed.
     pub fn is_lease_lost(&self) -> bool {
         matches!(self, CheckpointError::Shutdown)
     }

@@ -32,7 +32,7 @@ pub const MAX_SEQUENCE_NUMBER_DIGITS: usize = 129;
 /// assert_eq!(ten.as_str(), "10");
 ///
 /// let error = SequenceNumber::new("12a").unwrap_err();
-/// assert_eq!(error.to_string(), "neither a decimal number (see offset 2) nor a sentinel");
+/// assert_eq!(error.to_string(), "neither a decimal number (byte 2 is not a digit) nor a sentinel");
 /// # Ok::<(), kcl_protocol::SequenceNumberError>(())
 /// ```
 #[derive(Clone)]
@@ -245,16 +245,16 @@ impl TryFrom<String> for SequenceNumber<'static> {
 #[non_exhaustive]
 pub enum SequenceNumberError {
     /// There is no text.
-    #[error("empty")]
+    #[error("empty text")]
     Empty,
     /// More than 129 digits.
-    #[error("{digits} digits, more than the {MAX_SEQUENCE_NUMBER_DIGITS} that a number may have")]
+    #[error("{digits} digits; the maximum is {MAX_SEQUENCE_NUMBER_DIGITS}")]
     TooLong {
         /// How many there are.
         digits: usize,
     },
     /// Neither all digits nor the name of a sentinel.
-    #[error("neither a decimal number (see offset {offset}) nor a sentinel")]
+    #[error("neither a decimal number (byte {offset} is not a digit) nor a sentinel")]
     NotADigit {
         /// Where the first other byte stands, in bytes from the text's beginning.
         offset: usize,

@@ -250,8 +250,8 @@ fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
         &[],
         b"hello from somebody else, who has more to say than will fit\x1b[1m into an error\n",
         5,
-        "error: cannot go on with the daemon's messages: not the JSON of a message: expected value \
-         at byte 1; the line begins: hello from somebody else, who has more to say than will \
+        "error: cannot go on with the daemon's messages: invalid JSON: expected value at byte 1; the \
+         line begins: hello from somebody else, who has more to say than will \
          fit\\u{1b}…",
     );
     ends_with(
@@ -267,7 +267,7 @@ fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
           \"sequenceNumber\":\"7\"}]}\n",
         5,
         "error: cannot go on with the daemon's messages: processRecords, record 0 (sequence number \
-         7), field `data`: not base64: letter `!` at offset 1",
+         7), field `data`: cannot decode base64: invalid byte `!` at offset 1",
     );
 }
 

@@ -148,21 +148,21 @@ fn decoded_len(letters: usize) -> usize {
     letters.div_ceil(4) * 3
 }
 
-/// The library's error in words for who must find the letter, counted from the payload's beginning.
+/// Describes the library's error, with offsets from the start of the payload. `start` is where the
+/// text that the library saw begins.
 fn not_base64(error: DecodeError, start: usize) -> DecodeErrorKind {
-    let letter = |byte: u8| char::from(byte).escape_debug();
     DecodeErrorKind::Base64(match error {
         DecodeError::InvalidByte(offset, byte) => {
-            format!("letter `{}` at offset {}", letter(byte), start + offset)
+            format!("invalid byte `{}` at offset {}", byte.escape_ascii(), start + offset)
         }
         DecodeError::InvalidLength(length) => {
-            format!("{} letters, where groups of 4 belong", start + length)
+            format!("length {} is not a multiple of 4", start + length)
         }
         DecodeError::InvalidLastSymbol { offset, symbol, .. } => {
-            let offset = start + offset;
-            format!("the last letter `{}` at offset {offset} leaves bits over", letter(symbol))
+            let symbol = symbol.escape_ascii();
+            format!("non-zero trailing bits in `{symbol}` at offset {}", start + offset)
         }
-        DecodeError::InvalidPadding => String::from("the padding is missing or wrong"),
+        DecodeError::InvalidPadding => String::from("padding is missing or wrong"),
     })
 }
 

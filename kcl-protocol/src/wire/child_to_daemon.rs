@@ -219,7 +219,7 @@ mod tests {
         assert_eq!((&*fields[0].0, fields[0].1.get()), ("sequenceNumber", "\"3\""));
         let mut bytes = line.into_bytes();
         let error = decode(&mut bytes).unwrap_err();
-        let refused = "checkpoint: unknown field `zq0`, for which the daemon refuses the line";
+        let refused = "checkpoint: unknown field `zq0`; the daemon skips the whole line";
         assert_eq!(error.to_string(), refused);
     }
 

@@ -7,13 +7,13 @@ use core::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::BatchEncoder;
 use super::base64::{self, Scratch};
 use super::batch::{self, Memory};
 use super::json::{
     self, FromObject, Pieces, Scan, Span, kind_of, not_json, push_number_or_null, push_string,
     push_string_or_null,
 };
+use super::{BatchEncoder, CHECKPOINT};
 use crate::{
     Action, CheckpointAnswer, DaemonMessage, DecodeError, DecodeErrorKind, InitializeInput,
     ProcessRecordsInput, Record, SequenceNumber, ShutdownReason,
@@ -44,7 +44,7 @@ struct Fields<'r> {
 
 /// All fields of a record that are read.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", expecting = "a record's object")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct RecordFields<'r> {
     #[serde(borrow)]
     data: Option<&'r RawValue>,
@@ -145,7 +145,7 @@ fn scan_message(scan: Scan<'_>, action: &str, fields: &Fields<'_>) -> Result<Sca
         Some(Action::ShardEnded) => Ok(Scanned::ShardEnded),
         Some(Action::ShutdownRequested) => Ok(Scanned::ShutdownRequested),
         Some(Action::Shutdown) => shutdown_reason(fields.reason).map(Scanned::Shutdown),
-        None if action == "checkpoint" => Ok(Scanned::Checkpoint {
+        None if action == CHECKPOINT => Ok(Scanned::Checkpoint {
             sequence_number: sequence_number()?,
             sub_sequence_number: sub_sequence_number()?,
             error: scan.string(fields.error).map_err(in_field("error"))?,
@@ -287,10 +287,10 @@ fn build<'a>(
             let [sequence_number, error] = pieces.take([sequence_number, error]);
             let answer = CheckpointAnswer {
                 sequence_number: optional_text("sequenceNumber", sequence_number)
-                    .map_err(|error| error.in_action("checkpoint"))?,
+                    .map_err(|error| error.in_action(CHECKPOINT))?,
                 sub_sequence_number,
                 error: optional_text("error", error)
-                    .map_err(|error| error.in_action("checkpoint"))?,
+                    .map_err(|error| error.in_action(CHECKPOINT))?,
             };
             Ok(DaemonMessage::Checkpoint(answer))
         }
@@ -360,9 +360,8 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
         legible.extend_from_slice(chunk.valid().as_bytes());
         legible.resize(legible.len() + chunk.invalid().len(), b'?');
     }
-    let error = DecodeError::new(DecodeErrorKind::Utf8 { offset }).with_cure(
-        "a daemon on Java 17 or older needs -Dfile.encoding=UTF-8 among its JVM's arguments",
-    );
+    let error = DecodeError::new(DecodeErrorKind::Utf8 { offset })
+        .with_hint("start a daemon on Java 17 or older with -Dfile.encoding=UTF-8");
     let Ok(scan) = Scan::new(&legible) else { return error };
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(scan.text()) else { return error };
     let holds = |value: Option<&RawValue>| value.is_some_and(|it| scan.span(it).contains(offset));
@@ -392,7 +391,7 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
 
 /// Writes what the daemon writes: `action` first in a message and last in a record.
 pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
-    push_action(message.action().map_or("checkpoint", Action::name), out);
+    push_action(message.action().map_or(CHECKPOINT, Action::name), out);
     match message {
         DaemonMessage::Initialize(input) => {
             out.extend_from_slice(b",\"shardId\":");

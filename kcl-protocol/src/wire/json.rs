@@ -93,16 +93,31 @@ pub(super) fn kind_of(value: &RawValue) -> &'static str {
     }
 }
 
-/// What serde_json says of a line, with the place in bytes if it is the place that is wrong.
+/// Translates an error of serde_json, which was given an object to read, and adds the offset of a
+/// syntax error.
 pub(super) fn not_json(error: &serde_json::Error) -> DecodeErrorKind {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let text = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    if let Some(unexpected) = text.strip_prefix("invalid type: ") {
+        return DecodeErrorKind::WrongType { expected: "an object", got: type_name(unexpected) };
+    }
     DecodeErrorKind::Json(if error.is_data() {
         text.to_string()
     } else {
         format!("{text} at byte {column}")
     })
+}
+
+/// Returns the JSON type of a value that serde calls, for example, `integer `1``.
+fn type_name(unexpected: &str) -> &'static str {
+    match unexpected.split([' ', ',']).next() {
+        Some("sequence") => "an array",
+        Some("string") => "a string",
+        Some("boolean") => "a boolean",
+        Some("null") => "null",
+        _ => "a number",
+    }
 }
 
 /// Reads a struct from an object alone. serde would take an array for one as well, field by field.
@@ -175,7 +190,7 @@ pub(super) fn unescape(inside: &mut [u8]) -> Result<&mut [u8], DecodeErrorKind> 
     let quoted = [b"\"", &*inside, b"\""].concat();
     // All else was found by the first pass, which does not look at pairs.
     let text: String = serde_json::from_slice(&quoted)
-        .map_err(|_| DecodeErrorKind::Json(String::from("an escape is half a surrogate pair")))?;
+        .map_err(|_| DecodeErrorKind::Json(String::from("an escape is a lone surrogate")))?;
     let unescaped = &mut inside[..text.len()];
     unescaped.copy_from_slice(text.as_bytes());
     Ok(unescaped)

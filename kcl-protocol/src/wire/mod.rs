@@ -19,6 +19,11 @@ pub use batch_encoder::BatchEncoder;
 
 use crate::{Action, ChildMessage, DaemonMessage, DecodeError};
 
+/// The `action` of a child's request for a checkpoint, and of the daemon's answer to it.
+const CHECKPOINT: &str = "checkpoint";
+/// The `action` of a child's answer to a message.
+pub(crate) const STATUS: &str = "status";
+
 impl<'a> DaemonMessage<'a> {
     /// Reads a message from a line without its end. Texts are unescaped and payloads decoded in
     /// place, so the line is overwritten and the message borrows from it.

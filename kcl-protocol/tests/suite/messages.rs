@@ -147,7 +147,7 @@ proptest! {
         prop_assume!(std::str::from_utf8(&line).is_err());
         let error = DaemonMessage::decode(&mut line).unwrap_err();
         prop_assert!(matches!(error.kind(), DecodeErrorKind::Utf8 { .. }), "{error}");
-        prop_assert!(error.to_string().ends_with("-Dfile.encoding=UTF-8 among its JVM's arguments"));
+        prop_assert!(error.to_string().ends_with("with -Dfile.encoding=UTF-8"));
     }
 
     #[test]
