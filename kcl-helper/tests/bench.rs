@@ -21,7 +21,7 @@ fn awkward() -> PathBuf {
 
 /// With arguments as they would be typed; `_` stands for a blank inside one.
 fn command(args: &str) -> Command {
-    let mut command = Command::new(HELPER);
+    let mut command = kcl_fixtures::command(HELPER);
     command.arg("bench");
     for name in ["RUST_BACKTRACE", "KCL_HELPER_FORMAT", "KCL_HELPER_COLOR", "BENCH_CKPT_EVERY"] {
         command.env_remove(name);
@@ -357,7 +357,7 @@ fn noise_is_shown_and_floods_are_borne() {
 fn a_signal_ends_it_and_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
-    let mut bench = Command::new(HELPER)
+    let mut bench = kcl_fixtures::command(HELPER)
         .args(["bench", "--shards", "2", "--duration", "100s", "--"])
         .arg(awkward())
         .arg(format!("pids={}", pids.display()))

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 use std::path::Path;
-use std::process::Command;
 
 use kcl_fixtures::Folder;
 
@@ -18,7 +17,7 @@ fn unreadable_lines_of_children_are_named_and_skipped() {
     for fixture in kcl_fixtures::messages(Folder::InvalidFromChild) {
         // The child takes the line as an argument, which must be text.
         let Ok(line) = str::from_utf8(&fixture.line) else { continue };
-        let output = Command::new(helper)
+        let output = kcl_fixtures::command(helper)
             .args(["local", "-i", "input", "--reset", "--"])
             .arg(&child)
             .arg(format!("status={line}"))

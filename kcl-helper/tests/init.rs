@@ -22,7 +22,7 @@ impl Stage {
     }
 
     fn helper(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kcl-helper"));
+        let mut command = kcl_fixtures::command(env!("CARGO_BIN_EXE_kcl-helper"));
         command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.root);
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command
@@ -135,7 +135,7 @@ fn the_project_builds_passes_its_tests_checks_clean_and_runs() {
     let project = stage.root.join("my-app");
     fs::copy(checkout().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
     let cargo = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO"))
+        let output = kcl_fixtures::command(env!("CARGO"))
             .args(arguments)
             .args(["--offline", "--quiet"])
             .current_dir(&project)

@@ -66,7 +66,7 @@ impl Place {
 
     /// `kcl-helper local`, in this folder, with arguments as they would be typed.
     fn command(&self, args: &str) -> Command {
-        let mut command = Command::new(HELPER);
+        let mut command = kcl_fixtures::command(HELPER);
         command.current_dir(self.folder.path()).arg("local");
         for name in ["RUST_BACKTRACE", "KCL_HELPER_SHARDS", "KCL_HELPER_STATE", "KCL_HELPER_COLOR"]
         {
@@ -218,7 +218,7 @@ fn pid(id: u32) -> Pid {
 
 /// Whether this process runs; one that has ended and that nobody waited for does not.
 fn runs(id: &str) -> bool {
-    let ps = Command::new("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
+    let ps = kcl_fixtures::command("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
     let state = String::from_utf8(ps.stdout).unwrap();
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
@@ -413,8 +413,10 @@ fn the_shards_end_without_its_checkpoint() {
 fn stdin_has_no_state() {
     let place = Place::new();
     let mut command = place.command("-i - -- AWKWARD log=log");
-    let mut running =
-        Running::start(std::mem::replace(command.stdin(Stdio::piped()), Command::new("true")));
+    let mut running = Running::start(std::mem::replace(
+        command.stdin(Stdio::piped()),
+        kcl_fixtures::command("true"),
+    ));
     let mut stdin = running.stdin.take().unwrap();
     // Each line is delivered when it comes, and not when there are enough for a batch.
     for line in 1..=3 {

@@ -31,7 +31,7 @@ impl Place {
 
     /// `kcl-helper record OPTIONS -- COMMAND`, with all three pipes in our hands.
     fn command(&self, options: &[&str], command: &[&str]) -> Command {
-        let mut helper = Command::new(HELPER);
+        let mut helper = kcl_fixtures::command(HELPER);
         helper.arg("record").arg("--to").arg(self.rec()).args(options).arg("--").args(command);
         helper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         helper.env_remove("RUST_BACKTRACE");
@@ -97,7 +97,7 @@ fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
     let place = Place::new();
     let words = ["-c", "trap '' CHLD; exec \"$0\" \"$@\"", HELPER, "record", "--to"];
     // Some shells do not ignore it when they are told to.
-    let mut command = Command::new("bash");
+    let mut command = kcl_fixtures::command("bash");
     command.args(words).arg(place.rec()).args(["--", "sh", "-c", "exit 7"]);
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
@@ -344,7 +344,7 @@ fn a_signal_to_the_group_reaches_the_program_once() {
     let place = Place::new();
     let helper = place.command(&[], &["bash", "-c", TELLS]);
     let words: Vec<_> = std::iter::once(helper.get_program()).chain(helper.get_args()).collect();
-    let mut leader = Command::new("bash");
+    let mut leader = kcl_fixtures::command("bash");
     leader.args(["-c", "trap '' TERM; (trap - TERM; exec \"$@\"); echo status $?", "leader"]);
     leader.args(words).process_group(0);
     leader.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -65,7 +65,7 @@ impl Processor {
     }
 
     fn start_with(what: &str, environment: &[(&str, &str)]) -> Processor {
-        let mut command = Command::new(program());
+        let mut command = kcl_fixtures::command(program());
         command.envs(environment.iter().copied());
         command.arg(what).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = start(&mut command);
@@ -361,7 +361,7 @@ fn open_terminal() -> (std::fs::File, std::fs::File) {
 #[test]
 fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
     let (mut terminal, stdin) = open_terminal();
-    let mut command = Command::new(program());
+    let mut command = kcl_fixtures::command(program());
     let child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()));
     terminal.write_all(format!("{INITIALIZE}\n").as_bytes()).unwrap();
     // Ctrl-D at the beginning of a line ends a terminal's input.
@@ -384,7 +384,7 @@ fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
 #[test]
 fn in_a_terminal_signals_are_left_alone() {
     let (mut terminal, stdin) = open_terminal();
-    let mut command = Command::new(program());
+    let mut command = kcl_fixtures::command(program());
     let mut child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()));
     terminal.write_all(format!("{INITIALIZE}\n").as_bytes()).unwrap();
     // It has answered, so it would have installed its handlers.
@@ -481,7 +481,7 @@ fn a_socket_that_does_not_block_will_do_and_its_hang_up_is_noticed_too() {
 
     let (mut daemon, ours) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let mut command = Command::new(program());
+    let mut command = kcl_fixtures::command(program());
     command.arg("retries").stdin(OwnedFd::from(ours.try_clone().unwrap()));
     let child = start(command.stdout(OwnedFd::from(ours)).stderr(Stdio::piped()));
     drop(command);
@@ -510,7 +510,7 @@ fn a_file_may_be_its_stdin_and_stderr_may_be_gone() {
     std::fs::remove_file(&path).unwrap();
     let (reader, stderr) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = Command::new(program());
+    let mut command = kcl_fixtures::command(program());
     let child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr));
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));

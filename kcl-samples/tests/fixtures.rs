@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use kcl_fixtures::{Dialogue, dialogues};
 use serde_json::{Value, json};
 
 /// Sends the daemon's messages one by one, and grants every checkpoint.
 fn play(program: &str, dialogue: &Dialogue) {
-    let mut child = Command::new(program)
+    let mut child = kcl_fixtures::command(program)
         .env("RUST_LOG", "off")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 const INITIALIZE: &str = r#"{"action":"initialize","shardId":"shardId-0"}"#;
@@ -15,7 +15,7 @@ const LEASE_LOST: &str = r#"{"action":"leaseLost"}"#;
 
 /// All that a daemon says, sent at once: whoever keeps the turns finds each answer in its place.
 fn play(program: &str, every: &str, lines: &[&str]) -> Output {
-    let mut child = Command::new(program)
+    let mut child = kcl_fixtures::command(program)
         .env("BENCH_CKPT_EVERY", every)
         .env("RUST_LOG", "off")
         .stdin(Stdio::piped())
@@ -110,7 +110,7 @@ fn each_line_is_written_in_one_piece_and_nobody_need_read_it() {
         let (ours, stderr) = UnixDatagram::pair().unwrap();
         ours.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let ours = Some(ours).filter(|_| reads);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sample_kcl_app"))
+        let mut child = kcl_fixtures::command(env!("CARGO_BIN_EXE_sample_kcl_app"))
             .env("RUST_LOG", "off")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

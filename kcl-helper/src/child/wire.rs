@@ -199,12 +199,12 @@ impl Wire {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     use super::*;
 
     fn start(script: &str) -> (std::process::Child, Wire) {
-        let mut child = Command::new("sh")
+        let mut child = kcl_fixtures::command("sh")
             .args(["-c", script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

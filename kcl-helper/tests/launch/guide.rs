@@ -12,7 +12,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::support::{Stage, fill_with_hollow_jars};
 
@@ -101,7 +101,7 @@ fn stage() -> Stage {
 }
 
 fn shell(stage: &Stage, line: &str) -> Output {
-    let mut command = Command::new("sh");
+    let mut command = kcl_fixtures::command("sh");
     command.args(["-c", line]);
     let helper = stage.helper(&[]);
     command.env_clear().current_dir(helper.get_current_dir().unwrap());

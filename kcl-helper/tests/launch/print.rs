@@ -1,7 +1,6 @@
 //! `print-command` and `print-classpath`.
 
 use std::fs;
-use std::process::Command;
 
 use insta::assert_snapshot;
 
@@ -76,7 +75,7 @@ fn a_missing_jar_is_a_warning_and_not_on_the_line() {
 
 /// The words that the line stands for, as a script sees them.
 fn recorded(stage: &Stage, script: &str) -> String {
-    let output = Command::new("sh").args(["-c", script]).output().unwrap();
+    let output = kcl_fixtures::command("sh").args(["-c", script]).output().unwrap();
     stage.outcome(&output)
 }
 

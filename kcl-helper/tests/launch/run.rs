@@ -745,7 +745,7 @@ fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
     let stage = stage("exit 7\n");
     let helper = helper(&stage, &["app.properties"]);
     // Some shells do not ignore it when they are told to.
-    let mut command = Command::new("bash");
+    let mut command = kcl_fixtures::command("bash");
     command
         .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
         .arg(helper.get_program())

@@ -41,7 +41,7 @@ impl Stage {
 
     /// The helper with nothing of this machine's environment but the system's own programs.
     pub(crate) fn helper(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kcl-helper"));
+        let mut command = kcl_fixtures::command(env!("CARGO_BIN_EXE_kcl-helper"));
         command
             .args(arguments)
             .env_clear()

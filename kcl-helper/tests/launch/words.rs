@@ -1,7 +1,5 @@
 //! `--help` and `completions`.
 
-use std::process::Command;
-
 use insta::assert_snapshot;
 
 use crate::support::Stage;
@@ -53,7 +51,7 @@ fn completions_are_for_the_shell_that_is_named() {
     }
     let script = stage.helper(&["completions", "bash"]).output().unwrap().stdout;
     let path = stage.write("completions.bash", &String::from_utf8(script).unwrap());
-    let read = Command::new("bash").arg("-n").arg(path).status().unwrap();
+    let read = kcl_fixtures::command("bash").arg("-n").arg(path).status().unwrap();
     assert!(read.success());
     assert_snapshot!(stage.run(&["completions", "perl"]), @r"
     status 2

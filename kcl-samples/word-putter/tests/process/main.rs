@@ -10,7 +10,7 @@ use endpoint::{Endpoint, Said, active, refused, status};
 use serde_json::{Value, json};
 
 fn putter(endpoint: &Endpoint, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sample_word_putter"));
+    let mut command = kcl_fixtures::command(env!("CARGO_BIN_EXE_sample_word_putter"));
     command
         .env_clear()
         .env("AWS_ACCESS_KEY_ID", "x")
@@ -251,7 +251,7 @@ fn with_a_period_it_goes_on_until_ctrl_c_and_counts() {
     let (put, pause) = ("Put word: cat into stream: words", "Sleeping for 0.01 seconds");
     assert_eq!(heard[1..], [put, pause, put]);
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(kcl_fixtures::command("kill").args(["-INT", &id]).status().unwrap().success());
     let rest: Vec<String> = lines.collect();
     let puts = 2 + rest.iter().filter(|line| *line == put).count();
     assert_eq!(rest.last().unwrap(), &format!("Put {puts} words into stream: words"));
