@@ -6,6 +6,7 @@ mod bench;
 mod child;
 mod cli;
 mod commands;
+mod dispositions;
 mod error;
 mod files;
 mod init;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    launch::supervise::keep_statuses_of_children();
+    dispositions::keep_statuses_of_children();
     // clap prints its own errors and exits 2 for a command line that cannot be used.
     let cli =
         cli::Cli::parse_from(commands::print_command::from_kclpy(std::env::args_os().collect()));

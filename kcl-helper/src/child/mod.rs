@@ -10,6 +10,7 @@
 
 mod bell;
 pub(crate) mod faults;
+mod group;
 mod process;
 mod stderr;
 mod wire;
@@ -25,6 +26,7 @@ use std::time::Instant;
 use kcl_protocol::Line;
 
 pub(crate) use bell::Bell;
+pub(crate) use group::{is_group_gone, signal_group};
 pub(crate) use process::{Pipes, Process, Program, Waiter, allow_files, cannot_start, describe};
 pub(crate) use stderr::{LastWords, pump as pump_stderr};
 pub(crate) use wire::{Broken, StdoutEnd, Wire};

@@ -9,7 +9,6 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +17,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use super::command::JavaCommand;
+use crate::child::{is_group_gone, signal_group};
+use crate::dispositions;
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
 
@@ -35,10 +36,11 @@ pub(crate) struct Signals {
 impl Signals {
     /// From now on these signals are ours to handle.
     pub(crate) fn listen() -> Result<Signals> {
-        let ignored = ignored_signals();
-        let wanted = [SIGTERM, SIGINT, SIGHUP, SIGCHLD];
+        let mut wanted = vec![SIGTERM, SIGINT, SIGHUP];
+        let ignored = dispositions::ignored(&wanted);
         // What the caller has made us ignore, as nohup does with SIGHUP, stays ignored.
-        let wanted = wanted.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+        wanted.retain(|signal| !ignored.contains(signal));
+        wanted.push(SIGCHLD);
         let mut signals = signal_hook::iterator::Signals::new(wanted).map_err(|error| {
             Error::new(Exit::Surroundings, "signals cannot be handled").because(error)
         })?;
@@ -66,22 +68,6 @@ impl Signals {
         }
         false
     }
-}
-
-/// Has the system keep the statuses of our children also where whoever started us ignores SIGCHLD,
-/// and with that throws them away: a handler that does nothing is not inherited, and ignores nothing.
-pub(crate) fn keep_statuses_of_children() {
-    if ignored_signals() >> (SIGCHLD - 1) & 1 == 1 {
-        // Without it the statuses are missing, which is said where they are.
-        let _ = signal_hook::flag::register(SIGCHLD, Arc::default());
-    }
-}
-
-/// Bit n-1 for signal n. Where the system does not tell, none.
-pub(crate) fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// How a JVM ended.
@@ -207,18 +193,20 @@ impl Daemon<'_> {
 
     /// The JVM alone: its children learn of it from the daemon.
     fn ask_to_stop(&self) {
-        self.report(rustix::process::kill_process(self.pid, Signal::TERM));
+        match rustix::process::kill_process(self.pid, Signal::TERM) {
+            // It has just ended by itself.
+            Err(rustix::io::Errno::SRCH) => {}
+            sent => self.report(sent),
+        }
     }
 
     fn kill_group(&self) {
-        self.report(rustix::process::kill_process_group(self.pid, Signal::KILL));
+        self.report(signal_group(self.pid, Signal::KILL));
     }
 
     fn report(&self, sent: rustix::io::Result<()>) {
-        match sent {
-            // It has just ended by itself.
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => self.reporter.warn(&format!("the daemon cannot be signalled: {error}")),
+        if let Err(error) = sent {
+            self.reporter.warn(&format!("the daemon cannot be signalled: {error}"));
         }
     }
 
@@ -228,7 +216,7 @@ impl Daemon<'_> {
             return;
         }
         self.reporter.warn("processors outlive the daemon: they are told to stop");
-        self.report(rustix::process::kill_process_group(self.pid, Signal::TERM));
+        self.report(signal_group(self.pid, Signal::TERM));
         if !self.group_ends_within(TOLD_TO_STOP) {
             self.kill_group();
             self.group_ends_within(TOLD_TO_STOP);
@@ -240,7 +228,7 @@ impl Daemon<'_> {
         let until = Instant::now() + time;
         loop {
             self.reap();
-            if rustix::process::test_kill_process_group(self.pid).is_err() {
+            if is_group_gone(self.pid) {
                 return true;
             }
             if Instant::now() >= until {

@@ -31,8 +31,8 @@ use rustix::process::{
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::child::{Program, Waiter, cannot_start, describe};
+use crate::dispositions;
 use crate::error::{Error, Exit, Result};
-use crate::launch::supervise::ignored_signals;
 use crate::output::Reporter;
 use pump::{End, Ours, pump};
 use tape::{Kind, Recorder};
@@ -139,10 +139,10 @@ struct Signals {
 
 impl Signals {
     fn listen(leader: bool) -> io::Result<Signals> {
-        let ignored = ignored_signals();
         let mut all = vec![SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGHUP];
         // What the caller has made us ignore, as nohup does with SIGHUP, the program ignores too.
-        all.retain(|signal| ignored >> (signal - 1) & 1 == 0);
+        let ignored = dispositions::ignored(&all);
+        all.retain(|signal| !ignored.contains(signal));
         let received = signal_hook::iterator::Signals::new(&all)?;
         // The terminal sends these to a whole group.
         all.retain(|signal| !(leader && [SIGINT, SIGQUIT, SIGHUP].contains(signal)));
