@@ -527,7 +527,7 @@ fn nobody_else_sees_the_runs_files_and_a_killed_run_leaves_them_to_the_next() {
     let arguments = ["-q", "app.properties", "--expand-env", "--set", "a=b", "--log-level", "warn"];
     for umask in ["022", "0", "077"] {
         let helper = helper(&stage, &arguments);
-        let mut command = Command::new("sh");
+        let mut command = kcl_fixtures::command("sh");
         command
             .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
             .arg(helper.get_program())
