@@ -1,10 +1,11 @@
-//! Files and folders that hold data or secrets: only their owner may look inside.
+//! How files and folders are made and opened: who may see them, and which links are followed.
 //!
-//! Whatever the umask, a folder is made with mode 0700 and a file with 0600. A folder that is there
-//! already keeps its mode. A file is never opened or written through a symbolic link, as whoever can
-//! place one would choose what we overwrite.
+//! What may hold data or secrets is private: whatever the umask, a folder has mode 0700 and a file
+//! 0600. A folder that is there already keeps its mode. Shared files others may read and never
+//! write. No file is opened or written through a symbolic link, as whoever can place one would
+//! choose what we read or overwrite.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -16,6 +17,8 @@ use tempfile::NamedTempFile;
 
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
+const SHARED_DIR: u32 = 0o755;
+const SHARED_FILE: u32 = 0o644;
 
 /// How the names begin of files that have no name of their own yet.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
@@ -23,6 +26,18 @@ pub(crate) const UNFINISHED: &str = ".unfinished-";
 /// Makes a folder, and those above it that are missing.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
+}
+
+/// Makes a folder that others may read, and those above it that are missing.
+pub(crate) fn create_shared_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(SHARED_DIR).create(path)
+}
+
+/// Gives a whole file a name that others may read, in place of what has it, even a link. Both names
+/// are in one file system.
+pub(crate) fn publish(file: &Path, name: &Path) -> io::Result<()> {
+    fs::set_permissions(file, Permissions::from_mode(SHARED_FILE))?;
+    fs::rename(file, name)
 }
 
 /// Opens a folder in a place that others can write to, such as `/tmp`; makes it if it is missing.
@@ -70,11 +85,21 @@ pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE);
     // A pipe with this name must not make us wait for its other end.
-    let file = open(&mut options, OFlags::NOFOLLOW | OFlags::NONBLOCK, path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is not a regular file")),
-    }
+    regular(open(&mut options, OFlags::NOFOLLOW | OFlags::NONBLOCK, path)?)
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// It is a link, or no regular file.
+pub(crate) fn open_regular_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    regular(open(OpenOptions::new().read(true), flags, path)?)
+}
+
+/// Whether a file with this name is there, and no link.
+pub(crate) fn is_regular_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
 
 /// Writes a whole file under its name, in place of what has it, even a link. Whatever process dies,
@@ -95,6 +120,13 @@ pub(crate) fn unfinished_file(folder: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(folder)
 }
 
+fn regular(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
 fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<File> {
     // The flags are those of open(2), which are small numbers.
     let file = options.custom_flags(flags.bits() as i32).open(path);
@@ -110,7 +142,6 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<Fil
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use rustix::fs::Mode;
@@ -135,8 +166,13 @@ mod tests {
             open_private_file(&folder.join("opened")).unwrap();
             replace_private_file(&folder.join("replaced"), b"x").unwrap();
             open_own_dir(&folder.join("own")).unwrap();
+            create_shared_dir(&folder.join("shared")).unwrap();
+            publish(&folder.join("new"), &folder.join("published")).unwrap();
+            create_private_file(&folder.join("new")).unwrap();
             assert_eq!([mode(&folder), mode(folder.parent().unwrap())], [0o700; 2]);
             assert_eq!(mode(&folder.join("own")), 0o700);
+            assert_eq!(mode(&folder.join("shared")), 0o755 & !bits);
+            assert_eq!(mode(&folder.join("published")), 0o644);
             let files = ["new", "opened", "replaced"].map(|name| mode(&folder.join(name)));
             assert_eq!(files, [0o600; 3]);
         }
@@ -153,6 +189,7 @@ mod tests {
         for link in ["link", "dangling"] {
             let refused = |result: io::Result<File>| result.unwrap_err().to_string();
             assert_eq!(refused(open_private_file(&at(link))), "it is a symbolic link");
+            assert_eq!(refused(open_regular_file(&at(link))), "it is a symbolic link");
             assert!(create_private_file(&at(link)).is_err());
         }
         replace_private_file(&at("link"), b"new").unwrap();
@@ -193,7 +230,8 @@ mod tests {
         let path = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        let error = open_private_file(&path).unwrap_err();
-        assert_eq!(error.to_string(), "it is not a regular file");
+        for opened in [open_private_file(&path), open_regular_file(&path)] {
+            assert_eq!(opened.unwrap_err().to_string(), "it is not a regular file");
+        }
     }
 }

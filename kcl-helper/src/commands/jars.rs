@@ -6,7 +6,7 @@ use super::print_command::Format;
 use crate::error::{Error, Exit, Result};
 use crate::launch::archive;
 use crate::launch::daemon::Daemon;
-use crate::launch::jars::{Cache, Depth, Faulty, Jar, Jars, Source, megabytes};
+use crate::launch::jars::{Cache, Faulty, Jar, Jars, Source, megabytes};
 use crate::launch::java::Java;
 use crate::output::Reporter;
 use crate::properties::{Surroundings, Version};
@@ -132,6 +132,9 @@ fn fetch(args: &FetchArgs, reporter: &Reporter) -> Result<Exit> {
             Err(error) => reporter.detail(&format!("no class-data archive: {error}")),
         }
     }
+    if let Some(others) = jars.others() {
+        reporter.warn(&format!("each run copies these jars: {others}"));
+    }
     print_folder(&jars, reporter)?;
     Ok(Exit::Done)
 }
@@ -151,7 +154,7 @@ fn list(args: &ListArgs, reporter: &Reporter) -> Result<Exit> {
 fn verify(place: &Place, reporter: &Reporter) -> Result<Exit> {
     let jars = place.jars()?;
     let lock = jars.lock()?;
-    let faults = jars.faults(Depth::Checksum)?;
+    let faults = jars.faults()?;
     reporter.print_lines(faults.iter().map(Faulty::to_string))?;
     for stranger in jars.strangers()? {
         reporter.warn(&format!("{stranger} is in no lock, so it is not on the class path"));

@@ -170,6 +170,9 @@ fn jars(place: &Place, reporter: &Reporter) -> Result<Jars> {
     let (here, missing) = jars.present();
     let version = jars.daemon().version();
     let folder: &Path = jars.folder();
+    if let Some(others) = jars.others() {
+        reporter.warn(&format!("whoever can change the jars can run code as you: {others}"));
+    }
     if here.is_empty() {
         reporter.warn(&format!("no jars of {version} in {}", folder.display()));
     } else if missing > 0 {

@@ -13,7 +13,7 @@ use super::units::duration_or_zero;
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::daemon::Daemon;
-use crate::launch::jars::{Depth, Jars};
+use crate::launch::jars::Jars;
 use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
@@ -160,9 +160,9 @@ fn checked(
     Ok(format!("{}{more}", report.summary()))
 }
 
-/// Makes sure of the jars. Comparing sizes finds what an interrupted copy leaves, and is quick.
+/// Makes sure that the jars are those of the lock.
 fn provide(jars: &Jars, java: &Java, args: &Args, reporter: &Reporter) -> Result<()> {
-    if !jars.faults(Depth::Size)?.is_empty() {
+    if !jars.faults()?.is_empty() {
         let fetched = jars.fetch(&args.source.source(), reporter)?;
         if !args.plain_jvm {
             archive::make(jars, java, fetched > 0, reporter)?;
@@ -200,9 +200,16 @@ impl Launch<'_> {
             (None, Some(level)) => Some(folder.log_configuration(self.daemon, level)?),
             (None, None) => None,
         };
-        let mut flags = Vec::new();
+        let (mut flags, mut archive) = (Vec::new(), archive::present(jars, java));
+        let class_path = match jars.others() {
+            None => jars.present().0,
+            Some(others) => {
+                self.reporter.say(&format!("the jars are copied for this run: {others}"));
+                archive = None;
+                jars.copies(&others, folder.path())?
+            }
+        };
         if !args.plain_jvm {
-            let archive = archive::present(jars, java);
             flags = lean::flags(archive.as_deref(), &args.jvm_arg, self.surroundings);
         }
         flags.push("-Dfile.encoding=UTF-8".into());
@@ -212,7 +219,7 @@ impl Launch<'_> {
         let command = JavaCommand {
             java: java.path.clone().into(),
             flags,
-            class_path: command::class_path(&args.classpath, jars.present().0, Some(self.path)),
+            class_path: command::class_path(&args.classpath, class_path, Some(self.path)),
             main_class: self.daemon.main_class(),
             arguments: self.daemon.arguments(&properties, log.as_deref()),
         };

@@ -18,6 +18,7 @@ use super::command::join_class_path;
 use super::jars::{Jars, hexadecimal, megabytes};
 use super::java::Java;
 use crate::error::Result;
+use crate::files::{is_regular_file, publish};
 use crate::output::Reporter;
 
 /// Classes that a version or a Java does not have are left out.
@@ -34,7 +35,7 @@ fn path(jars: &Jars, java: &Java) -> PathBuf {
 
 /// The archive, where there is one.
 pub(crate) fn present(jars: &Jars, java: &Java) -> Option<PathBuf> {
-    Some(path(jars, java)).filter(|path| path.is_file())
+    Some(path(jars, java)).filter(|path| is_regular_file(path))
 }
 
 /// Makes the archive, unless it is there and the jars are those that it was made from. It only
@@ -75,7 +76,7 @@ pub(crate) fn make(
             return Err(format!("java ended with {} and said: {last}", output.status));
         }
         let size = fs::metadata(&archive).map_or(0, |found| found.len());
-        fs::rename(&archive, path(jars, java)).map_err(|error| error.to_string())?;
+        publish(&archive, &path(jars, java)).map_err(|error| error.to_string())?;
         Ok(size)
     })?;
     match made {

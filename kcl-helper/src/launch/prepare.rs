@@ -171,6 +171,10 @@ impl RunFolder {
         TemporaryFolder::new().map(|folder| RunFolder { folder }).map_err(unwritable)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The file as the daemon shall see it: the user's own where nothing differs, else a copy in
     /// which every key stands once.
     pub(crate) fn properties(

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::support::{Stage, fill_with_hollow_jars};
+use crate::support::{Stage, fill_with_one_jar};
 
 /// Answers `-version`; as the daemon, it ends well at once.
 const JAVA: &str =
@@ -85,7 +85,7 @@ fn blocks(page: &Page) -> Vec<Block> {
 /// What the guide's lines find where they run.
 fn stage() -> Stage {
     let stage = Stage::new();
-    fill_with_hollow_jars(&stage, "3.1.3");
+    fill_with_one_jar(&stage, "3.0.9");
     stage.script("bin/java", JAVA);
     stage.script("bin/kcl-helper", &format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_kcl-helper")));
     for program in ["target/release/my-app", "target/debug/PROGRAM"] {
@@ -105,6 +105,8 @@ fn shell(stage: &Stage, line: &str) -> Output {
     command.args(["-c", line]);
     let helper = stage.helper(&[]);
     command.env_clear().current_dir(helper.get_current_dir().unwrap());
+    // Its lock names the stage's one small jar.
+    command.env("KCL_HELPER_KCL_VERSION", "3.0.9");
     for (name, value) in helper.get_envs() {
         command.env(name, value.unwrap());
     }

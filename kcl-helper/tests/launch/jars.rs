@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use std::thread::{self, JoinHandle};
 
 use insta::assert_snapshot;
 
-use crate::support::Stage;
+use crate::support::{Stage, under_umask};
 
 const V: [&str; 2] = ["--kcl-version", "3.0.9"];
 const LOCK: &str = "\
@@ -329,6 +330,57 @@ fn what_is_broken_is_named_and_fetched_again() {
     3 jars, 17 bytes: all as locked
     ");
     assert!(!files(&stage).iter().any(|name| name.starts_with('.')));
+}
+
+#[test]
+fn links_in_the_cache_lead_nowhere() {
+    use std::os::unix::fs::symlink;
+
+    let stage = locked_stage();
+    let repository = Repository::new(&[]);
+    let victims = ["victim", "victim2"].map(|name| stage.write(name, "precious\n"));
+    symlink(&victims[0], stage.path("cache/lock")).unwrap();
+    symlink(&victims[1], stage.path("cache/jars/3.0.9/alpha-1.0.jar")).unwrap();
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 3
+    --- stderr
+    error: STAGE/cache/lock cannot be written: it is a symbolic link
+    hint: choose another folder with --cache or KCL_HELPER_CACHE
+    ");
+    fs::remove_file(stage.path("cache/lock")).unwrap();
+    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    status 0
+    --- stdout
+    STAGE/cache/jars/3.0.9
+    --- stderr
+    warning: alpha-1.0.jar cannot be read: it is a symbolic link: fetching it again
+    fetching 3 jars, 17 bytes from http://REPOSITORY/m2
+    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    ");
+    assert!(stage.path("cache/jars/3.0.9/alpha-1.0.jar").symlink_metadata().unwrap().is_file());
+    for victim in victims {
+        assert_eq!(fs::read_to_string(victim).unwrap(), "precious\n");
+    }
+}
+
+#[test]
+fn others_may_read_the_cache_and_not_write_it() {
+    let stage = stage_with_maven(Stage::new());
+    for (umask, folder, file) in [("0", 0o755, 0o644), ("077", 0o700, 0o644)] {
+        let arguments = [&["jars", "fetch", "--lock", "--cache", umask][..], &V].concat();
+        let mut command = under_umask(umask, &stage.helper(&arguments));
+        assert!(command.output().unwrap().status.success());
+        let mode = |name: &str| {
+            fs::metadata(stage.path(&format!("{umask}{name}"))).unwrap().permissions().mode()
+                & 0o7777
+        };
+        assert_eq!(["", "/jars", "/jars/3.0.9"].map(mode), [folder; 3]);
+        assert_eq!(
+            ["alpha-1.0.jar", "jars.lock"].map(|name| mode(&format!("/jars/3.0.9/{name}"))),
+            [file; 2]
+        );
+        assert_eq!(mode("/lock"), 0o600);
+    }
 }
 
 #[test]

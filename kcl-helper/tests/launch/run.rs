@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 use insta::{allow_duplicates, assert_snapshot};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::support::{Stage, fill_with_hollow_jars};
+use crate::support::{Stage, fill_with_one_jar, under_umask};
 
 /// Answers `-version`, records its arguments and its file, then does what `$HOME/play` says.
 const JAVA: &str = r#"
@@ -66,10 +68,7 @@ fn stage(play: &str) -> Stage {
     stage.script("bin/java", JAVA);
     stage.write("home/play", play);
     stage.write("app.properties", GOOD);
-    // Sizes are compared, so a lock of one small jar takes the place of a real one.
-    let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
-    stage.write("cache/jars/3.0.9/jars.lock", &format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n"));
-    stage.write("cache/jars/3.0.9/alpha-1.0.jar", "alpha\n");
+    fill_with_one_jar(&stage, "3.0.9");
     stage
 }
 
@@ -394,15 +393,15 @@ fn set_and_endpoint_change_a_copy_and_not_the_file() {
 #[test]
 fn an_old_daemon_has_its_own_main_class_arguments_and_flags() {
     let stage = stage("cat \"$(sed -n 's/.*config.file=//p' $HOME/words)\"\n");
-    fill_with_hollow_jars(&stage, "1.15.3");
+    fill_with_one_jar(&stage, "1.15.2");
     let old = GOOD.replace("Aws", "AWS").replace("DefaultCred", "DefaultAWSCred");
     stage.write("app.properties", &old.replace("Provider\n", "ProviderChain\n"));
-    let arguments = ["--kcl-version", "1.x", "app.properties", "--offline", "--quiet-daemon"];
+    let arguments = ["--kcl-version", "1.15.2", "app.properties", "--offline", "--quiet-daemon"];
     let text = run(&stage, &[&arguments[..], &["--endpoint-url", "http://127.0.0.1:1"]].concat());
     assert_snapshot!(text, @r"
     status 0
     --- stderr
-    java 17.0.9 (PATH) · daemon 1.15.3 · app.properties: no errors, 1 warning (kcl-helper check shows them)
+    java 17.0.9 (PATH) · daemon 1.15.2 · app.properties: no errors, 1 warning (kcl-helper check shows them)
     kinesisEndpoint is set to http://127.0.0.1:1 for this run
     dynamoDBEndpoint is set to http://127.0.0.1:1 for this run
     -Dcom.amazonaws.sdk.disableCbor=true is given to the JVM
@@ -526,15 +525,7 @@ fn nobody_else_sees_the_runs_files_and_a_killed_run_leaves_them_to_the_next() {
     let stage = stage(modes);
     let arguments = ["-q", "app.properties", "--expand-env", "--set", "a=b", "--log-level", "warn"];
     for umask in ["022", "0", "077"] {
-        let helper = helper(&stage, &arguments);
-        let mut command = kcl_fixtures::command("sh");
-        command
-            .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
-            .arg(helper.get_program())
-            .args(helper.get_args())
-            .env_clear()
-            .envs(helper.get_envs().filter_map(|(name, value)| Some((name, value?))))
-            .current_dir(helper.get_current_dir().unwrap());
+        let mut command = under_umask(umask, &helper(&stage, &arguments));
         let text = stage.outcome(&command.output().unwrap());
         assert_eq!(
             text,
@@ -635,6 +626,71 @@ fn missing_jars_are_fetched_or_named() {
     making a class-data archive for Java 17.0.9, once
     8 bytes made in TIME
     ");
+}
+
+#[test]
+fn a_jar_of_the_right_size_with_other_bytes_is_never_run() {
+    let stage = stage("");
+    let jar = stage.write("cache/jars/3.0.9/alpha-1.0.jar", "EVIL!\n");
+    assert_snapshot!(run(&stage, &["-q", "app.properties", "--offline"]), @r"
+    status 3
+    --- stderr
+    error: 1 of 1 jars cannot be used, and --offline forbids to fetch: alpha-1.0.jar has the SHA-256 6b20f34a13a35b79dae5cc3da91cb20b9f8fa0f3c2e1172455dc98aac04f2607 (wanted b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060)
+    ");
+    fs::rename(&jar, stage.path("elsewhere")).unwrap();
+    stage.write("elsewhere", "alpha\n");
+    std::os::unix::fs::symlink(stage.path("elsewhere"), &jar).unwrap();
+    assert_snapshot!(run(&stage, &["-q", "app.properties", "--offline"]), @r"
+    status 3
+    --- stderr
+    error: 1 of 1 jars cannot be used, and --offline forbids to fetch: alpha-1.0.jar cannot be read: it is a symbolic link
+    ");
+    assert!(!stage.path("home/words").exists());
+    stage.script("bin/mvn", MAVEN);
+    assert_snapshot!(run(&stage, &["-q", "app.properties"]), @r"
+    status 0
+    --- stderr
+    warning: alpha-1.0.jar cannot be read: it is a symbolic link: fetching it again
+    1 jar, 6 bytes: 0 here already, 1 fetched in TIME
+    ");
+    assert!(jar.symlink_metadata().unwrap().is_file());
+    assert_eq!(fs::read_to_string(&jar).unwrap(), "alpha\n");
+}
+
+#[test]
+fn a_lock_that_others_can_write_to_proves_nothing() {
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    let stage = stage("");
+    for (name, mode) in [
+        ("cache", 0o775),
+        ("cache/jars", 0o757),
+        ("cache/jars/3.0.9", 0o777),
+        ("cache/jars/3.0.9/alpha-1.0.jar", 0o666),
+        ("cache/jars/3.0.9/jars.lock", 0o664),
+        ("", 0o757),
+    ] {
+        let path = stage.path(name);
+        let before = fs::metadata(&path).unwrap().permissions();
+        set(&path, mode).unwrap();
+        let expected = format!(
+            "status 3\n--- stderr\nerror: cannot trust STAGE/cache/jars/3.0.9/jars.lock: other \
+             users can write to STAGE/{name}\n\
+             hint: choose a folder of your own with --cache or KCL_HELPER_CACHE\n"
+        );
+        assert_eq!(
+            run(&stage, &["-qq", "app.properties"]),
+            expected.replace("STAGE/\n", "STAGE\n")
+        );
+        fs::set_permissions(&path, before).unwrap();
+    }
+    set(&stage.path(""), 0o1757).unwrap();
+    assert_eq!(run(&stage, &["-q", "app.properties"]), "status 0\n");
+    // Only root can give a file away.
+    let jar = stage.path("cache/jars/3.0.9/alpha-1.0.jar");
+    if std::os::unix::fs::chown(&jar, Some(65534), None).is_ok() {
+        let text = run(&stage, &["-q", "app.properties"]);
+        assert!(text.contains("alpha-1.0.jar belongs to user 65534\n"), "{text}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A folder of its own for each test, the helper run in it, and what came of it as one text.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -15,6 +15,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn new() -> Stage {
         let stage = Stage { folder: tempfile::tempdir().unwrap() };
+        fs::set_permissions(stage.path(""), fs::Permissions::from_mode(0o755)).unwrap();
         for folder in ["bin", "home", "tmp"] {
             fs::create_dir(stage.path(folder)).unwrap();
         }
@@ -28,8 +29,10 @@ impl Stage {
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // A cache that others can write to is refused, so the tester's umask must not make one.
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         path
     }
 
@@ -85,6 +88,19 @@ impl Stage {
     }
 }
 
+/// The same command under another umask.
+pub(crate) fn under_umask(umask: &str, inner: &Command) -> Command {
+    let mut command = kcl_fixtures::command("sh");
+    command
+        .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear()
+        .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(inner.get_current_dir().unwrap());
+    command
+}
+
 /// `in 0.1s` is `in TIME`.
 fn without_times(text: &str) -> String {
     let mut clean = String::new();
@@ -99,6 +115,14 @@ fn without_times(text: &str) -> String {
         }
     }
     clean
+}
+
+/// Fills a version's folder with a lock of one jar and the jar.
+pub(crate) fn fill_with_one_jar(stage: &Stage, version: &str) {
+    let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
+    let lock = format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n");
+    stage.write(&format!("cache/jars/{version}/jars.lock"), &lock);
+    stage.write(&format!("cache/jars/{version}/alpha-1.0.jar"), "alpha\n");
 }
 
 /// Fills a version's folder with files that have the right names and sizes, and nothing in them.

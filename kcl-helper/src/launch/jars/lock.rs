@@ -113,8 +113,11 @@ fn read_jar(line: &str) -> Option<Jar> {
     let [coordinates, file, size, sha256] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
     let parts = coordinates.split(':').map(str::to_owned).collect::<Vec<_>>();
     let [group, artifact, version] = parts.try_into().ok()?;
-    // A file is written under this name: it must stay inside its folder.
-    let is_name = |text: &str| !text.is_empty() && !text.starts_with('.') && !text.contains('/');
+    // A file is written under this name, which must stay inside its folder and be one on a class path.
+    let is_name = |text: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~".contains(&byte);
+        !text.is_empty() && !text.starts_with('.') && text.bytes().all(fits)
+    };
     let is_sum =
         sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let fits = is_sum && [&group, &artifact, &version, file].into_iter().all(is_name);
@@ -156,6 +159,8 @@ mod tests {
             "g:a:1 a-1.jar 12".to_owned(),
             format!("g:a a-1.jar 12 {sum}"),
             format!("g:a:1 ../a-1.jar 12 {sum}"),
+            format!("g:a:1 x:y.jar 12 {sum}"),
+            format!("g:a:1 a\tb.jar 12 {sum}"),
             format!("g:a:1 a-1.jar many {sum}"),
             format!("g:a:1 a-1.jar 12 {}", "Z".repeat(64)),
             format!("g:a:1 a-1.jar 12 {sum} more"),

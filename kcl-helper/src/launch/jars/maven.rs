@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Depth, Faulty, Jar, examine};
+use super::{Faulty, Jar, examine};
 use crate::error::{Error, Exit, Result};
+use crate::files::{open_regular_file, publish};
 use crate::launch::command::flag;
 use crate::launch::daemon::Daemon;
 use crate::output::Reporter;
@@ -47,7 +48,7 @@ impl Resolution {
     /// Moves one jar to its place, if it is as locked.
     pub(super) fn take(&self, jar: &Jar, folder: &Path) -> Result<()> {
         let copied = self.folder.path().join("lib").join(jar.repository_path());
-        examine(&copied, jar, Depth::Checksum).map_err(|fault| {
+        examine(&copied, jar).map_err(|fault| {
             let faulty = Faulty { jar: jar.clone(), fault };
             Error::new(
                 Exit::Surroundings,
@@ -56,7 +57,7 @@ impl Resolution {
             .hint("is it spoilt in Maven's own repository (~/.m2)? Delete it there and try again")
         })?;
         let target = folder.join(&jar.file);
-        fs::rename(copied, &target).map_err(|error| super::unwritable(&target, error))
+        publish(&copied, &target).map_err(|error| super::unwritable(&target, error))
     }
 
     /// All jars that were copied.
@@ -179,7 +180,7 @@ fn collect(folder: &Path, parts: &mut Vec<String>, jars: &mut Vec<Jar>) -> io::R
                 artifact: artifact.clone(),
                 version: version.clone(),
                 size: entry.metadata()?.len(),
-                sha256: super::checksum(&entry.path())?,
+                sha256: super::checksum(open_regular_file(&entry.path())?)?,
             });
         }
     }

@@ -7,10 +7,12 @@
 mod download;
 mod lock;
 mod maven;
+mod trust;
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -20,7 +22,10 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use lock::{Jar, Lock};
 
 use crate::error::{Error, Exit, Result};
-use crate::files::{UNFINISHED, open_private_file, unfinished_file};
+use crate::files::{
+    UNFINISHED, create_shared_dir, is_regular_file, open_private_file, open_regular_file, publish,
+    unfinished_file,
+};
 use crate::launch::daemon::Daemon;
 use crate::output::Reporter;
 
@@ -106,16 +111,16 @@ impl Jars {
         let here: Vec<PathBuf> = jars
             .iter()
             .map(|jar| self.folder.join(&jar.file))
-            .filter(|path| path.is_file())
+            .filter(|path| is_regular_file(path))
             .collect();
         let missing = jars.len() - here.len();
         (here, missing)
     }
 
-    /// The jars that are not as locked. Sizes are cheap to compare, checksums read every byte.
-    pub(crate) fn faults(&self, depth: Depth) -> Result<Vec<Faulty>> {
+    /// The jars that are not, to the byte, as locked.
+    pub(crate) fn faults(&self) -> Result<Vec<Faulty>> {
         let faulty = |jar: &Jar| {
-            let fault = examine(&self.folder.join(&jar.file), jar, depth).err()?;
+            let fault = examine(&self.folder.join(&jar.file), jar).err()?;
             Some(Faulty { jar: jar.clone(), fault })
         };
         Ok(self.lock()?.jars().iter().filter_map(faulty).collect())
@@ -139,12 +144,12 @@ impl Jars {
     pub(crate) fn fetch(&self, source: &Source, reporter: &Reporter) -> Result<usize> {
         let lock = self.lock()?;
         let count = jars_of(&lock.jars().iter().collect::<Vec<_>>());
-        let mut faults = self.faults(Depth::Checksum)?;
+        let mut faults = self.faults()?;
         let start = Instant::now();
         if !faults.is_empty() && !matches!(source, Source::Offline) {
             let _held = self.cache.lock(reporter)?;
             // Another process may have fetched them while this one waited.
-            faults = self.faults(Depth::Checksum)?;
+            faults = self.faults()?;
             self.repair(&faults, source, reporter)?;
         }
         match (faults.len(), source) {
@@ -159,7 +164,7 @@ impl Jars {
         Ok(faults.len())
     }
 
-    /// Fetches what is not as locked; the cache must be.
+    /// Fetches what is not as locked; the cache must be locked.
     fn repair(&self, faults: &[Faulty], source: &Source, reporter: &Reporter) -> Result<()> {
         self.prepare_folder()?;
         for broken in faults.iter().filter(|faulty| faulty.fault != Fault::Missing) {
@@ -234,7 +239,7 @@ impl Jars {
     /// Makes the folder and removes what a killed fetch has left there; the cache must be locked.
     fn prepare_folder(&self) -> Result<()> {
         let prepare = || {
-            fs::create_dir_all(&self.folder)?;
+            create_shared_dir(&self.folder)?;
             for entry in fs::read_dir(&self.folder)? {
                 let entry = entry?;
                 if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
@@ -256,7 +261,7 @@ impl Cache {
     fn lock(&self, reporter: &Reporter) -> Result<File> {
         let path = self.folder.join("lock");
         let lock = || {
-            fs::create_dir_all(&self.folder)?;
+            create_shared_dir(&self.folder)?;
             let file = open_private_file(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
@@ -270,13 +275,6 @@ impl Cache {
         };
         lock().map_err(|error| unwritable(&path, error))
     }
-}
-
-/// How closely jars are compared with the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
-    Size,
-    Checksum,
 }
 
 /// A jar that is not as locked.
@@ -310,26 +308,42 @@ impl fmt::Display for Faulty {
     }
 }
 
-fn examine(path: &Path, jar: &Jar, depth: Depth) -> Result<(), Fault> {
+fn examine(path: &Path, jar: &Jar) -> Result<(), Fault> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Fault::Missing,
         _ => Fault::Unreadable(error.to_string()),
     };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
+    let file = open_regular_file(path).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
     if size != jar.size {
         return Err(Fault::Size(size));
     }
-    if depth == Depth::Checksum {
-        let found = checksum(path).map_err(unreadable)?;
-        if found != jar.sha256 {
-            return Err(Fault::Checksum(found));
-        }
+    let found = checksum(file).map_err(unreadable)?;
+    if found != jar.sha256 {
+        return Err(Fault::Checksum(found));
     }
     Ok(())
 }
 
-fn checksum(path: &Path) -> io::Result<String> {
-    Ok(hexadecimal(&Sha256::digest(fs::read(path)?)))
+fn checksum(file: File) -> io::Result<String> {
+    copy(file, io::sink()).map(|(_, sum)| sum)
+}
+
+/// Copies all there is, and returns its size and SHA-256.
+fn copy(mut from: impl io::Read, mut to: impl io::Write) -> io::Result<(u64, String)> {
+    let (mut sum, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 64 << 10]);
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok((size, hexadecimal(&sum.finalize()))),
+            Ok(count) => {
+                to.write_all(&buffer[..count])?;
+                sum.update(&buffer[..count]);
+                size += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
@@ -346,7 +360,7 @@ fn read_lock(path: &Path) -> Result<Option<Lock>> {
             .because(why)
             .hint("delete it and make it again with `kcl-helper jars fetch --lock`")
     };
-    match fs::read_to_string(path) {
+    match open_regular_file(path).and_then(io::read_to_string) {
         Ok(text) => text.parse().map(Some).map_err(|error: lock::LockError| failed(error.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error.into())),
@@ -368,17 +382,17 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 fn unfinished_folder(near: &Path) -> Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix(UNFINISHED)
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(near)
         .map_err(|error| unwritable(near, error))
 }
 
 /// Gives a whole file its name; its bytes reach the disk first.
 fn finish(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    // The cache is shared by more than the user who filled it, as in a container's image.
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    let file = file.into_temp_path();
+    publish(&file, path)?;
+    file.keep()?;
     Ok(())
 }
 
