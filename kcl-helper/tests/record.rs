@@ -410,15 +410,65 @@ fn a_full_recording_ends_and_the_program_goes_on() {
     assert_eq!(events[events.len() - 2..], end);
 }
 
+/// What is different in each recording is `HASH`, also within base64.
+fn without_hashes(text: &str) -> String {
+    let mut parts = text.split(", hash ");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |text, part| text + ", hash HASH" + &part[16..])
+}
+
 #[test]
 fn a_redacted_recording_has_no_payload_and_the_program_has_it_all() {
     let place = Place::new();
-    let line = "{\"records\":[{\"data\":\"c2VjcmV0\",\"partitionKey\":\"who\"}]}\n";
-    let mut child = place.command(&["--redact"], &["cat"]).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let line = "{\"records\":[{\"data\":null,\"partitionKey\":\"SECRET\"}]}\n";
+    let script = "tee /dev/stderr; printf 'SECRET: no such key\\nSECRET' >&2";
+    let mut child = place.command(&["--redact"], &["sh", "-c", script, "SECRET"]).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{line}SECRET\n").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.stdout, line.as_bytes());
-    assert_snapshot!(place.recorded("<"), @r#"{"records":[{"data":"NiBieXRlcywgc2hhMjU2IDJiYjgwZDUzN2IxZGEzZTM=","partitionKey":"3 bytes, sha256 6ed0337140bd32b4"}]}"#);
+    assert_eq!(output.stdout, format!("{line}SECRET\n").as_bytes());
+    assert_eq!(output.stderr, format!("{line}SECRET\nSECRET: no such key\nSECRET").as_bytes(),);
+    let said = ["<", ">", "e"].map(|kind| without_hashes(&place.recorded(kind))).join("");
+    assert_snapshot!(said, @r#"
+    {"records":[{"data":null,"partitionKey":"6 bytes, hash HASH"}]}
+    6 bytes, hash HASH
+    {"records":[{"data":null,"partitionKey":"6 bytes, hash HASH"}]}
+    6 bytes, hash HASH
+    {"records":[{"data":null,"partitionKey":"6 bytes, hash HASH"}]}
+    6 bytes, hash HASH
+    19 bytes, hash HASH
+    6 bytes, hash HASH
+    "#);
+    // In one recording one text has one hash.
+    let keys = place.recorded("<") + &place.recorded(">");
+    let hashes: Vec<&str> = keys.split(", hash ").skip(1).map(|part| &part[..16]).collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    let header = &place.lines()[0];
+    assert_eq!(header["redacted"], true);
+    let command = without_hashes(&header["command"].to_string());
+    assert_snapshot!(command, @r#"["sh","2 bytes, hash HASH","57 bytes, hash HASH","6 bytes, hash HASH"]"#);
+    let file = fs::read_dir(place.rec()).unwrap().next().unwrap().unwrap().path();
+    assert!(!fs::read_to_string(file).unwrap().contains("SECRET"));
+}
+
+#[test]
+fn only_the_owner_can_read_a_recording() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for (umask, there_before) in [("022", false), ("0", false), ("0", true), ("077", false)] {
+        let place = Place::new();
+        if there_before {
+            fs::create_dir(place.rec()).unwrap();
+            fs::set_permissions(place.rec(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let script = format!("umask {umask}; exec \"$0\" record --to \"$1\" -- true");
+        let mut command = kcl_fixtures::command("sh");
+        let status = command.args(["-c", &script, HELPER]).arg(place.rec()).status().unwrap();
+        assert!(status.success());
+        assert_eq!(mode(&place.rec()), if there_before { 0o755 } else { 0o700 });
+        let file = fs::read_dir(place.rec()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(mode(&file), 0o600, "{umask}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// The folder for the recordings, one file a process; it is made if it is not there
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Keep only length and hash of the records' data and partition keys
+    /// Keep the messages without data and keys, and of all else only the length
     #[arg(long)]
     redact: bool,
     /// Stop recording a process at this size; the program goes on

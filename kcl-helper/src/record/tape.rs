@@ -5,6 +5,7 @@
 //! are written in base64, with `"base64"` as a fourth element; a letter that a read has cut in two
 //! is put together first. So every byte can be had back, and nearly all can be read.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use rustix::process::Pid;
 use serde::Serialize;
 
 use super::Options;
-use super::redact::Redactor;
+use super::redact::{Fingerprints, Redactor};
 use crate::files::{create_private_dir, create_private_file};
 use crate::output::Reporter;
 
@@ -116,16 +117,22 @@ fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
             break;
         }
     }
+    let fingerprints = options.redact.then(Fingerprints::new).transpose()?;
     let program = &options.program;
-    let words = std::iter::once(&program.program).chain(&program.args);
+    let argument = |word: &OsString| match &fingerprints {
+        Some(fingerprints) => fingerprints.of(word.as_encoded_bytes()),
+        None => word.to_string_lossy().into_owned(),
+    };
+    let mut command = vec![program.program.to_string_lossy().into_owned()];
+    command.extend(program.args.iter().map(argument));
     let header = Header {
         version: 1,
         kcl_helper: env!("CARGO_PKG_VERSION"),
-        command: words.map(|word| word.to_string_lossy().into_owned()).collect(),
+        command,
         started: humantime::format_rfc3339_micros(now).to_string(),
         redacted: options.redact,
     };
-    let mut tape = Tape::new(opened?, options.max_size, options.redact);
+    let mut tape = Tape::new(opened?, options.max_size, fingerprints.as_ref());
     tape.header(&header)?;
     Ok(tape)
 }
@@ -152,21 +159,22 @@ struct Tape<S> {
     left: u64,
     is_full: bool,
     last: Instant,
-    redactor: Option<Redactor>,
+    /// One for each stream.
+    redactors: Option<[Redactor; 3]>,
     /// The beginning of a letter whose end has not come yet, of each stream.
     unfinished: [Vec<u8>; 3],
 }
 
 impl<S: Store> Tape<S> {
-    fn new(store: S, max_size: u64, redact: bool) -> Tape<S> {
-        let redactor = redact.then(Redactor::default);
+    fn new(store: S, max_size: u64, redact: Option<&Fingerprints>) -> Tape<S> {
+        let redactors = redact.map(|key| std::array::from_fn(|_| Redactor::new(key.clone())));
         let last = Instant::now();
         Tape {
             store,
             left: max_size,
             is_full: false,
             last,
-            redactor,
+            redactors,
             unfinished: Default::default(),
         }
     }
@@ -189,12 +197,10 @@ impl<S: Store> Tape<S> {
         }
         let mut bytes = std::mem::take(&mut self.unfinished[kind as usize]);
         let mut lines = Lines { text: Vec::new(), since: self.micros(), kind };
-        match (&mut self.redactor, kind) {
-            (Some(redactor), Kind::Stdin) => match piece {
-                Some(piece) => redactor.feed(piece, &mut bytes),
-                None => redactor.finish(&mut bytes),
-            },
-            _ => bytes.extend_from_slice(piece.unwrap_or_default()),
+        match (&mut self.redactors, piece) {
+            (Some(redactors), Some(piece)) => redactors[kind as usize].feed(piece, &mut bytes),
+            (Some(redactors), None) => redactors[kind as usize].finish(&mut bytes),
+            (None, _) => bytes.extend_from_slice(piece.unwrap_or_default()),
         }
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match std::str::from_utf8(line) {
@@ -298,8 +304,8 @@ mod tests {
         }
     }
 
-    fn tape(max_size: u64, redact: bool) -> Tape<Memory> {
-        Tape::new(Memory { room: usize::MAX, ..Memory::default() }, max_size, redact)
+    fn tape(max_size: u64) -> Tape<Memory> {
+        Tape::new(Memory { room: usize::MAX, ..Memory::default() }, max_size, None)
     }
 
     /// Everything but the times.
@@ -320,7 +326,7 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line_or_a_piece_of_one() {
-        let mut tape = tape(1 << 20, false);
+        let mut tape = tape(1 << 20);
         for piece in
             [b"one\ntwo\nthr".as_slice(), b"ee\n\xc3", b"\xbc\n", b"\xff\xc3\n", b"\xe2\x82"]
         {
@@ -349,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_full_recording_says_so_and_how_the_program_ended() {
-        let mut tape = tape(60, false);
+        let mut tape = tape(60);
         for _ in 0..100 {
             tape.write(Kind::Stdout, Some(b"0123456789\n")).expect("there is room");
         }
@@ -365,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error() {
-        let mut tape = Tape::new(Memory::default(), 1 << 20, false);
+        let mut tape = Tape::new(Memory::default(), 1 << 20, None);
         let error = tape.write(Kind::Stdout, Some(b"x")).expect_err("there is no room");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
@@ -377,7 +383,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         for round in 0..300 {
             let path = folder.path().join(round.to_string());
-            let tape = Tape::new(File::create(&path).expect("a file"), u64::MAX, false);
+            let tape = Tape::new(File::create(&path).expect("a file"), u64::MAX, None);
             let recorder = Recorder { tape: Mutex::new(Some(tape)), reporter: Reporter::new() };
             let begun = Barrier::new(4);
             std::thread::scope(|scope| {
@@ -409,7 +415,7 @@ mod tests {
             ),
         ) {
             let kinds = [Kind::Stdin, Kind::Stdout, Kind::Stderr];
-            let mut tape = tape(u64::MAX, false);
+            let mut tape = tape(u64::MAX);
             let mut said = [const { Vec::new() }; 3];
             for (which, piece) in &pieces {
                 said[*which].extend_from_slice(piece);
