@@ -14,6 +14,8 @@
 //! exit=N                   end with this status
 //! last-words=TEXT          end with this line on stderr
 //! hang=ACTION              do not answer this message
+//! freeze=ACTION            stop at this message, as by SIGSTOP
+//! ignore-term              stay when SIGTERM comes
 //! slow=MILLIS              take so long for each batch
 //! status=TEXT              answer processRecords with this line before the proper status
 //! noise=N                  print so many lines that are no messages before each status
@@ -34,12 +36,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use kcl_protocol::{
     Action, ChildSession, DaemonMessage, LineBuffer, Position, ProcessRecordsInput, SequenceNumber,
 };
+use rustix::process::{Signal, getpid, kill_process};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -53,6 +57,9 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::from(status as u8));
     }
     let open = |path: &String| File::options().create(true).append(true).open(path);
+    if options.contains_key("ignore-term") {
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::default())?;
+    }
     if let Some(pids) = options.get("pids") {
         note(&open(pids)?, "starts")?;
     }
@@ -194,6 +201,9 @@ impl Child {
         if self.options.get("checkpoint-in").is_some_and(|name| name == action.name()) {
             let answer = self.checkpoint(&Position::AllDelivered)?;
             eprintln!("checkpoint in {action}: {answer}");
+        }
+        if self.options.get("freeze").is_some_and(|name| name == action.name()) {
+            kill_process(getpid(), Signal::STOP)?;
         }
         if self.options.get("hang").is_some_and(|name| name == action.name()) {
             rest();

@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Protocol = 5,
     /// We broke our own rules.
     Bug = 101,
+    /// Ended by `--timeout`, properly or not; coreutils' `timeout` has the same status.
+    TimedOut = 124,
     /// Ended by SIGHUP, after what had to be done for a proper end.
     HungUp = 129,
     /// Ended by SIGINT (Ctrl-C), properly.

@@ -15,6 +15,7 @@ mod local;
 mod output;
 mod properties;
 mod record;
+mod signals;
 mod text;
 
 use std::process::ExitCode;

@@ -318,21 +318,23 @@ fn a_child_that_gives_stdin_away() {
 
 #[test]
 fn a_child_that_hangs_is_named_and_then_killed() {
-    let args = "--patience 300ms --timeout 1s -- AWKWARD hang=processRecords";
+    let args = "--patience 300ms --answer-timeout 1s -- AWKWARD hang=processRecords";
     assert_snapshot!(bench(&format!("{SMALL} {args}")));
 }
 
 #[test]
 fn a_child_that_checkpoints_for_ever_is_killed_too() {
-    let text = bench(&format!("{SMALL} --timeout 1s -- AWKWARD insistent"));
+    let text = bench(&format!("{SMALL} --answer-timeout 1s -- AWKWARD insistent"));
     let error = "error: shard 0: the child gave no answer to processRecords for 1s and was killed\n\
-                 hint: --timeout is how long it may take\n";
+                 hint: --answer-timeout is how long it may take\n";
     assert!(text.starts_with("exit status: 1\n") && text.ends_with(error), "{text}");
 }
 
 #[test]
 fn a_child_that_reads_nothing() {
-    assert_snapshot!(bench(&format!("{SMALL} --patience 300ms --timeout 1s -- AWKWARD deaf")));
+    assert_snapshot!(bench(&format!(
+        "{SMALL} --patience 300ms --answer-timeout 1s -- AWKWARD deaf"
+    )));
 }
 
 #[test]
@@ -374,4 +376,14 @@ fn a_signal_ends_it_and_its_children() {
         let pid = line.strip_suffix(" starts").unwrap();
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid}");
     }
+}
+
+#[test]
+fn a_run_is_stopped_when_its_time_is_over() {
+    assert_snapshot!(bench("--duration 100s --timeout 1s -q -- AWKWARD"), @r"
+    exit status: 124
+    ---- stdout
+    ---- stderr
+    --timeout 1s: stopped, so there are no figures
+    ");
 }

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
 /// No run of these tests takes nearly as long.
 const TOO_LONG: Duration = Duration::from_secs(100);
+/// After it a signal is a second request, and not a part of the first one.
+const LATER: Duration = Duration::from_millis(600);
 
 /// The processor that misbehaves, which cargo builds beside the program.
 fn awkward() -> PathBuf {
@@ -190,7 +192,8 @@ impl Running {
     /// Asks for a stop, and then, by the same signal, kills the children.
     fn stop_and_kill(&self, signal: Signal) {
         self.signal(signal);
-        self.wait_for("stopping");
+        self.wait_for("signal again to kill");
+        thread::sleep(LATER);
         self.signal(signal);
     }
 
@@ -614,8 +617,13 @@ fn a_child_that_hangs() {
         ));
     }
     running.signal(Signal::INT);
-    running.wait_for("stopping: shutdownRequested and leaseLost to 1 shard; again to kill");
+    running.wait_for(
+        "SIGINT: sending shutdownRequested and leaseLost to 1 shard, for up to 10s; signal again to \
+         kill",
+    );
+    thread::sleep(LATER);
     running.signal(Signal::INT);
+    running.wait_for("SIGINT again: killing the children");
     let outcome = running.end(&place);
     assert_eq!(outcome.status, "exit status: 130");
     assert!(outcome.stdout.contains("| none | killed\n"), "{outcome}");
@@ -759,6 +767,98 @@ fn one_signal_ends_a_run_properly() {
             assert_snapshot!("interrupted", outcome);
         }
     }
+}
+
+#[test]
+fn one_signal_ends_a_run_over_a_child_that_hangs() {
+    for (hangs, at) in [
+        ("deaf", "no answer to initialize"),
+        ("freeze=initialize", "no answer to initialize"),
+        ("hang=processRecords", "no answer to processRecords"),
+        ("freeze=processRecords", "no answer to processRecords"),
+        ("insistent", "checkpoints were asked for"),
+    ] {
+        let place = Place::with_lines(3);
+        let args = "-i input --patience 100ms --grace 300ms -- AWKWARD pids=pids";
+        let running = Running::start(place.command(&format!("{args} {hangs}")));
+        running.wait_for(at);
+        eventually("the child's start", || !place.read("pids").is_empty());
+        running.signal(Signal::TERM);
+        running.wait_for("not stopped within 300ms: killing the children");
+        let outcome = running.end(&place);
+        assert_eq!(outcome.status, "exit status: 143", "{hangs}: {outcome}");
+        assert!(outcome.stdout.contains("killed\n"), "{hangs}: {outcome}");
+        place.check_all_ended(1);
+    }
+}
+
+#[test]
+fn one_signal_ends_a_run_whose_child_hangs_at_the_stop() {
+    for hangs in ["hang=shutdownRequested", "freeze=leaseLost", "ignore-eof ignore-term"] {
+        let place = Place::new();
+        let args = "-i - --grace 300ms -- AWKWARD log=log pids=pids";
+        let mut command = place.command(&format!("{args} {hangs}"));
+        command.stdin(Stdio::piped());
+        let mut running = Running::start(command);
+        let mut stdin = running.stdin.take().unwrap();
+        writeln!(stdin, "one").unwrap();
+        eventually("the record", || !place.read("log").is_empty());
+        running.signal(Signal::INT);
+        running.wait_for("not stopped within 300ms: killing the children");
+        assert_eq!(running.end(&place).status, "exit status: 130", "{hangs}");
+        drop(stdin);
+        place.check_all_ended(1);
+    }
+}
+
+/// As coreutils' `timeout` does.
+#[test]
+fn signals_within_a_moment_are_one_request() {
+    let place = Place::new();
+    let mut command = place.command("-i - -- AWKWARD log=log slow=700");
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut stdin = running.stdin.take().unwrap();
+    writeln!(stdin, "one").unwrap();
+    eventually("the record", || !place.read("log").is_empty());
+    running.signal(Signal::INT);
+    running.wait_for("sending shutdownRequested");
+    running.signal(Signal::TERM);
+    running.signal(Signal::INT);
+    let outcome = running.end(&place);
+    drop(stdin);
+    assert_eq!(outcome.status, "exit status: 130");
+    assert!(!outcome.stderr.contains("again: "), "{outcome}");
+    assert!(place.read("log").contains("end of input"), "{outcome}");
+}
+
+#[test]
+fn a_run_is_stopped_when_its_time_is_over() {
+    let place = Place::new();
+    let mut command = place.command("-i - --timeout 700ms -- AWKWARD log=log");
+    command.stdin(Stdio::piped());
+    let mut running = Running::start(command);
+    let mut stdin = running.stdin.take().unwrap();
+    writeln!(stdin, "one").unwrap();
+    let outcome = running.end(&place);
+    drop(stdin);
+    assert_eq!(outcome.status, "exit status: 124");
+    assert!(place.read("log").contains("end of input"), "{outcome}");
+    assert_snapshot!(outcome.stderr.lines().nth(1).unwrap(), @"--timeout 700ms: sending shutdownRequested and leaseLost to 1 shard, for up to 10s; signal again to kill");
+}
+
+/// Before the first child starts there is nothing to stop: a pipe that nobody writes to, say.
+#[test]
+fn a_signal_or_the_timeout_ends_a_run_that_cannot_begin() {
+    let place = Place::new();
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.path("input"), rustix::fs::Mode::RUSR).unwrap();
+    let running = Running::start(place.command("-i input -- AWKWARD"));
+    thread::sleep(Duration::from_millis(200));
+    running.signal(Signal::TERM);
+    assert_eq!(running.end(&place).status, "exit status: 143");
+    let outcome = place.local("--timeout 200ms -- AWKWARD");
+    assert_eq!(outcome.status, "exit status: 124");
+    assert_eq!(outcome.stderr, "--timeout 200ms: ended before anything was started\n");
 }
 
 #[test]

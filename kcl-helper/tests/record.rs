@@ -9,6 +9,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use insta::assert_snapshot;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -336,6 +337,28 @@ fn a_signal_to_us_reaches_the_program_once() {
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
     assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+#[test]
+fn a_program_that_ignores_a_signal_goes_on_while_somebody_writes_to_it() {
+    let place = Place::new();
+    let script = "trap 'echo term' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut child = place.command(&["--grace", "300ms"], &["bash", "-c", script]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    assert_eq!(read_line(&mut stdout), "ready\n");
+    for _ in 0..2 {
+        kill_process(pid(&child), Signal::TERM).unwrap();
+        assert_eq!(read_line(&mut stdout), "term\n");
+        thread::sleep(Duration::from_millis(800));
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    // The daemon has gone.
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(9));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_snapshot!(said, @"warning: not stopped within 300ms: killing the program");
+    assert_eq!(place.events().last(), Some(&json!(["x", "signal 9, SIGKILL"])));
 }
 
 /// As under a daemon: somebody else leads the group.

@@ -16,9 +16,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 pub(crate) use cpus::Cpus;
 pub(crate) use figures::AtLeast;
 pub(crate) use shard::{Answers, Until};
@@ -27,6 +24,7 @@ use crate::child::faults::{self, Silence};
 use crate::child::{Process, Program, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
+use crate::signals::{Cause, Request, Requests};
 use figures::{Figures, TurnFigures};
 use load::Load;
 use shard::{Done, Driver, Life, Order, Told, Turn, Watch, lock, start_thread};
@@ -60,7 +58,9 @@ pub(crate) struct Options {
     /// How long a child may be silent before that is said.
     pub(crate) patience: Duration,
     /// How long a child may be silent at all.
-    pub(crate) timeout: Duration,
+    pub(crate) answer_timeout: Duration,
+    /// How long the run may take before it is stopped.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) json: bool,
     pub(crate) reporter: Reporter,
 }
@@ -68,7 +68,7 @@ pub(crate) struct Options {
 /// What the calling thread hears of.
 #[derive(Debug)]
 enum News {
-    Signal(i32),
+    Stop(Request),
     /// By the number of a member.
     Member(usize, Told),
 }
@@ -77,7 +77,7 @@ enum News {
 #[derive(Debug)]
 enum Stop {
     Failed(Error),
-    Signal(i32),
+    Asked(Cause),
 }
 
 impl From<Error> for Stop {
@@ -109,6 +109,7 @@ impl Member {
 
 /// Measures, prints, and judges.
 pub(crate) fn run(options: &Options) -> Result<Exit> {
+    let requests = Requests::watch(options.timeout, &options.reporter)?;
     if let Some(cpus) = &options.cpus {
         cpus.check()?;
     }
@@ -116,17 +117,18 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
     let load = Arc::new(Load::new(options.batch, options.size)?);
     options.reporter.say(&report::banner(options, &load));
     let (sender, news) = mpsc::channel();
-    let signals = watch_signals(sender.clone())?;
+    let stop = sender.clone();
+    requests.receive(move |request| drop(stop.send(News::Stop(request))));
     let mut bench = Bench { options, load, sender, news, members: HashMap::new(), next_member: 0 };
     let result = bench.measure();
     bench.kill_all();
-    signals.close();
     let figures = match result {
         Ok(figures) => figures,
         Err(Stop::Failed(error)) => return Err(error),
-        Err(Stop::Signal(SIGHUP)) => return Ok(Exit::HungUp),
-        Err(Stop::Signal(SIGTERM)) => return Ok(Exit::Terminated),
-        Err(Stop::Signal(_)) => return Ok(Exit::Interrupted),
+        Err(Stop::Asked(cause)) => {
+            options.reporter.result(&format!("{cause}: stopped, so there are no figures"));
+            return Ok(cause.exit());
+        }
     };
     if options.json {
         options.reporter.print_json(&report::json(options, &bench.load, &figures))?;
@@ -323,7 +325,7 @@ impl Bench<'_> {
             }
             match self.news.recv_timeout(next_look.saturating_duration_since(now)) {
                 Err(_) => {}
-                Ok(News::Signal(signal)) => return Err(Stop::Signal(signal)),
+                Ok(News::Stop(request)) => return Err(Stop::Asked(request.cause)),
                 Ok(News::Member(number, Told::Started(process))) => self.started(number, process),
                 Ok(News::Member(number, Told::Failed(error, last_words))) => {
                     self.say_last_words(number, &last_words);
@@ -345,20 +347,20 @@ impl Bench<'_> {
 
     /// Says which children are silent, and ends the run when one is silent for too long.
     fn look_after(&mut self) -> Result<(), Stop> {
-        let Options { patience, timeout, reporter, .. } = self.options;
+        let Options { patience, answer_timeout, reporter, .. } = self.options;
         for member in self.members.values_mut() {
             let Some((since, action)) = member.watch.owed() else { continue };
             member.silence.follow(since, *patience);
             if let Some(silent) = member.silence.news() {
                 reporter.result(&format!("{}: {}", member.who, faults::silent(action, &silent)));
             }
-            if since.elapsed() >= *timeout {
+            if since.elapsed() >= *answer_timeout {
                 let text = format!(
                     "gave no answer to {action} for {} and was killed",
-                    faults::in_seconds(*timeout)
+                    faults::in_seconds(*answer_timeout)
                 );
                 let error = faults::error(&member.who, Exit::Wanting, &text);
-                return Err(Stop::Failed(error.hint("--timeout is how long it may take")));
+                return Err(Stop::Failed(error.hint("--answer-timeout is how long it may take")));
             }
         }
         Ok(())
@@ -422,19 +424,6 @@ impl Until {
             }
         }
     }
-}
-
-fn watch_signals(news: mpsc::Sender<News>) -> Result<signal_hook::iterator::Handle> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| {
-        Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
-    })?;
-    let handle = signals.handle();
-    start_thread("signals", move || {
-        for signal in signals.forever() {
-            let _ = news.send(News::Signal(signal));
-        }
-    })?;
-    Ok(handle)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ Examples:
 
 const STATUS: &str = "\
 Status: 0 done, 1 a child failed or is below --at-least, 2 command line, 3 a child cannot be started
-or something cannot be written, 5 a child broke the protocol; 129, 130, 143 stopped by a signal";
+or something cannot be written, 5 a child broke the protocol, 124 stopped by --timeout; 129, 130, 143
+stopped by a signal. What stops a measurement kills the children";
 
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = STATUS)]
@@ -79,7 +80,10 @@ pub(crate) struct Args {
     at_least: Option<AtLeast>,
     /// How long an answer may take before the child is killed
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
-    timeout: Duration,
+    answer_timeout: Duration,
+    /// Stop after this long, as a signal would
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    timeout: Option<Duration>,
     /// How long a child may be silent before that is said
     #[arg(long, hide = true, value_name = "DURATION", default_value = "10s",
           value_parser = units::duration)]
@@ -146,6 +150,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         cpus: args.cpus,
         at_least: args.at_least,
         patience: args.patience,
+        answer_timeout: args.answer_timeout,
         timeout: args.timeout,
         json: args.format == Format::Json,
         reporter: reporter.clone(),

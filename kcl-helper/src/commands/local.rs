@@ -17,7 +17,8 @@ Examples:
 
 const STATUS: &str = "\
 Status: 0 done, 1 a child failed, 2 command line or a file on it, 3 a child cannot be started or
-something cannot be written, 5 a child broke the protocol; 129, 130, 143 stopped by a signal";
+something cannot be written, 5 a child broke the protocol, 124 stopped by --timeout; 129, 130, 143
+stopped by a signal";
 
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = STATUS)]
@@ -42,6 +43,13 @@ pub(crate) struct Args {
     /// leaseLost, `shard-ended` is shardEnded
     #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
+    /// How long a stop may take before the children are killed
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+          value_parser = super::units::duration_or_zero)]
+    grace: Duration,
+    /// Stop after this long, as a signal would
+    #[arg(long, value_name = "DURATION", value_parser = super::units::duration)]
+    timeout: Option<Duration>,
     /// How long a child may be silent before that is said
     #[arg(long, hide = true, value_name = "DURATION", default_value = "10s", value_parser = super::units::duration)]
     patience: Duration,
@@ -67,6 +75,8 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         reset: args.reset,
         at_end: args.at_end,
         patience: args.patience,
+        grace: args.grace,
+        timeout: args.timeout,
     };
     local::run(&options, reporter)
 }

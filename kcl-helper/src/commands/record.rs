@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::units::size;
+use super::units::{duration_or_zero, size};
 use crate::child::Program;
 use crate::error::Result;
 use crate::output::Reporter;
@@ -31,6 +32,10 @@ pub(crate) struct Args {
     /// Stop recording a process at this size; the program goes on
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = size)]
     max_size: usize,
+    /// After a signal that asks it to stop, the program is killed if it still runs this long after
+    /// the last writer of its stdin has gone
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration_or_zero)]
+    grace: Duration,
     /// The program and its arguments; no shell comes between
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -42,6 +47,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<ExitCode> {
         folder: args.to,
         redact: args.redact,
         max_size: args.max_size as u64,
+        grace: args.grace,
     };
     record::run(&options, reporter)
 }

@@ -9,7 +9,7 @@ use backon::BackoffBuilder as _;
 use clap::ValueEnum;
 
 use super::jars::{Place, SourceArgs};
-use super::units::duration_or_zero;
+use super::units::{duration, duration_or_zero};
 use crate::error::{Error, Exit, Result};
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::daemon::Daemon;
@@ -17,11 +17,12 @@ use crate::launch::jars::Jars;
 use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
-use crate::launch::supervise::{self, Signals, Stop};
+use crate::launch::supervise::{self, Events};
 use crate::launch::worker_id::WorkerId;
 use crate::launch::{archive, lean, sample};
 use crate::output::Reporter;
 use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
+use crate::signals::{Cause, Requests};
 
 /// A daemon that ran for this long had overcome what ended the one before it.
 const SETTLED: Duration = Duration::from_secs(300);
@@ -29,7 +30,7 @@ const SETTLED: Duration = Duration::from_secs(300);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Status: the daemon's; 0 also for a stop that was asked for, 2 for the command line or a file with
-errors, 3 if nothing can be started")]
+errors, 3 if nothing can be started, 124 if --timeout ended it")]
 pub(crate) struct Args {
     /// The properties file
     #[arg(value_name = "FILE", required_unless_present = "sample", conflicts_with = "sample")]
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// How long a stop may take before all is killed [default: shutdownGraceMillis and 5s]
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero)]
     grace: Option<Duration>,
+    /// Stop after this long, whatever the daemon is at, with status 124
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
     /// Start the daemon again when it fails
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Restart::Never)]
     restart: Restart,
@@ -92,6 +96,7 @@ enum Restart {
 }
 
 pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<ExitCode> {
+    let requests = Requests::watch(args.timeout, reporter)?;
     let surroundings = Surroundings::of_this_process();
     let jars = args.place.jars()?;
     let daemon = jars.daemon();
@@ -121,14 +126,14 @@ pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<ExitCode> {
     }
     provide(&jars, &java, args, reporter)?;
     // From here on there is something to clean up.
-    let signals = Signals::listen()?;
+    let events = Events::listen(&requests)?;
     let folder = RunFolder::new()?;
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
     let launch =
         Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, reporter };
     let worker_id = launch.worker_id(&mut changes)?;
     let command = launch.command(changes, &java, &jars, &folder)?;
-    let status = repeated(&command, grace, &signals, args, reporter)?;
+    let status = repeated(&command, grace, &events, args, reporter)?;
     // It was ours until here.
     drop(worker_id);
     Ok(ExitCode::from(status))
@@ -272,7 +277,7 @@ impl Launch<'_> {
 fn repeated(
     command: &JavaCommand,
     grace: Duration,
-    signals: &Signals,
+    events: &Events,
     args: &Args,
     reporter: &Reporter,
 ) -> Result<u8> {
@@ -283,9 +288,9 @@ fn repeated(
     let mut waits = backoff.build();
     loop {
         let start = Instant::now();
-        let ended = supervise::run(command, grace, signals, reporter)?;
+        let ended = supervise::run(command, grace, events, reporter)?;
         let status = ended.exit_status();
-        if status == 0 || ended.stop != Stop::Unasked || args.restart == Restart::Never {
+        if status == 0 || !ended.was_unasked() || args.restart == Restart::Never {
             return Ok(status);
         }
         if start.elapsed() > SETTLED {
@@ -300,8 +305,9 @@ fn repeated(
         };
         let after = humantime::format_duration(wait);
         reporter.warn(&format!("the daemon ended with {status}: it is started again in {after}"));
-        if signals.asked_to_stop_within(wait) {
-            return Ok(status);
+        if let Some(cause) = events.request_within(wait) {
+            reporter.say(&format!("{cause}: the daemon is not started again"));
+            return Ok(if let Cause::Timeout(_) = cause { cause.exit() as u8 } else { status });
         }
     }
 }

@@ -14,59 +14,61 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGCHLD;
 
 use super::command::JavaCommand;
 use crate::child::{is_group_gone, signal_group};
-use crate::dispositions;
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
+use crate::signals::{self, Cause, Request, Requests, Step, Stop, Stopping};
 
 /// How long what is left of the group may take to notice that the JVM is gone.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 /// How long it may then take to follow a SIGTERM.
 const TOLD_TO_STOP: Duration = Duration::from_secs(1);
 
-/// The signals that end a run, and SIGCHLD, one after the other.
+/// What a run waits for.
 #[derive(Debug)]
-pub(crate) struct Signals {
-    received: Receiver<i32>,
+enum Event {
+    Stop(Request),
+    /// A child has ended.
+    Child,
 }
 
-impl Signals {
-    /// From now on these signals are ours to handle.
-    pub(crate) fn listen() -> Result<Signals> {
-        let mut wanted = vec![SIGTERM, SIGINT, SIGHUP];
-        let ignored = dispositions::ignored(&wanted);
-        // What the caller has made us ignore, as nohup does with SIGHUP, stays ignored.
-        wanted.retain(|signal| !ignored.contains(signal));
-        wanted.push(SIGCHLD);
-        let mut signals = signal_hook::iterator::Signals::new(wanted).map_err(|error| {
-            Error::new(Exit::Surroundings, "signals cannot be handled").because(error)
-        })?;
+/// Requests to stop, and ends of children, one after the other.
+#[derive(Debug)]
+pub(crate) struct Events(Receiver<Event>);
+
+impl Events {
+    /// From now on requests come here.
+    pub(crate) fn listen(requests: &Requests) -> Result<Events> {
         let (send, received) = mpsc::channel();
-        thread::spawn(move || signals.forever().try_for_each(|signal| send.send(signal)));
-        Ok(Signals { received })
+        let children = send.clone();
+        signals::watch(&[SIGCHLD], move |_| drop(children.send(Event::Child))).map_err(
+            |error| Error::new(Exit::Surroundings, "cannot watch for signals").because(error),
+        )?;
+        requests.receive(move |request| drop(send.send(Event::Stop(request))));
+        Ok(Events(received))
     }
 
     /// The next one, unless time runs out before.
-    fn next(&self, until: Option<Instant>) -> Option<i32> {
+    fn next(&self, until: Option<Instant>) -> Option<Event> {
         let Some(until) = until else {
             // The thread at the other end lasts as long as the process.
-            return self.received.recv().ok();
+            return self.0.recv().ok();
         };
-        self.received.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        self.0.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
-    /// Waits; the answer is whether a signal asked to stop meanwhile.
-    pub(crate) fn asked_to_stop_within(&self, time: Duration) -> bool {
+    /// Waits for a request to stop, at most so long.
+    pub(crate) fn request_within(&self, time: Duration) -> Option<Cause> {
         let until = Instant::now() + time;
-        while let Some(signal) = self.next(Some(until)) {
-            if signal != SIGCHLD {
-                return true;
+        while let Some(event) = self.next(Some(until)) {
+            if let Event::Stop(request) = event {
+                return Some(request.cause);
             }
         }
-        false
+        None
     }
 }
 
@@ -74,28 +76,26 @@ impl Signals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// Its exit status, or 128 and the signal that ended it.
-    pub(crate) status: u8,
-    pub(crate) stop: Stop,
-}
-
-/// Our part in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// None: it ended by itself.
-    Unasked,
-    /// We passed a signal on.
-    Asked,
-    /// And then lost patience.
-    Forced,
+    status: u8,
+    stop: Stop,
 }
 
 impl Ended {
     /// The status that ours shall be. A JVM reports a SIGTERM as 143, which is what we asked for.
     pub(crate) fn exit_status(self) -> u8 {
         match (self.stop, self.status) {
-            (Stop::Asked, 143) => 0,
+            (Stop::Asked(Request { cause: cause @ Cause::Timeout(_), .. }), _)
+            | (Stop::Forced(Request { cause: cause @ Cause::Timeout(_), .. }), _) => {
+                cause.exit() as u8
+            }
+            (Stop::Asked(_), 143) => 0,
             (_, status) => status,
         }
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn was_unasked(self) -> bool {
+        self.stop == Stop::Unasked
     }
 }
 
@@ -103,44 +103,46 @@ impl Ended {
 pub(crate) fn run(
     command: &JavaCommand,
     grace: Duration,
-    signals: &Signals,
+    events: &Events,
     reporter: &Reporter,
 ) -> Result<Ended> {
     let mut daemon = Daemon { pid: spawn(command)?, status: None, reporter };
-    let mut stop = Stop::Unasked;
-    let mut asked = None;
+    let mut stopping = Stopping::new(grace);
     while daemon.status.is_none() {
-        let until = asked.map(|asked: Instant| asked + grace);
-        match (signals.next(until.filter(|_| stop == Stop::Asked)), stop) {
-            (Some(SIGCHLD), _) => daemon.reap(),
-            (Some(signal), Stop::Unasked) => {
-                (stop, asked) = (Stop::Asked, Some(Instant::now()));
-                let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-                reporter.say(&format!(
-                    "{name}: the daemon is asked to stop, for up to {}; once more kills it",
-                    humantime::format_duration(grace)
-                ));
+        let step = match events.next(stopping.deadline()) {
+            Some(Event::Stop(request)) => stopping.request(request),
+            Some(Event::Child) => {
+                daemon.reap();
+                None
+            }
+            None => None,
+        };
+        match step.or_else(|| stopping.tick(Instant::now())) {
+            None => {}
+            // First the deed, then the words.
+            Some(Step::Ask(cause)) => {
                 daemon.ask_to_stop();
-            }
-            (Some(_), Stop::Asked) => {
-                stop = Stop::Forced;
-                reporter.warn("a second signal: the daemon and its processors are killed");
-                daemon.kill_group();
-            }
-            (None, Stop::Asked) => {
-                stop = Stop::Forced;
                 let grace = humantime::format_duration(grace);
-                reporter.warn(&format!("not stopped within {grace}: the daemon is killed"));
-                daemon.kill_group();
+                reporter.say(&format!(
+                    "{cause}: asking the daemon to stop, for up to {grace}; signal again to kill it"
+                ));
             }
-            (Some(_), Stop::Forced) => daemon.kill_group(),
-            // Without a limit there is always a next signal.
-            (None, Stop::Unasked | Stop::Forced) => daemon.reap(),
+            Some(Step::ForceAsAskedAgain(cause)) => {
+                daemon.kill_group();
+                reporter.warn(&format!("{cause} again: killing the daemon and its processors"));
+            }
+            Some(Step::ForceAsGraceIsOver(grace)) => {
+                daemon.kill_group();
+                let grace = humantime::format_duration(grace);
+                reporter.warn(&format!(
+                    "not stopped within {grace}: killing the daemon and its processors"
+                ));
+            }
         }
     }
-    let ended = Ended { status: daemon.status.unwrap_or(0), stop };
-    if let (Some(asked), Stop::Asked) = (asked, stop) {
-        reporter.say(&format!("stopped in {:.1}s", asked.elapsed().as_secs_f64()));
+    let ended = Ended { status: daemon.status.unwrap_or(0), stop: stopping.stop() };
+    if let Stop::Asked(request) = ended.stop {
+        reporter.say(&format!("stopped in {:.1}s", request.at.elapsed().as_secs_f64()));
     }
     daemon.clear_group();
     Ok(ended)

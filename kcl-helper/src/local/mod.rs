@@ -22,14 +22,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use kcl_protocol::DaemonCheckpointer;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use crate::child::{Bell, Child, Program, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::output::{Reporter, with_commas};
+use crate::signals::{Cause, Request, Requests, Step, Stopping};
 use driver::{Control, Driver, Outcome, Report};
+use kcl_protocol::DaemonCheckpointer;
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
 use shards::{Shards, Sorted, Sorter, covered};
@@ -53,6 +51,10 @@ pub(crate) struct Options {
     pub(crate) at_end: AtEnd,
     /// How long a child may be silent.
     pub(crate) patience: Duration,
+    /// How long a stop may take before the children are killed.
+    pub(crate) grace: Duration,
+    /// How long the run may take before it is stopped.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What the children are told when the input has ended.
@@ -82,7 +84,7 @@ impl Resume {
 
 /// What the calling thread hears of.
 enum News {
-    Signal(i32),
+    Stop(Request),
     /// The input has been read, or cannot be read further.
     Input(Result<()>),
     Shard(u32, thread::Result<Report>),
@@ -90,6 +92,7 @@ enum News {
 
 /// Runs to the end of the input, or to the first failure, or until told to stop.
 pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<Exit> {
+    let requests = Requests::watch(options.timeout, reporter)?;
     let input = options.source.open()?;
     let state = if options.source.is_repeatable() {
         let Options { state, source, shards, reset, .. } = options;
@@ -113,7 +116,7 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<Exit> {
         }
     }
     reporter.say(&banner(options, state.as_ref(), &resume));
-    let run = Run::start(options, reporter, state, shards, resume, input)?;
+    let run = Run::start(options, reporter, &requests, state, shards, resume, input)?;
     run.supervise()
 }
 
@@ -195,7 +198,6 @@ struct Run {
     control: Arc<Control>,
     queues: Vec<Arc<Queue>>,
     news: mpsc::Receiver<News>,
-    signals: signal_hook::iterator::Handle,
     stats: Vec<Arc<ShardStats>>,
     /// How much of the input has been read, and how much there is.
     position: Arc<AtomicU64>,
@@ -205,8 +207,7 @@ struct Run {
     reports: Vec<Option<Report>>,
     /// What went wrong first.
     failure: Option<Error>,
-    /// The signal that asked us to stop.
-    signal: Option<i32>,
+    stopping: Stopping,
     started: Instant,
     /// Held to the end: it keeps other runs out.
     _state: Option<State>,
@@ -217,13 +218,15 @@ impl Run {
     fn start(
         options: &Options,
         reporter: &Reporter,
+        requests: &Requests,
         state: Option<State>,
         shards: Shards,
         resume: Resume,
         input: Box<dyn Read + Send>,
     ) -> Result<Run> {
         let (sender, news) = mpsc::channel();
-        let signals = watch_signals(sender.clone())?;
+        let stop = sender.clone();
+        requests.receive(move |request| drop(stop.send(News::Stop(request))));
         allow_files(options.shards.into())?;
         let bells: io::Result<Vec<Bell>> = (0..options.shards).map(|_| Bell::new()).collect();
         let bells = bells.map_err(|error| {
@@ -236,14 +239,13 @@ impl Run {
             control: Arc::new(Control::new(bells.clone())),
             queues: bells.iter().map(queue).collect(),
             news,
-            signals,
             stats: bells.iter().map(|_| Arc::default()).collect(),
             position: Arc::default(),
             length: options.source.length(),
             skipped: resume.skipped,
             reports: bells.iter().map(|_| None).collect(),
             failure: None,
-            signal: None,
+            stopping: Stopping::new(options.grace),
             started: Instant::now(),
             _state: None,
         };
@@ -308,13 +310,15 @@ impl Run {
             match self.news.recv_timeout(TICK) {
                 Ok(news) => self.hear(news),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                // The signals' thread holds a sender as long as we hold its handle.
+                // The thread that watches for signals holds a sender.
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            if let Some(step) = self.stopping.tick(Instant::now()) {
+                self.stop(step);
             }
             progress.tick();
         }
         progress.end();
-        self.signals.close();
         self.close()
     }
 
@@ -342,7 +346,11 @@ impl Run {
                 self.reports[shard as usize] = Some(Report::of_a_bug());
                 self.fail(shard, error, &[]);
             }
-            News::Signal(signal) => self.signal(signal),
+            News::Stop(request) => {
+                if let Some(step) = self.stopping.request(request) {
+                    self.stop(step);
+                }
+            }
         }
     }
 
@@ -357,25 +365,35 @@ impl Run {
         }
     }
 
-    fn signal(&mut self, signal: i32) {
-        if self.signal.is_none() {
-            self.signal = Some(signal);
-            let busy = self.reports.iter().filter(|report| report.is_none()).count();
-            let shards = if busy == 1 { "1 shard".into() } else { format!("{busy} shards") };
-            self.reporter.result(&format!(
-                "stopping: shutdownRequested and leaseLost to {shards}; again to kill"
-            ));
-            self.control.stop();
-        } else {
-            self.reporter.result("killing");
-            self.control.kill();
+    fn stop(&mut self, step: Step) {
+        let grace = humantime::format_duration(self.stopping.grace());
+        // First the deed, then the words.
+        match step {
+            Step::Ask(_) => self.control.stop(),
+            Step::ForceAsAskedAgain(_) | Step::ForceAsGraceIsOver(_) => self.control.kill(),
+        }
+        match step {
+            Step::Ask(cause) => {
+                let busy = self.reports.iter().filter(|report| report.is_none()).count();
+                let shards = if busy == 1 { "1 shard".into() } else { format!("{busy} shards") };
+                self.reporter.result(&format!(
+                    "{cause}: sending shutdownRequested and leaseLost to {shards}, for up to \
+                     {grace}; signal again to kill"
+                ));
+            }
+            Step::ForceAsAskedAgain(cause) => {
+                self.reporter.result(&format!("{cause} again: killing the children"));
+            }
+            Step::ForceAsGraceIsOver(_) => {
+                self.reporter.result(&format!("not stopped within {grace}: killing the children"));
+            }
         }
     }
 
     /// The summary, and what it comes to.
     fn close(mut self) -> Result<Exit> {
         let took = self.started.elapsed();
-        let how = match (&self.failure, self.signal) {
+        let how = match (&self.failure, self.stopping.cause()) {
             (Some(_), _) => "failed after",
             (None, Some(_)) => "stopped after",
             (None, None) => "done in",
@@ -386,12 +404,7 @@ impl Run {
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
-        Ok(match self.signal {
-            None => Exit::Done,
-            Some(SIGHUP) => Exit::HungUp,
-            Some(SIGTERM) => Exit::Terminated,
-            Some(_) => Exit::Interrupted,
-        })
+        Ok(self.stopping.cause().map_or(Exit::Done, Cause::exit))
     }
 }
 
@@ -399,7 +412,6 @@ impl Drop for Run {
     fn drop(&mut self) {
         // Whatever ends the run: the thread that reads the input must not wait for room for ever.
         self.queues.iter().for_each(|queue| queue.close());
-        self.signals.close();
     }
 }
 
@@ -433,19 +445,6 @@ fn distribute(
             return Ok(());
         }
     }
-}
-
-fn watch_signals(news: mpsc::Sender<News>) -> Result<signal_hook::iterator::Handle> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| {
-        Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
-    })?;
-    let handle = signals.handle();
-    spawn("signals", move || {
-        for signal in signals.forever() {
-            let _ = news.send(News::Signal(signal));
-        }
-    })?;
-    Ok(handle)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -486,6 +485,8 @@ mod tests {
                 reset: false,
                 at_end: AtEnd::Shutdown,
                 patience: Duration::from_secs(10),
+                grace: Duration::from_secs(10),
+                timeout: None,
             };
             let open = || State::open(&options.state, &options.source, options.shards, false).unwrap();
             let state = open();

@@ -10,6 +10,8 @@
 //! - The program stays in the process group that we were started in, and we leave it: so what is
 //!   sent to the group reaches the program once, and what is sent to us alone we pass on. A leader
 //!   cannot leave its group; then both are in it, and what a terminal sends is not passed on.
+//! - A stop is between whoever starts us and the program: what it does with a signal is its business
+//!   as long as somebody writes to its stdin. Once nobody does, it has the grace to end, and is killed.
 //! - Output that cannot be passed on, for a full disk, ends with a warning, and our status is 3.
 //! - A recording that cannot be written ends with a warning, and the program goes on.
 
@@ -23,22 +25,27 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpgrp, getpid, kill_process, setpgid, setrlimit,
 };
+use rustix::stdio::stdin;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::child::{Program, Waiter, cannot_start, describe};
-use crate::dispositions;
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
+use crate::signals::{self, Cause, Request, STOP_SIGNALS, Stopping};
 use pump::{End, Ours, pump};
 use tape::{Kind, Recorder};
 
 /// How long our stderr stays open for trouble with stdout, once the program has closed its own.
 const STDERR_STAYS: Duration = Duration::from_secs(1);
+/// After a request to stop: how often we look whether somebody still writes to stdin.
+const TICK: Duration = Duration::from_millis(100);
 
 /// What to run, and how to write it down.
 #[derive(Debug)]
@@ -48,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) redact: bool,
     /// In bytes, of one recording.
     pub(crate) max_size: u64,
+    /// How long a program that was signalled may stay once nobody writes to its stdin.
+    pub(crate) grace: Duration,
 }
 
 /// Runs the program to its end. If a signal ended it, this ends us by the same one.
@@ -94,7 +103,7 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
     // Trouble with stdout is told on stderr, which a program that ends closes at the same moment.
     let (stdout_ends, stdout_end) = mpsc::channel::<()>();
     let started = (|| {
-        signals.pass_on(pid)?;
+        signals.pass_on(pid, options.grace, reporter)?;
         start(Kind::Stdin, End::ours(Ours::Stdin), End::childs(stdin), Box::new(|| {}))?;
         let out = move || drop(stdout_ends);
         let err = move || {
@@ -133,33 +142,74 @@ fn end_as(status: ExitStatus) -> ExitCode {
 
 /// What somebody may send us and means for the program.
 struct Signals {
-    received: signal_hook::iterator::Signals,
-    passed_on: Vec<i32>,
+    received: mpsc::Receiver<i32>,
+    /// Those that reach the program without us.
+    shared: &'static [i32],
 }
 
 impl Signals {
     fn listen(leader: bool) -> io::Result<Signals> {
-        let mut all = vec![SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGHUP];
-        // What the caller has made us ignore, as nohup does with SIGHUP, the program ignores too.
-        let ignored = dispositions::ignored(&all);
-        all.retain(|signal| !ignored.contains(signal));
-        let received = signal_hook::iterator::Signals::new(&all)?;
+        let (send, received) = mpsc::channel();
+        let all = [SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGHUP];
+        signals::watch(&all, move |signal| {
+            // Nobody listens any more once the program has ended.
+            let _ = send.send(signal);
+        })?;
         // The terminal sends these to a whole group.
-        all.retain(|signal| !(leader && [SIGINT, SIGQUIT, SIGHUP].contains(signal)));
-        Ok(Signals { received, passed_on: all })
+        let shared: &[i32] = if leader { &[SIGINT, SIGQUIT, SIGHUP] } else { &[] };
+        Ok(Signals { received, shared })
     }
 
-    fn pass_on(mut self, pid: Pid) -> io::Result<()> {
-        let pass = move || {
-            for signal in self.received.forever() {
-                if let (true, Some(signal)) =
-                    (self.passed_on.contains(&signal), Signal::from_named_raw(signal))
-                {
-                    // It may have ended meanwhile.
-                    let _ = kill_process(pid, signal);
+    /// Passes them on, and sees to the program's end after a request to stop.
+    fn pass_on(self, pid: Pid, grace: Duration, reporter: &Reporter) -> io::Result<()> {
+        let reporter = reporter.clone();
+        let run = move || {
+            let (mut asked, mut stopping) = (None, Stopping::new(grace));
+            loop {
+                let received = match asked {
+                    None => self.received.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                    Some(_) => self.received.recv_timeout(TICK),
+                };
+                // The program may have ended meanwhile, and then its number is still its own.
+                match received {
+                    Ok(signal) => {
+                        if let Some(signal) = self.passed_on(signal) {
+                            let _ = kill_process(pid, signal);
+                        }
+                        if STOP_SIGNALS.contains(&signal) {
+                            asked.get_or_insert(Cause::Signal(signal));
+                        }
+                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => {}
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
+                let now = Instant::now();
+                if let Some(cause) = asked.filter(|_| !somebody_writes_to_stdin()) {
+                    stopping.request(Request { cause, at: now });
+                }
+                if stopping.tick(now).is_some() {
+                    let _ = kill_process(pid, Signal::KILL);
+                    let grace = humantime::format_duration(grace);
+                    reporter.warn(&format!("not stopped within {grace}: killing the program"));
                 }
             }
         };
-        thread::Builder::new().stack_size(256 << 10).spawn(pass).map(drop)
+        thread::Builder::new().stack_size(256 << 10).spawn(run).map(drop)
     }
+
+    fn passed_on(&self, signal: i32) -> Option<Signal> {
+        Signal::from_named_raw(signal).filter(|_| !self.shared.contains(&signal))
+    }
+}
+
+/// Whether stdin is a pipe or a socket whose other end is open, as it is under a daemon.
+fn somebody_writes_to_stdin() -> bool {
+    let kind = fstat(stdin()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
+        return false;
+    }
+    let mut end = [PollFd::from_borrowed_fd(stdin(), PollFlags::empty())];
+    // An error is no end.
+    let _ = poll(&mut end, Some(&Timespec::default()));
+    !end[0].revents().contains(PollFlags::HUP)
 }

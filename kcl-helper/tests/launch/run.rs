@@ -62,6 +62,9 @@ echo "daemon: ready"
 wait
 "#;
 
+/// After it a signal is a second request, and not a part of the first one.
+const LATER: Duration = Duration::from_millis(600);
+
 /// A java, jars that are all there, and a good file.
 fn stage(play: &str) -> Stage {
     let stage = Stage::new();
@@ -217,7 +220,7 @@ fn the_first_signal_goes_to_the_jvm_alone_and_its_143_is_a_clean_stop() {
             --- stderr
             java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
             daemon: ready
-            SIGNAL: the daemon is asked to stop, for up to 8s; once more kills it
+            SIGNAL: asking the daemon to stop, for up to 8s; signal again to kill it
             daemon: asked to stop
             its child still lives
             stopped in TIME
@@ -229,19 +232,22 @@ fn the_first_signal_goes_to_the_jvm_alone_and_its_143_is_a_clean_stop() {
 #[test]
 fn a_second_signal_ends_the_whole_group() {
     let stage = stage(
-        "trap 'echo asked' TERM\n\
+        "trap 'sleep 0.3; echo asked' TERM\n\
          sh -c 'trap \"\" TERM; echo $$ > $HOME/grandchild; echo ready; while :; do sleep 0.1; done' &\n\
          while :; do sleep 0.1; done\n",
     );
     let mut running = Running::start(helper(&stage, &["app.properties"]));
-    running.hears("ready").signal(Signal::TERM).hears("asked").signal(Signal::INT);
+    running.hears("ready").signal(Signal::TERM).hears("asked");
+    thread::sleep(LATER);
+    running.signal(Signal::INT);
     assert_snapshot!(running.end(&stage), @r"
     status 137
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
     ready
-    SIGTERM: the daemon is asked to stop, for up to 8s; once more kills it
-    warning: a second signal: the daemon and its processors are killed
+    SIGTERM: asking the daemon to stop, for up to 8s; signal again to kill it
+    asked
+    warning: SIGINT again: killing the daemon and its processors
     ");
     assert_gone(pid_of_java(&stage));
     let grandchild = recorded(&stage, "grandchild").trim().parse().unwrap();
@@ -258,8 +264,8 @@ fn patience_ends_with_the_grace() {
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
     ready
-    SIGTERM: the daemon is asked to stop, for up to 300ms; once more kills it
-    warning: not stopped within 300ms: the daemon is killed
+    SIGTERM: asking the daemon to stop, for up to 300ms; signal again to kill it
+    warning: not stopped within 300ms: killing the daemon and its processors
     ");
     assert_gone(pid_of_java(&stage));
 }
@@ -331,7 +337,59 @@ fn a_daemon_that_recovers_or_is_stopped_is_not_started_again() {
     let arguments = ["app.properties", "--restart", "on-failure", "--restart-delay", "1h"];
     let mut running = Running::start(helper(&stage, &arguments));
     running.hears("started again in 1h").signal(Signal::TERM);
-    assert!(running.end(&stage).starts_with("status 4\n"));
+    let text = running.end(&stage);
+    assert!(text.starts_with("status 4\n"), "{text}");
+    assert!(text.ends_with("SIGTERM: the daemon is not started again\n"), "{text}");
+    let text = run(&stage, &[&arguments[..], &["--timeout", "700ms"]].concat());
+    assert!(text.starts_with("status 124\n"), "{text}");
+    assert!(text.ends_with("--timeout 700ms: the daemon is not started again\n"), "{text}");
+}
+
+/// As coreutils' `timeout` does.
+#[test]
+fn signals_within_a_moment_are_one_request() {
+    let stage =
+        stage("trap 'sleep 0.3; echo checkpointed; exit 143' TERM\necho ready\nsleep 60 & wait\n");
+    let mut running = Running::start(helper(&stage, &["app.properties"]));
+    running.hears("ready").signal(Signal::TERM).hears("asking").signal(Signal::TERM);
+    let text = running.end(&stage);
+    assert!(text.starts_with("status 0\n") && text.contains("\ncheckpointed\n"), "{text}");
+}
+
+#[test]
+fn a_run_is_stopped_when_its_time_is_over() {
+    let stage = stage(PLAY_UNTIL_SIGTERM);
+    assert_snapshot!(run(&stage, &["app.properties", "--timeout", "1s"]), @r"
+    status 124
+    --- stderr
+    java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
+    daemon: ready
+    --timeout 1s: asking the daemon to stop, for up to 8s; signal again to kill it
+    daemon: asked to stop
+    its child still lives
+    stopped in TIME
+    ");
+}
+
+#[test]
+fn a_run_that_has_not_begun_is_ended_at_once() {
+    let stage = stage("");
+    stage.script("bin/java", "touch $HOME/asked; exec sleep 60\n");
+    let started = Instant::now();
+    let text = run(&stage, &["app.properties", "--timeout", "500ms"]);
+    assert_snapshot!(text, @r"
+    status 124
+    --- stderr
+    --timeout 500ms: ended before anything was started
+    ");
+    fs::remove_file(stage.path("home/asked")).unwrap();
+    let mut running = Running::start(helper(&stage, &["app.properties"]));
+    while !stage.path("home/asked").exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    running.signal(Signal::TERM);
+    assert_eq!(running.child.wait().unwrap().code(), Some(143));
+    assert!(started.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

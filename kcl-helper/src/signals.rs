@@ -1,0 +1,303 @@
+//! What asks a command to stop, and how far its stop has come: one rule for all commands.
+//!
+//! The first request asks for a proper end. What has not ended when the grace is over, or when a
+//! second request comes, is killed.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::dispositions;
+use crate::error::{Error, Exit, Result};
+use crate::output::Reporter;
+
+/// The signals that ask for a stop.
+pub(crate) const STOP_SIGNALS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
+
+/// Requests within this time of the first one are the same request. coreutils' `timeout` signals its
+/// child and then its group, 0.05 ms later, or 4 ms on a busy machine; a terminal's Ctrl-C reaches a
+/// whole group, and a parent in it may pass it on. A person who reads what the first Ctrl-C leads to
+/// takes longer than this, and a key that is held begins to repeat about then.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
+
+/// What asks for a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Signal(i32),
+    /// `--timeout`, which was this long.
+    Timeout(Duration),
+}
+
+impl Cause {
+    /// The status of a command that it stopped.
+    pub(crate) fn exit(self) -> Exit {
+        match self {
+            Cause::Signal(SIGHUP) => Exit::HungUp,
+            Cause::Signal(SIGTERM) => Exit::Terminated,
+            Cause::Signal(_) => Exit::Interrupted,
+            Cause::Timeout(_) => Exit::TimedOut,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Signal(signal) => match signal_hook::low_level::signal_name(*signal) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "signal {signal}"),
+            },
+            Cause::Timeout(time) => write!(f, "--timeout {}", humantime::format_duration(*time)),
+        }
+    }
+}
+
+/// A request to stop, and when it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) cause: Cause,
+    pub(crate) at: Instant,
+}
+
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Unasked,
+    /// A proper end was asked for.
+    Asked(Request),
+    /// What is left is killed. The request is the first one.
+    Forced(Request),
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Ask for a proper end.
+    Ask(Cause),
+    /// Kill: a second request came.
+    ForceAsAskedAgain(Cause),
+    /// Kill: this grace is over.
+    ForceAsGraceIsOver(Duration),
+}
+
+/// Decides what a request, or the passing of time, leads to. It reads no clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopping {
+    stop: Stop,
+    grace: Duration,
+}
+
+impl Stopping {
+    pub(crate) fn new(grace: Duration) -> Stopping {
+        Stopping { stop: Stop::Unasked, grace }
+    }
+
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// What asked for the stop first.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        match self.stop {
+            Stop::Unasked => None,
+            Stop::Asked(first) | Stop::Forced(first) => Some(first.cause),
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.stop {
+            Stop::Asked(first) => Some(first.at + self.grace),
+            Stop::Unasked | Stop::Forced(_) => None,
+        }
+    }
+
+    pub(crate) fn request(&mut self, request: Request) -> Option<Step> {
+        match self.stop {
+            Stop::Unasked => {
+                self.stop = Stop::Asked(request);
+                Some(Step::Ask(request.cause))
+            }
+            Stop::Asked(first) if request.at >= first.at + ONE_REQUEST => {
+                self.stop = Stop::Forced(first);
+                Some(Step::ForceAsAskedAgain(request.cause))
+            }
+            Stop::Asked(_) | Stop::Forced(_) => None,
+        }
+    }
+
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Step> {
+        let Stop::Asked(first) = self.stop else { return None };
+        if now < first.at + self.grace {
+            return None;
+        }
+        self.stop = Stop::Forced(first);
+        Some(Step::ForceAsGraceIsOver(self.grace))
+    }
+}
+
+/// Calls this, from a thread of its own, for each of these signals that comes. Signals that our
+/// caller ignores, as nohup does with SIGHUP, stay ignored.
+pub(crate) fn watch(signals: &[i32], mut hear: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
+    let ignored = dispositions::ignored(signals);
+    let wanted = signals.iter().filter(|signal| !ignored.contains(signal));
+    let mut signals = signal_hook::iterator::Signals::new(wanted)?;
+    let run = move || signals.forever().for_each(&mut hear);
+    thread::Builder::new().name("signals".into()).stack_size(256 << 10).spawn(run).map(drop)
+}
+
+/// Requests to stop: SIGTERM, SIGINT, SIGHUP, and the end of `--timeout`.
+#[derive(Clone)]
+pub(crate) struct Requests(Arc<Mutex<Receiver>>);
+
+/// `None` while there is nothing that a request could end but this process.
+type Receiver = Option<Box<dyn FnMut(Request) + Send>>;
+
+impl Requests {
+    /// From now on a request ends this process at once, until somebody [receives](Self::receive) it.
+    pub(crate) fn watch(timeout: Option<Duration>, reporter: &Reporter) -> Result<Requests> {
+        let failed = |error: io::Error| {
+            Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
+        };
+        let requests = Requests(Arc::default());
+        let (to, told) = (requests.clone(), reporter.clone());
+        watch(&STOP_SIGNALS, move |signal| to.request(Cause::Signal(signal), &told))
+            .map_err(failed)?;
+        if let Some(timeout) = timeout {
+            let (to, reporter) = (requests.clone(), reporter.clone());
+            let run = move || {
+                thread::sleep(timeout);
+                to.request(Cause::Timeout(timeout), &reporter);
+            };
+            thread::Builder::new()
+                .name("timeout".into())
+                .stack_size(256 << 10)
+                .spawn(run)
+                .map_err(failed)?;
+        }
+        Ok(requests)
+    }
+
+    /// From now on requests go to this, from other threads.
+    pub(crate) fn receive(&self, receive: impl FnMut(Request) + Send + 'static) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(receive));
+    }
+
+    fn request(&self, cause: Cause, reporter: &Reporter) {
+        let at = Instant::now();
+        let mut receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match receiver.as_mut() {
+            Some(receive) => receive(Request { cause, at }),
+            None => {
+                reporter.result(&format!("{cause}: ended before anything was started"));
+                std::process::exit(cause.exit() as i32);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TERM: Cause = Cause::Signal(SIGTERM);
+
+    #[test]
+    fn two_signals_of_one_request_are_one() {
+        let (start, grace) = (Instant::now(), Duration::from_secs(10));
+        let mut stopping = Stopping::new(grace);
+        let at = |millis| Request { cause: TERM, at: start + Duration::from_millis(millis) };
+        assert_eq!(stopping.tick(start), None);
+        assert_eq!(stopping.request(at(0)), Some(Step::Ask(TERM)));
+        assert_eq!(stopping.request(at(0)), None);
+        assert_eq!(stopping.request(at(499)), None);
+        assert_eq!(stopping.deadline(), Some(start + grace));
+        assert_eq!(stopping.request(at(500)), Some(Step::ForceAsAskedAgain(TERM)));
+        assert_eq!(stopping.request(at(2000)), None);
+        assert_eq!(stopping.deadline(), None);
+        assert_eq!(stopping.tick(start + grace), None);
+        assert_eq!(stopping.stop(), Stop::Forced(at(0)));
+    }
+
+    #[test]
+    fn one_signal_is_enough() {
+        let (start, grace) = (Instant::now(), Duration::from_millis(100));
+        let mut stopping = Stopping::new(grace);
+        let hup = Cause::Signal(SIGHUP);
+        assert_eq!(stopping.request(Request { cause: hup, at: start }), Some(Step::Ask(hup)));
+        assert_eq!(stopping.tick(start + grace - Duration::from_nanos(1)), None);
+        assert_eq!(stopping.tick(start + grace), Some(Step::ForceAsGraceIsOver(grace)));
+        assert_eq!(stopping.cause(), Some(hup));
+        assert_eq!(hup.exit(), Exit::HungUp);
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        Request(Cause),
+        Tick,
+    }
+
+    fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+        let cause = prop_oneof![
+            Just(TERM),
+            Just(Cause::Signal(SIGINT)),
+            Just(Cause::Timeout(Duration::from_secs(1)))
+        ];
+        let event = prop_oneof![cause.prop_map(Event::Request), Just(Event::Tick)];
+        // Milliseconds since the event before.
+        prop::collection::vec((prop_oneof![0..3u64, 0..1500u64], event), 0..12)
+    }
+
+    proptest! {
+        /// The rules once more, told of the whole history instead of step by step.
+        #[test]
+        fn a_stop_is_asked_once_and_forced_once(events in events(), grace in 0..2000u64) {
+            let (start, grace) = (Instant::now(), Duration::from_millis(grace));
+            let mut stopping = Stopping::new(grace);
+            let (mut now, mut first, mut forced) = (start, None::<Instant>, false);
+            for (pause, event) in events {
+                now += Duration::from_millis(pause);
+                let (step, requested) = match event {
+                    Event::Request(cause) => (stopping.request(Request { cause, at: now }), true),
+                    Event::Tick => (stopping.tick(now), false),
+                };
+                match first {
+                    None if requested => {
+                        prop_assert!(matches!(step, Some(Step::Ask(_))));
+                        first = Some(now);
+                    }
+                    Some(asked) if !forced => {
+                        let is_due = match requested {
+                            true => now - asked >= ONE_REQUEST,
+                            false => now - asked >= grace,
+                        };
+                        prop_assert_eq!(step.is_some(), is_due);
+                        prop_assert!(!matches!(step, Some(Step::Ask(_))));
+                        forced = is_due;
+                    }
+                    _ => prop_assert_eq!(step, None),
+                }
+                let asked = first.filter(|_| !forced);
+                prop_assert_eq!(stopping.deadline(), asked.map(|asked| asked + grace));
+                prop_assert_eq!(stopping.cause().is_some(), first.is_some());
+                prop_assert_eq!(matches!(stopping.stop(), Stop::Forced(_)), forced);
+            }
+        }
+    }
+}
