@@ -1,7 +1,5 @@
 //! On which cores we and the children run.
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 use crate::error::{Error, Exit, Result};
 
 /// Cores: the first is ours, and the others take the children in turns. One alone is for all.
@@ -15,7 +13,7 @@ impl Cpus {
     pub(crate) fn parse(text: &str) -> Result<Cpus, String> {
         let cpus = text
             .split(',')
-            .map(|cpu| cpu.parse().ok().filter(|cpu| *cpu < CpuSet::MAX_CPU))
+            .map(|cpu| cpu.parse().ok().filter(|cpu| *cpu < system::CORES))
             .collect::<Option<Vec<usize>>>()
             .ok_or("write the numbers of cores, such as 0 or 0,1")?;
         match *cpus {
@@ -27,14 +25,11 @@ impl Cpus {
 
     /// That this machine lets us run on all of them.
     pub(crate) fn check(&self) -> Result<()> {
-        let allowed = sched_getaffinity(None).map_err(cannot)?;
-        match [self.ours].iter().chain(&self.theirs).find(|cpu| !allowed.is_set(**cpu)) {
+        let allowed = system::allowed()?;
+        match [self.ours].iter().chain(&self.theirs).find(|cpu| !allowed.contains(cpu)) {
             None => Ok(()),
             Some(cpu) => {
-                let all: Vec<_> = (0..CpuSet::MAX_CPU)
-                    .filter(|cpu| allowed.is_set(*cpu))
-                    .map(|cpu| cpu.to_string())
-                    .collect();
+                let all: Vec<_> = allowed.iter().map(usize::to_string).collect();
                 Err(Error::new(Exit::Usage, format!("there is no core {cpu} for us"))
                     .hint(format!("we may use {}", all.join(","))))
             }
@@ -49,27 +44,58 @@ impl Cpus {
 
     /// Moves the calling thread to our core.
     pub(crate) fn move_here(&self) -> Result<()> {
-        move_to(self.ours)
+        system::move_to(self.ours)
     }
 
     /// Runs with the calling thread on a child's core, which what it starts inherits, and then
     /// comes back. So a child is in its place before its first instruction.
     pub(crate) fn with_child<T>(&self, shard: u32, start: impl FnOnce() -> Result<T>) -> Result<T> {
-        move_to(self.theirs[shard as usize % self.theirs.len()])?;
+        system::move_to(self.theirs[shard as usize % self.theirs.len()])?;
         let result = start();
         self.move_here()?;
         result
     }
 }
 
-fn move_to(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    sched_setaffinity(None, &set).map_err(cannot)
+#[cfg(target_os = "linux")]
+mod system {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    use crate::error::{Error, Exit, Result};
+
+    pub(super) const CORES: usize = CpuSet::MAX_CPU;
+
+    pub(super) fn allowed() -> Result<Vec<usize>> {
+        let allowed = sched_getaffinity(None).map_err(cannot)?;
+        Ok((0..CORES).filter(|cpu| allowed.is_set(*cpu)).collect())
+    }
+
+    pub(super) fn move_to(cpu: usize) -> Result<()> {
+        let mut set = CpuSet::new();
+        set.set(cpu);
+        sched_setaffinity(None, &set).map_err(cannot)
+    }
+
+    fn cannot(error: rustix::io::Errno) -> Error {
+        Error::new(Exit::Surroundings, "cannot choose cores").because(error)
+    }
 }
 
-fn cannot(error: rustix::io::Errno) -> Error {
-    Error::new(Exit::Surroundings, "cannot choose cores").because(error)
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use crate::error::{Error, Exit, Result};
+
+    pub(super) const CORES: usize = 1024;
+
+    pub(super) fn allowed() -> Result<Vec<usize>> {
+        let system = std::env::consts::OS;
+        let message = format!("cannot choose cores: {system} places threads by itself");
+        Err(Error::new(Exit::Usage, message).hint("leave --cpus out"))
+    }
+
+    pub(super) fn move_to(_: usize) -> Result<()> {
+        allowed().map(drop)
+    }
 }
 
 #[cfg(test)]

@@ -33,8 +33,9 @@ pub(crate) struct TurnFigures {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
-    /// The children's, and that of the threads which drive them.
-    pub(crate) cpu: Duration,
+    /// The children's, if the system tells it.
+    pub(crate) cpu: Option<Duration>,
+    /// Of the threads which drive them.
     pub(crate) our_cpu: Duration,
 }
 
@@ -76,13 +77,13 @@ impl Figures {
 
     /// Of all turns together.
     pub(crate) fn total(&self) -> TurnFigures {
-        let mut total = TurnFigures::default();
+        let mut total = TurnFigures { cpu: Some(Duration::ZERO), ..TurnFigures::default() };
         for turn in &self.turns {
             total.batches += turn.batches;
             total.records += turn.records;
             total.bytes += turn.bytes;
             total.took += turn.took;
-            total.cpu += turn.cpu;
+            total.cpu = total.cpu.zip(turn.cpu).map(|(total, cpu)| total + cpu);
             total.our_cpu += turn.our_cpu;
         }
         total
@@ -98,13 +99,14 @@ impl Figures {
     }
 
     /// The largest peak of a child.
-    pub(crate) fn peak(&self) -> u64 {
-        self.busy.iter().map(|memory| memory.peak).max().unwrap_or(0)
+    pub(crate) fn peak(&self) -> Option<u64> {
+        Memory::of_all(&self.busy).peak
     }
 
     /// Resident before the first batch, in the median of the children.
-    pub(crate) fn idle(&self) -> u64 {
-        median(self.idle.iter().map(|memory| memory.rss as f64).collect()) as u64
+    pub(crate) fn idle(&self) -> Option<u64> {
+        let sizes: Option<Vec<_>> = self.idle.iter().map(|memory| memory.rss).collect();
+        Some(median(sizes?.into_iter().map(|size| size as f64).collect()) as u64)
     }
 }
 

@@ -102,8 +102,8 @@ impl Member {
         self.process.as_ref().map(|process| lock(process).id())
     }
 
-    fn cpu(&self) -> Duration {
-        self.pid().map_or(Duration::ZERO, usage::cpu)
+    fn cpu(&self) -> Option<Duration> {
+        self.pid().and_then(usage::cpu)
     }
 }
 
@@ -270,7 +270,7 @@ impl Bench<'_> {
             Told::Done(done) => Some(done),
             _ => None,
         })?;
-        let cpu = self.cpu(crew).saturating_sub(before);
+        let cpu = self.cpu(crew).zip(before).map(|(after, before)| after.saturating_sub(before));
         let start = done.iter().map(|(_, done)| done.start).min();
         let end = done.iter().map(|(_, done)| done.end).max();
         let batches = done.iter().map(|(_, done)| done.batches).sum::<u64>();
@@ -371,7 +371,7 @@ impl Bench<'_> {
         let _ = self.members.get(&number).map(|member| member.orders.send(order));
     }
 
-    fn cpu(&self, crew: &[usize]) -> Duration {
+    fn cpu(&self, crew: &[usize]) -> Option<Duration> {
         crew.iter().filter_map(|number| self.members.get(number)).map(Member::cpu).sum()
     }
 

@@ -17,6 +17,8 @@ use crate::output::with_commas;
 /// How many bars show the latencies: equal steps to the 99th percentile, and the rest.
 const BARS: u64 = 11;
 const BAR_WIDTH: u64 = 40;
+/// What stands for a figure that the system does not tell: never 0.
+const NOT_KNOWN: &str = "not known";
 
 pub(crate) fn banner(options: &Options, load: &Load) -> String {
     let amount = match options.until {
@@ -67,20 +69,22 @@ pub(crate) fn text(options: &Options, figures: &[Figures]) -> String {
 
 fn one(text: &mut String, figures: &Figures) {
     let total = figures.total();
-    let cpu = per(total.cpu.as_nanos() as f64, total.records as f64);
+    let cpu = total.cpu.map(|cpu| per(cpu.as_nanos() as f64, total.records as f64));
+    let cpu = cpu.map_or(NOT_KNOWN.to_owned(), |cpu| format!("{}/record", nanos(cpu)));
+    let memory = |size: Option<u64>| size.map_or(NOT_KNOWN.to_owned(), bytes);
     let checked = match figures.checked {
         0 => "sums not told",
         _ => "sums right",
     };
     let _ = writeln!(
         text,
-        "start-up {} · {} · {} · CPU {}/record · idle {} · peak {} · {} · {checked}",
+        "start-up {} · {} · {} · CPU {} · idle {} · peak {} · {} · {checked}",
         time(figures.start_up().as_nanos() as u64),
         records(total.rate()),
         bytes_per_second(figures.bytes_per_second()),
-        nanos(cpu),
-        bytes(figures.idle()),
-        bytes(figures.peak()),
+        cpu,
+        memory(figures.idle()),
+        memory(figures.peak()),
         count(total.batches, "batch", "batches"),
     );
     let latency = &figures.latency;
@@ -223,8 +227,9 @@ struct JsonCommand {
     nanos: u64,
     records_per_second: f64,
     bytes_per_second: f64,
-    cpu_nanos: u64,
-    cpu_nanos_per_record: f64,
+    /// `null` where the system does not tell.
+    cpu_nanos: Option<u64>,
+    cpu_nanos_per_record: Option<f64>,
     driver_cpu_nanos_per_record: f64,
     idle: JsonMemory,
     busy: JsonMemory,
@@ -235,13 +240,14 @@ struct JsonCommand {
     latency: JsonLatency,
 }
 
-/// Of all children together, but for the peak, which is the largest of a child.
+/// Of all children together, but for the peak, which is the largest of a child. `null` is what the
+/// system does not tell.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonMemory {
-    rss_bytes: u64,
-    pss_bytes: u64,
-    peak_bytes: u64,
+    rss_bytes: Option<u64>,
+    pss_bytes: Option<u64>,
+    peak_bytes: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -314,8 +320,8 @@ fn json_command(figures: &Figures, program: &Program) -> JsonCommand {
         nanos: in_nanos(total.took),
         records_per_second: total.rate(),
         bytes_per_second: figures.bytes_per_second(),
-        cpu_nanos: in_nanos(total.cpu),
-        cpu_nanos_per_record: per(total.cpu.as_nanos() as f64, records),
+        cpu_nanos: total.cpu.map(in_nanos),
+        cpu_nanos_per_record: total.cpu.map(|cpu| per(cpu.as_nanos() as f64, records)),
         driver_cpu_nanos_per_record: per(total.our_cpu.as_nanos() as f64, records),
         idle: json_memory(&figures.idle),
         busy: json_memory(&figures.busy),
@@ -338,11 +344,8 @@ fn json_command(figures: &Figures, program: &Program) -> JsonCommand {
 }
 
 fn json_memory(memory: &[Memory]) -> JsonMemory {
-    JsonMemory {
-        rss_bytes: memory.iter().map(|memory| memory.rss).sum(),
-        pss_bytes: memory.iter().map(|memory| memory.pss).sum(),
-        peak_bytes: memory.iter().map(|memory| memory.peak).max().unwrap_or(0),
-    }
+    let Memory { rss, pss, peak } = Memory::of_all(memory);
+    JsonMemory { rss_bytes: rss, pss_bytes: pss, peak_bytes: peak }
 }
 
 fn in_nanos(time: Duration) -> u64 {
@@ -373,6 +376,45 @@ mod tests {
         assert_eq!(records(1_520_000.0), "1.52 M records/s");
         assert_eq!(records(12.0), "12 records/s");
         assert_eq!(bytes_per_second(1.9e9), "1.90 GB/s");
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_figure() {
+        let turn = |cpu| super::super::figures::TurnFigures {
+            records: 10,
+            cpu,
+            took: Duration::from_secs(1),
+            ..Default::default()
+        };
+        let memory = |rss| Memory { rss, pss: None, peak: None };
+        let figures = |cpu, rss| Figures {
+            turns: vec![turn(Some(Duration::from_micros(70))), turn(cpu)],
+            idle: vec![memory(Some(1 << 20)), memory(rss)],
+            busy: vec![memory(rss)],
+            ..Figures::default()
+        };
+        let figures_of = |figures: &Figures| {
+            let mut text = String::new();
+            one(&mut text, figures);
+            let from = text.find("CPU").unwrap();
+            text[from..].split(" · ").take(3).collect::<Vec<_>>().join(" · ")
+        };
+        let known = figures(Some(Duration::from_micros(30)), Some(3 << 20));
+        assert_eq!(figures_of(&known), "CPU 5.00 µs/record · idle 2.00 MiB · peak not known");
+        let unknown = figures(None, None);
+        assert_eq!(figures_of(&unknown), "CPU not known · idle not known · peak not known");
+
+        let program = Program { program: "x".into(), args: vec![] };
+        let json = serde_json::to_value(json_command(&unknown, &program)).unwrap();
+        for value in [
+            "/cpuNanos",
+            "/cpuNanosPerRecord",
+            "/idle/rssBytes",
+            "/busy/pssBytes",
+            "/busy/peakBytes",
+        ] {
+            assert_eq!(json.pointer(value), Some(&serde_json::Value::Null), "{value}");
+        }
     }
 
     #[test]
