@@ -6,11 +6,11 @@
 //! speak the protocol only as far as a benchmark needs it, and trust what they read.
 
 pub mod bounds;
+mod stdio;
 pub mod works;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 
 /// How much is read at once, at least.
 const CHUNK: usize = 64 << 10;
@@ -32,8 +32,7 @@ impl Child {
     /// # Errors
     /// One of the two is closed.
     pub fn new() -> io::Result<Child> {
-        let input = io::stdin().as_fd().try_clone_to_owned()?.into();
-        let output = io::stdout().as_fd().try_clone_to_owned()?.into();
+        let (input, output) = stdio::pipes()?;
         Ok(Child { input, output, buffer: Vec::new(), start: 0, filled: 0 })
     }
 

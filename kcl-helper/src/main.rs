@@ -2,27 +2,47 @@
 //!
 //! This file is the whole life of the process: parse, run, print what failed, exit.
 
+#[cfg(not(unix))]
+compile_error!(
+    "kcl-helper needs Unix process groups and signals: build it on Linux or macOS, or under WSL; \
+     kcl-runtime, kcl-protocol and kcl-samples compile on this system too"
+);
+
+#[cfg(unix)]
 mod bench;
+#[cfg(unix)]
 mod child;
+#[cfg(unix)]
 mod cli;
+#[cfg(unix)]
 mod commands;
+#[cfg(unix)]
 mod dispositions;
+#[cfg(unix)]
 mod error;
+#[cfg(unix)]
 mod files;
+#[cfg(unix)]
 mod init;
+#[cfg(unix)]
 mod launch;
+#[cfg(unix)]
 mod local;
+#[cfg(unix)]
 mod output;
+#[cfg(unix)]
 mod properties;
+#[cfg(unix)]
 mod record;
+#[cfg(unix)]
 mod signals;
+#[cfg(unix)]
 mod text;
 
-use std::process::ExitCode;
+#[cfg(unix)]
+fn main() -> std::process::ExitCode {
+    use clap::Parser as _;
 
-use clap::Parser;
-
-fn main() -> ExitCode {
     dispositions::keep_statuses_of_children();
     // clap prints its own errors and exits 2 for a command line that cannot be used.
     let cli =
@@ -36,3 +56,7 @@ fn main() -> ExitCode {
         }
     }
 }
+
+// So that the error above is the only one, as for the modules.
+#[cfg(not(unix))]
+fn main() {}

@@ -10,8 +10,11 @@
 //!     target/debug/examples/unix_socket relay /tmp/words.sock
 //! ```
 
+#![cfg_attr(not(unix), allow(unused))] // elsewhere only the protocol's part is left
+
 use std::io::{Read, Write, copy, stdin, stdout};
 use std::net::Shutdown;
+#[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::spawn;
 
@@ -20,7 +23,7 @@ use kcl_protocol::{ChildSession, DaemonMessage, LineBuffer, Position, ShutdownRe
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Speaks the protocol with one shard's daemon, until it hangs up. Returns how many records came.
-pub(crate) fn serve(mut socket: UnixStream) -> Result<usize> {
+pub(crate) fn serve(mut socket: impl Read + Write) -> Result<usize> {
     let (mut session, mut lines) = (ChildSession::new(), LineBuffer::new());
     let (mut shard, mut count) = (String::new(), 0);
     loop {
@@ -57,6 +60,7 @@ pub(crate) fn serve(mut socket: UnixStream) -> Result<usize> {
 }
 
 /// Passes bytes on in both directions; either end hangs up by closing its own.
+#[cfg(unix)]
 fn relay(mut socket: UnixStream) -> Result {
     let server = socket.try_clone()?;
     spawn(move || copy(&mut stdin(), &mut &server).and(server.shutdown(Shutdown::Write)));
@@ -64,6 +68,7 @@ fn relay(mut socket: UnixStream) -> Result {
     Ok(())
 }
 
+#[cfg(unix)]
 fn main() -> Result {
     match &std::env::args().skip(1).collect::<Vec<_>>()[..] {
         [role, path] if role == "relay" => relay(UnixStream::connect(path)?),
@@ -75,4 +80,9 @@ fn main() -> Result {
         }
         _ => Err("usage: unix_socket serve|relay PATH".into()),
     }
+}
+
+#[cfg(not(unix))]
+fn main() -> Result {
+    Err("this system has no Unix sockets".into())
 }

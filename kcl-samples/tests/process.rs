@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::process::{Output, Stdio};
-use std::time::Duration;
 
 const INITIALIZE: &str = r#"{"action":"initialize","shardId":"shardId-0"}"#;
 const BATCH: &str = r#"{"action":"processRecords","records":[{"data":"AQI=","partitionKey":"k","sequenceNumber":"7","subSequenceNumber":2}]}"#;
@@ -105,6 +104,7 @@ fn sample_kcl_app_says_everything_on_stderr_in_whole_lines() {
 fn each_line_is_written_in_one_piece_and_nobody_need_read_it() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
 
     for reads in [true, false] {
         let (ours, stderr) = UnixDatagram::pair().unwrap();

@@ -3,6 +3,7 @@
 
 mod cli;
 mod failure;
+mod interrupt;
 mod outbox;
 mod put;
 mod say;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &cli::Args) -> ExitCode {
-    let mut interrupt = match say::Interrupt::catch() {
+    let mut interrupt = match interrupt::Interrupt::catch() {
         Ok(interrupt) => interrupt,
         Err(error) => {
             say::error(format_args!("cannot catch Ctrl-C: {error}"));

@@ -6,8 +6,9 @@ use kcl_runtime::Backoff;
 
 use crate::cli::Args;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::outbox::{Outbox, Word};
-use crate::say::{self, INTERRUPTED, Interrupt, progress};
+use crate::say::{self, INTERRUPTED, progress};
 use crate::stream::Stream;
 use crate::words::Words;
 

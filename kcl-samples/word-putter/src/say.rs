@@ -3,8 +3,6 @@
 use std::fmt::{Arguments, Display};
 use std::io::{self, Write};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::failure::Failure;
 
 /// The exit status when Ctrl-C came before all words were put: 128 and the signal's number.
@@ -45,37 +43,6 @@ pub(crate) fn short(word: &str) -> String {
     match word.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}… ({} bytes)", &word[..end], word.len()),
         None => word.to_owned(),
-    }
-}
-
-/// Ctrl-C and SIGTERM, which end the putter when the call that is under way has been answered.
-pub(crate) struct Interrupt {
-    int: Signal,
-    term: Signal,
-    came: bool,
-}
-
-impl Interrupt {
-    pub(crate) fn catch() -> io::Result<Interrupt> {
-        let int = signal(SignalKind::interrupt())?;
-        let term = signal(SignalKind::terminate())?;
-        Ok(Interrupt { int, term, came: false })
-    }
-
-    /// Returns when one of them has come, now or earlier.
-    pub(crate) async fn wait(&mut self) {
-        if !self.came {
-            self.next().await;
-            self.came = true;
-        }
-    }
-
-    /// Returns when one comes after those that were seen.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.int.recv() => (),
-            _ = self.term.recv() => (),
-        }
     }
 }
 
