@@ -6,12 +6,13 @@
 //! choose what we read or overwrite.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
@@ -120,6 +121,87 @@ pub(crate) fn unfinished_file(folder: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(folder)
 }
 
+/// An open folder. It stays the same one whatever its name comes to mean: where it was removed, nothing
+/// can be written any more, and nothing lands in another folder that was given its name.
+#[derive(Debug)]
+pub(crate) struct OpenDir(OwnedFd);
+
+impl OpenDir {
+    /// Opens a folder that is there, by links too, as its user names it.
+    pub(crate) fn open(path: &Path) -> io::Result<OpenDir> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(OpenDir(openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    /// As [`open_private_file()`], in this folder.
+    pub(crate) fn open_private_file(&self, name: &str) -> io::Result<File> {
+        self.file(name, OFlags::RDWR | OFlags::CREATE)
+    }
+
+    /// What a file holds. `None` if there is none.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let mut file = match self.file(name, OFlags::RDONLY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// As [`replace_private_file()`], in this folder. Only one process may replace one file at a time.
+    pub(crate) fn replace_private_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let unfinished = format!("{UNFINISHED}{name}");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let create = || openat(&self.0, &unfinished, flags, Mode::RUSR | Mode::WUSR);
+        let file = match create() {
+            // Left by a process that was killed.
+            Err(Errno::EXIST) => {
+                self.remove(&unfinished)?;
+                create()?
+            }
+            file => file?,
+        };
+        let written = File::from(file)
+            .write_all(bytes)
+            .and_then(|()| Ok(renameat(&self.0, &unfinished, &self.0, name)?));
+        written.inspect_err(|_| drop(self.remove(&unfinished)))
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    /// The names of what is in it. One that is not UTF-8 is left out, as it is not one of ours.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            names.extend(entry?.file_name().to_str().ok().map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    /// Whether this name still belongs to this open file.
+    pub(crate) fn is_named(&self, file: &File, name: &str) -> io::Result<bool> {
+        let open = fstat(file)?;
+        match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok((found.st_dev, found.st_ino) == (open.st_dev, open.st_ino)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        // As in `open_private_file()`: no links, no waiting.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR);
+        regular(File::from(file.map_err(|errno| match errno {
+            Errno::LOOP => io::Error::new(io::Error::from(errno).kind(), "it is a symbolic link"),
+            errno => errno.into(),
+        })?))
+    }
+}
+
 fn regular(file: File) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
@@ -223,6 +305,63 @@ mod tests {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         open_own_dir(folder.path()).unwrap();
         assert_eq!(mode(folder.path()), 0o700);
+    }
+
+    #[test]
+    fn an_open_folder_stays_the_same() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("folder");
+        let make = || {
+            create_private_dir(&path).unwrap();
+            OpenDir::open(&path).unwrap()
+        };
+        let first = make();
+        let lock = first.open_private_file("lock").unwrap();
+        first.replace_private_file("file", b"one").unwrap();
+        // What a process left that was killed.
+        fs::write(path.join(".unfinished-file"), "tw").unwrap();
+        first.replace_private_file("file", b"two").unwrap();
+        assert_eq!(first.read("file").unwrap().unwrap(), b"two");
+        assert_eq!(
+            [mode(&path), mode(&path.join("file")), mode(&path.join("lock"))],
+            [0o700, 0o600, 0o600]
+        );
+        assert!(first.is_named(&lock, "lock").unwrap() && !first.is_named(&lock, "file").unwrap());
+        assert_eq!(first.read("other").unwrap(), None);
+
+        fs::rename(&path, top.path().join("moved")).unwrap();
+        let second = make();
+        first.replace_private_file("file", b"three").unwrap();
+        assert_eq!(fs::read(top.path().join("moved/file")).unwrap(), b"three");
+        assert!(second.names().unwrap().iter().all(|name| name.starts_with('.')));
+
+        fs::remove_dir_all(&path).unwrap();
+        let third = make();
+        assert_eq!(
+            second.replace_private_file("file", b"four").unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert!(!second.is_named(&lock, "lock").unwrap());
+        assert_eq!(third.read("file").unwrap(), None);
+    }
+
+    #[test]
+    fn an_open_folder_follows_no_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("victim"), "precious").unwrap();
+        for name in ["link", ".unfinished-link"] {
+            symlink(at("victim"), at(name)).unwrap();
+        }
+        let open = OpenDir::open(folder.path()).unwrap();
+        let error = open.open_private_file("link").unwrap_err();
+        assert_eq!(error.to_string(), "it is a symbolic link");
+        open.read("link").unwrap_err();
+        open.replace_private_file("link", b"new").unwrap();
+        assert_eq!(open.read("link").unwrap().unwrap(), b"new");
+        assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
+        fs::create_dir(at("below")).unwrap();
+        assert!(open.read("below").is_err());
     }
 
     #[test]
