@@ -5,7 +5,11 @@
 //! ```text
 //! log=FILE                 append a line per record: this process, shard, sequence number, data
 //! pids=FILE                append this process's number
-//! checkpoint=WHEN          every (record), batch, never, or end (the default: shutdown, shard end)
+//! log-checkpoints          also append a line before and behind each checkpoint
+//! wait-at=N wait-for=FILE  before handling the N-th record, wait until this file is there
+//! checkpoint=WHEN          every (record), behind (at the record before the last one, for every
+//!                          record), between (at the number before its own), batch, never, or
+//!                          end (the default: shutdown, shard end)
 //! checkpoint-in=ACTION     also during this message; the answer is told on stderr
 //! checkpoint-at=NUMBER     in processRecords, at this text; the answer is told on stderr
 //! die-at=N  abort-at=N     exit with status 3, or abort, before handling the N-th record
@@ -76,6 +80,7 @@ fn main() -> Result<ExitCode> {
         lines: LineBuffer::new(),
         shard: String::new(),
         handled: 0,
+        before: None,
     };
     child.live()?;
     if child.options.contains_key("ignore-eof") {
@@ -102,6 +107,8 @@ struct Child {
     log: Option<File>,
     shard: String,
     handled: u64,
+    /// The number of the last record.
+    before: Option<String>,
 }
 
 impl Child {
@@ -158,6 +165,13 @@ impl Child {
             if Some(self.handled + 1) == number(&self.options, "abort-at")? {
                 std::process::abort();
             }
+            if Some(self.handled + 1) == number(&self.options, "wait-at")? {
+                self.note("waits")?;
+                let file = std::path::Path::new(&self.options["wait-for"]);
+                while !file.exists() {
+                    sleep(Duration::from_millis(1));
+                }
+            }
             if let Some(log) = &mut self.log {
                 let number = &record.sequence_number;
                 let data = String::from_utf8_lossy(record.data);
@@ -168,6 +182,16 @@ impl Child {
             self.handled += 1;
             if self.checkpoints("every") {
                 self.checkpoint(&Position::from(record))?;
+            }
+            if self.checkpoints("between") {
+                let number = record.sequence_number.as_str();
+                let (start, line) = number.split_at(number.len() - 20);
+                let number = format!("{start}{:020}", line.parse::<u64>()?.saturating_sub(1));
+                self.checkpoint(&at(&number)?)?;
+            }
+            let before = self.before.replace(record.sequence_number.to_string());
+            if let (true, Some(before)) = (self.checkpoints("behind"), before) {
+                self.checkpoint(&at(&before)?)?;
             }
         }
         if self.checkpoints("batch") {
@@ -235,16 +259,33 @@ impl Child {
     fn checkpoint(&mut self, at: &Position<'_>) -> Result<String> {
         let mut out = Vec::new();
         self.session.checkpoint(at, &mut out)?;
+        if self.options.contains_key("log-checkpoints") {
+            let number = match at {
+                Position::At { sequence_number, .. } => sequence_number.to_string(),
+                Position::AllDelivered => "all".into(),
+            };
+            self.note(&format!("asks {number}"))?;
+        }
         say(&out)?;
         let mut line = self.next_line()?.ok_or("no answer to a checkpoint")?;
-        match self.session.receive(line.bytes_mut())? {
+        let answer = match self.session.receive(line.bytes_mut())? {
             DaemonMessage::Checkpoint(answer) => {
                 let number = answer.sequence_number.map(SequenceNumber::new).transpose()?;
                 let number = number.map_or("all".into(), |number| number.to_string());
-                Ok(format!("{number}: {}", answer.error.unwrap_or("ok")))
+                format!("{number}: {}", answer.error.unwrap_or("ok"))
             }
-            other => Err(format!("no answer to a checkpoint: {other:?}").into()),
+            other => return Err(format!("no answer to a checkpoint: {other:?}").into()),
+        };
+        if self.options.contains_key("log-checkpoints") {
+            self.note(&format!("hears {answer}"))?;
         }
+        Ok(answer)
+    }
+
+    /// A line about this shard.
+    fn note(&self, text: &str) -> Result<()> {
+        let log = self.log.as_ref().ok_or("no log")?;
+        Ok(note(log, &format!("{} {text}", self.shard))?)
     }
 
     fn next_line(&mut self) -> Result<Option<kcl_protocol::Line>> {
@@ -259,6 +300,11 @@ impl Child {
             }
         }
     }
+}
+
+fn at(number: &str) -> Result<Position<'_>> {
+    let sequence_number = SequenceNumber::new(number)?;
+    Ok(Position::At { sequence_number, sub_sequence_number: None })
 }
 
 fn say(bytes: &[u8]) -> io::Result<()> {

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
@@ -215,6 +216,12 @@ impl Running {
     }
 }
 
+/// The records in a log of [`awkward`].
+fn records(log: &str) -> Vec<String> {
+    let records = log.lines().filter(|line| line.contains(" shardId-"));
+    records.filter_map(|line| line.splitn(4, ' ').nth(3)).map(str::to_owned).collect()
+}
+
 fn pid(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
 }
@@ -315,12 +322,29 @@ fn a_folder_is_no_program() {
 
 #[test]
 fn a_script_without_its_interpreter() {
-    use std::os::unix::fs::PermissionsExt;
     let place = Place::with_lines(1);
     place.write("script", "#!/no/such/interpreter\n");
     let script = place.path("script");
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
     assert_snapshot!(place.local("-- ./script"));
+}
+
+#[test]
+fn a_program_that_cannot_start_is_an_error_where_nothing_is_left() {
+    let place = Place::with_lines(3);
+    place.write("script", "#!/no/such/interpreter\n");
+    fs::set_permissions(place.path("script"), fs::Permissions::from_mode(0o755)).unwrap();
+    place.local("-- AWKWARD");
+    for program in ["./no-such-program", "no-such-program", "./input", "./", "./script"] {
+        let outcome = place.local(&format!("-- {program}"));
+        assert_eq!(outcome.status, "exit status: 3", "{outcome}");
+        assert!(outcome.stderr.starts_with(&format!("error: cannot start `{program}`: ")));
+    }
+    // Nor is a state looked at, or made.
+    let outcome = place.local("--reset --state other -- ./no-such-program");
+    assert_eq!(outcome.status, "exit status: 3");
+    assert!(!place.path("other").exists());
+    assert!(place.local("-- AWKWARD").stderr.starts_with("0 of 3 left"));
 }
 
 #[test]
@@ -338,10 +362,12 @@ fn a_program_that_echoes() {
 #[test]
 fn the_sample() {
     let place = Place::new();
-    let outcome = place.run("--sample --shards 2");
-    assert_eq!(outcome.status, "exit status: 0");
-    let again = place.run("--sample --shards 2");
-    assert!(again.stderr.starts_with("0 of ") && again.stdout.is_empty());
+    let first = place.run("--sample --shards 2");
+    assert_eq!(first.status, "exit status: 0");
+    assert!(first.stderr.contains(" · state: none, as each run starts over · "));
+    // It starts over each time, and leaves nothing behind.
+    assert_eq!(place.run("--sample --shards 2").stdout, first.stdout);
+    assert!(!place.path(".kcl-local").exists());
 }
 
 #[test]
@@ -359,13 +385,16 @@ fn a_run_and_the_next_one() {
 fn checkpoints_on_disk() {
     let place = Place::with_lines(7);
     place.local("-- AWKWARD");
+    let run: serde_json::Value = serde_json::from_str(&place.read(".kcl-local/run.json")).unwrap();
+    let name = run["run"].as_str().unwrap();
+    assert_eq!(run, serde_json::json!({ "format": 3, "run": name, "shards": 1 }));
     assert_eq!(
         place.read(".kcl-local/shardId-000000000000.json"),
-        // Always of one length.
         format!(
-            "{:<255}\n",
-            "{\"sequenceNumber\":\"49000000000000000000000000000000000000000000000000000007\",\
-             \"subSequenceNumber\":0}"
+            "{{\"run\":\"{name}\",\
+             \"sequenceNumber\":\"49000000000000000000000000000000000000000000000000000007\",\
+             \"subSequenceNumber\":0,\"lines\":7,\"bytes\":14,\"digest\":\"{}\"}}\n",
+            "0490849148ad5c9906bd4360e99782ec44ee6e97e3df3c08462f70c88657c360"
         )
     );
     let mut names: Vec<_> = fs::read_dir(place.path(".kcl-local"))
@@ -374,6 +403,26 @@ fn checkpoints_on_disk() {
         .collect();
     names.sort();
     assert_eq!(names, ["lock", "run.json", "shardId-000000000000.json"]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&place.path(".kcl-local")), 0o700);
+    for name in names {
+        assert_eq!(mode(&place.path(".kcl-local").join(&name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn no_umask_opens_the_state() {
+    let place = Place::with_lines(7);
+    let mut command = Command::new("sh");
+    let local = "umask 0; exec \"$0\" local -i input -- \"$1\"";
+    command.current_dir(place.folder.path()).args(["-c", local, HELPER]).arg(awkward());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    assert_eq!(Running::start(command).end(&place).status, "exit status: 0");
+    let mode = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(".kcl-local"), 0o700);
+    for name in ["lock", "run.json", "shardId-000000000000.json"] {
+        assert_eq!(mode(&format!(".kcl-local/{name}")), 0o600, "{name}");
+    }
 }
 
 #[test]
@@ -381,11 +430,7 @@ fn records_are_lines_whatever_is_in_them() {
     let place = Place::new();
     place.write("input", b"one\r\n\n\xff\xfe\nlast");
     assert_eq!(place.local("-- AWKWARD log=log").status, "exit status: 0");
-    let log = place.read("log");
-    let records: Vec<_> = log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
-    let (end, records) = records.split_last().unwrap();
-    assert_eq!(*end, "input");
-    assert_eq!(records, ["one", "", "\u{fffd}\u{fffd}", "last"]);
+    assert_eq!(records(&place.read("log")), ["one", "", "\u{fffd}\u{fffd}", "last"]);
 }
 
 #[test]
@@ -448,8 +493,118 @@ fn state_of_another_run() {
     place.local("-- AWKWARD");
     assert_snapshot!("other_shards", place.local("--shards 2 -- AWKWARD"));
     assert_snapshot!("other_input", place.run("-- AWKWARD"));
-    place.write("input", "other\n");
+    place.write("input", "1\n2\nthree\n");
     assert_snapshot!("changed_input", place.local("-- AWKWARD"));
+    place.write("input", "1\n2\n");
+    assert_snapshot!("shorter_input", place.local("-- AWKWARD"));
+    // It is the content that counts, whatever its name.
+    place.write("copy", "1\n2\n3\n4\n");
+    assert!(place.run("-i copy -- AWKWARD").stderr.contains("state .kcl-local (1 of 4 left; "));
+}
+
+/// Only as much was compared as the input had at its first run.
+#[test]
+fn an_input_that_was_empty_or_a_header_is_compared_whole() {
+    for first in ["", "id,name\n"] {
+        let place = Place::new();
+        place.write("input", first);
+        assert_eq!(place.local("-- AWKWARD").status, "exit status: 0");
+        place.write("input", format!("{first}one\ntwo\n"));
+        assert_eq!(place.local("-- AWKWARD").status, "exit status: 0");
+        place.write("input", format!("{first}other\nlines\n"));
+        let outcome = place.local("-- AWKWARD");
+        assert_eq!(outcome.status, "exit status: 2", "{outcome}");
+    }
+}
+
+#[test]
+fn edits_behind_the_checkpoint_are_fine() {
+    let place = Place::with_lines(10);
+    place.local("-- AWKWARD checkpoint=every die-at=6");
+    place.write("input", "1\n2\n3\n4\n5\nsix\nseven and more\n");
+    let outcome = place.local("-- AWKWARD log=log");
+    assert!(outcome.stderr.contains("state .kcl-local (2 of 7 left; "), "{outcome}");
+    assert_eq!(records(&place.read("log")), ["six", "seven and more"]);
+    assert_eq!(place.local("-- AWKWARD").stderr, "0 of 7 left; --reset starts over\n");
+}
+
+/// Which shard a record belongs to, and its number, depend on all that is before it.
+#[test]
+fn everything_before_the_furthest_checkpoint_is_compared() {
+    let place = Place::with_lines(20);
+    place.local("--shards 2 -- AWKWARD");
+    let checkpoint = |shard| format!(".kcl-local/shardId-00000000000{shard}.json");
+    let furthest = [0, 1].map(|shard| place.read(&checkpoint(shard)).contains("\"lines\":20,"));
+    let other = usize::from(furthest[0]);
+    assert!(furthest[1 - other]);
+    fs::remove_file(place.path(&checkpoint(other))).unwrap();
+    place.write("input", place.read("input").replacen("7\n", "seven\n", 1));
+    let outcome = place.local("--shards 2 -- AWKWARD");
+    assert_eq!(outcome.status, "exit status: 2", "{outcome}");
+}
+
+#[test]
+fn an_unfinished_line_comes_again() {
+    let place = Place::new();
+    place.write("input", "one\ntransfer 10");
+    assert_snapshot!("unfinished", place.local("-- AWKWARD checkpoint=every log=log"));
+    place.write("input", "one\ntransfer 1000 to bob\nthree\n");
+    assert_snapshot!("finished", place.local("-- AWKWARD checkpoint=every log=log"));
+    let log = place.read("log");
+    assert_eq!(records(&log), ["one", "transfer 10", "transfer 1000 to bob", "three"]);
+
+    // Where nothing else is there, nothing is covered.
+    place.write("input", "on");
+    for _ in 0..2 {
+        let outcome = place.local("--state other -- AWKWARD");
+        assert!(outcome.stdout.contains("\n0 | 1 | 0 | 1 | "), "{outcome}");
+        assert!(!place.path("other/shardId-000000000000.json").exists());
+    }
+}
+
+#[test]
+fn no_shard_ends_before_its_last_line_does() {
+    let place = Place::with_lines(30);
+    let lines = place.read("input");
+    let command = "--at-end shard-ended --shards 3 -- AWKWARD log=log";
+    for _ in 0..2 {
+        place.write("input", format!("{lines}unfinished"));
+        let outcome = place.local(command);
+        assert_eq!(outcome.status, "exit status: 0", "{outcome}");
+        let warning = "\nline 31 of input is unfinished: the next run delivers it again\n";
+        assert!(outcome.stderr.contains(warning), "{outcome}");
+    }
+    // To whichever shard it belongs then.
+    place.write("input", format!("{lines}unfinished no more\nlast\n"));
+    place.write("log", "");
+    assert_eq!(place.local(command).status, "exit status: 0");
+    let mut delivered = records(&place.read("log"));
+    delivered.sort_unstable();
+    assert_eq!(delivered, ["last", "unfinished no more"]);
+    assert_eq!(place.local(command).stderr, "0 of 32 left; --reset starts over\n");
+}
+
+#[test]
+fn no_shard_ends_where_the_input_cannot_be_read() {
+    let place = Place::new();
+    place.write("input", [b"one\n".as_slice(), &vec![b'x'; (10 << 20) + 1], b"\n"].concat());
+    let command = "--at-end shard-ended -- AWKWARD log=log";
+    let outcome = place.local(command);
+    assert_eq!(outcome.status, "exit status: 2", "{outcome}");
+    assert!(outcome.stdout.contains(" | line 1 | stopped\n"), "{outcome}");
+    place.write("input", "one\ntwo\n");
+    assert_eq!(place.local(command).status, "exit status: 0");
+    assert_eq!(records(&place.read("log")), ["one", "two"]);
+}
+
+#[test]
+fn an_input_that_grows_behind_the_shards_end_is_refused() {
+    let place = Place::with_lines(3);
+    let command = "--at-end shard-ended --shards 2 -- AWKWARD";
+    assert_eq!(place.local(command).status, "exit status: 0");
+    place.write("input", place.read("input") + "4\n");
+    assert_snapshot!(place.local(command));
+    assert_eq!(place.local("--shards 2 -- AWKWARD").status, "exit status: 2");
 }
 
 #[test]
@@ -520,6 +675,74 @@ fn a_state_folder_that_vanishes() {
     eventually("the first record", || !place.read("log").is_empty());
     fs::remove_dir_all(place.path(".kcl-local")).unwrap();
     assert_snapshot!(running.end(&place));
+}
+
+#[test]
+fn checkpoints_never_reach_another_runs_folder() {
+    for name in [".kcl-local", ".kcl-local/lock"] {
+        let place = Place::with_lines(3000);
+        let args = "-i input -- AWKWARD checkpoint=batch log=log wait-at=1 wait-for=go";
+        let running = Running::start(place.command(args));
+        eventually("the first record", || place.read("log").contains(" waits"));
+        if name == ".kcl-local" {
+            fs::remove_dir_all(place.path(name)).unwrap();
+        } else {
+            for name in ["lock", "run.json"] {
+                fs::remove_file(place.path(".kcl-local").join(name)).unwrap();
+            }
+        }
+        // Another run makes it anew, and dies before its first checkpoint.
+        let other = place.local("-- AWKWARD checkpoint=never die-at=1");
+        assert!(other.stderr.contains(" · state .kcl-local (new) · "), "{other}");
+        place.write("go", "");
+        let first = running.end(&place);
+        assert_eq!(first.status, "exit status: 3", "{first}");
+        assert!(
+            first.stderr.contains(
+                "error: cannot write to the state folder .kcl-local: it was removed or emptied \
+                 during the run\n"
+            ),
+            "{first}"
+        );
+        let last = place.local("-- AWKWARD");
+        assert!(last.stdout.contains("\n0 | 3,000 | 0 | "), "{last}");
+    }
+}
+
+#[test]
+fn a_state_folder_that_moves_stays_the_runs() {
+    let place = Place::with_lines(3000);
+    let args = "-i input -- AWKWARD checkpoint=batch log=log wait-at=1 wait-for=go";
+    let running = Running::start(place.command(args));
+    eventually("the first record", || place.read("log").contains(" waits"));
+    fs::rename(place.path(".kcl-local"), place.path("moved")).unwrap();
+    fs::create_dir(place.path("trap")).unwrap();
+    std::os::unix::fs::symlink("trap", place.path(".kcl-local")).unwrap();
+    place.write("go", "");
+    let outcome = running.end(&place);
+    assert_eq!(outcome.status, "exit status: 0", "{outcome}");
+    assert_eq!(fs::read_dir(place.path("trap")).unwrap().count(), 0);
+    let outcome = place.local("--state moved -- AWKWARD");
+    assert_eq!(outcome.stderr, "0 of 3,000 left; --reset starts over\n");
+}
+
+/// A child between its fork and its exec has every file of its parent, and with it a lock by flock(2).
+#[test]
+fn a_run_right_after_a_kill_is_not_refused() {
+    let place = Place::with_lines(3);
+    let start = || {
+        // Its search for the program takes a moment, in which the child is still a copy of its parent.
+        let mut command = place.command("-i input --shards 2 -- awkward_child");
+        let examples = awkward().parent().unwrap().display().to_string();
+        command.env("PATH", format!("{}{examples}", "/no-such-folder:".repeat(8000)));
+        Running::start(command)
+    };
+    let running = start();
+    running.wait_for("state .kcl-local");
+    running.signal(Signal::KILL);
+    running.end(&place);
+    let outcome = place.local("-- AWKWARD");
+    assert_eq!(outcome.status, "exit status: 0", "{outcome}");
 }
 
 // ---- Children that misbehave

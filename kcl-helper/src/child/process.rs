@@ -1,12 +1,17 @@
 //! A process that was started, whoever talks to it: its number, its end, and what it leaves behind.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::Access;
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit,
     waitid,
@@ -25,6 +30,52 @@ impl Program {
     /// The program as it was typed, for messages.
     pub(crate) fn name(&self) -> String {
         self.program.to_string_lossy().into_owned()
+    }
+
+    /// Fails as a start would, as far as that can be seen without one: the program is not there, may not
+    /// be executed, or lacks its interpreter. Of its format only a start can tell.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.find().map_err(|error| cannot_start(self, error))
+    }
+
+    /// As execvp(3) looks for it.
+    fn find(&self) -> io::Result<()> {
+        if self.program.is_empty() {
+            return Err(Errno::NOENT.into());
+        }
+        if self.program.as_encoded_bytes().contains(&b'/') {
+            return check_executable(Path::new(&self.program));
+        }
+        let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+        let mut error = io::Error::from(Errno::NOENT);
+        for folder in std::env::split_paths(&path) {
+            // An empty one is this folder.
+            match check_executable(&Path::new(".").join(folder).join(&self.program)) {
+                Ok(()) => return Ok(()),
+                Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => error = denied,
+                Err(_) => {}
+            }
+        }
+        Err(error)
+    }
+}
+
+fn check_executable(path: &Path) -> io::Result<()> {
+    if !path.metadata()?.is_file() {
+        return Err(Errno::ACCESS.into());
+    }
+    rustix::fs::access(path, Access::EXEC_OK)?;
+    // What may be executed need not be readable.
+    let Ok(file) = File::open(path) else { return Ok(()) };
+    let mut start = Vec::new();
+    file.take(256).read_to_end(&mut start)?;
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(words) = line.strip_prefix(b"#!") else { return Ok(()) };
+    let mut words =
+        words.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    match words.next() {
+        Some(interpreter) => Path::new(OsStr::from_bytes(interpreter)).metadata().map(drop),
+        None => Ok(()),
     }
 }
 
@@ -153,7 +204,7 @@ impl Waiter {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | more;
         let found = loop {
             match waitid(WaitId::Pid(pid), options) {
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 found => break found?,
             }
         };
@@ -197,7 +248,7 @@ pub(crate) fn allow_files(children: u64) -> Result<()> {
 pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
     let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
     let has_slash = program.program.as_encoded_bytes().contains(&b'/');
-    let exists_here = std::path::Path::new(&program.program).exists();
+    let exists_here = Path::new(&program.program).exists();
     let hint = match error.kind() {
         io::ErrorKind::NotFound if !has_slash && exists_here => format!(
             "without a slash it is looked up in PATH alone, here and by the real daemon: ./{}",
@@ -210,11 +261,11 @@ pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
             "the file is there, but not the interpreter that its first line names".into()
         }
         io::ErrorKind::NotFound => format!("a path counts from the working folder, {}", here()),
-        io::ErrorKind::PermissionDenied if std::path::Path::new(&program.program).is_dir() => {
+        io::ErrorKind::PermissionDenied if Path::new(&program.program).is_dir() => {
             "it is a folder".into()
         }
         io::ErrorKind::PermissionDenied => format!("chmod +x {}", program.name()),
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+        _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
             "a script needs `#!` and its interpreter as the first line".into()
         }
         _ => return failed().because(error),

@@ -23,7 +23,7 @@ stopped by a signal";
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = STATUS)]
 pub(crate) struct Args {
-    /// Run the built-in sample processor
+    /// Run the built-in sample processor, from the beginning each time
     #[arg(long, conflicts_with = "command")]
     sample: bool,
     /// Read records from this file, one a line; `-` is stdin [default: a text shipped with us]
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     input: Option<PathBuf>,
     /// How many shards, each with a child process of its own
     #[arg(long, value_name = "N", default_value_t = 1, env = "KCL_HELPER_SHARDS",
-          value_parser = clap::value_parser!(u32).range(1..=1000))]
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(local::shards::MAX_SHARDS)))]
     shards: u32,
     /// Where checkpoints are kept
     #[arg(long, value_name = "DIR", default_value = ".kcl-local", env = "KCL_HELPER_STATE")]
@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         program,
         source: args.input.as_deref().map_or(Source::Sample, |path: &Path| Source::from(path)),
         shards: args.shards,
-        state: args.state,
+        state: (!args.sample).then_some(args.state),
         reset: args.reset,
         at_end: args.at_end,
         patience: args.patience,

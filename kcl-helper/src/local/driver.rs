@@ -189,6 +189,8 @@ impl Life {
                     self.process(ready)?;
                 }
                 Next::End => break false,
+                // A shard that has not been read to its end has not ended.
+                Next::Broken => break true,
                 Next::Wait => {
                     self.check_idle()?;
                     self.driver.child.wait(None);

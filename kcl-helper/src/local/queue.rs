@@ -113,8 +113,10 @@ pub(crate) enum Next {
     Batch(Batch),
     /// Nothing now; the bell rings when that changes.
     Wait,
-    /// All has been taken and no more comes.
+    /// All has been taken, and no more comes.
     End,
+    /// The same, but the input has more, which cannot be read.
+    Broken,
 }
 
 #[derive(Debug)]
@@ -135,6 +137,8 @@ struct State {
     records: usize,
     bytes: usize,
     ended: bool,
+    /// The end is not the input's.
+    is_broken: bool,
     closed: bool,
     /// The reader waits for room, and the driver for records: only then is there anybody to wake.
     is_pushing: bool,
@@ -179,10 +183,11 @@ impl Queue {
         true
     }
 
-    /// Says that no more records come.
-    pub(crate) fn end(&self) {
+    /// Says that no more records come, and whether these were all.
+    pub(crate) fn end(&self, is_complete: bool) {
         let mut state = self.lock();
         state.ended = true;
+        state.is_broken = !is_complete;
         self.wake_driver(state);
     }
 
@@ -219,7 +224,7 @@ impl Queue {
         let mut state = self.lock();
         let full = state.batches(self.limit) > 0;
         if state.records == 0 && state.ended {
-            return Next::End;
+            return if state.is_broken { Next::Broken } else { Next::End };
         }
         if state.records == 0 || (self.only_full && !full && !state.ended) {
             state.is_taking = true;
@@ -334,7 +339,7 @@ mod tests {
                 prop_assert!(queue.push(chunk));
             }
             let queue = Queue { limit, ..queue };
-            queue.end();
+            queue.end(true);
             let mut got = Vec::new();
             let mut sizes = Vec::new();
             while let Next::Batch(batch) = queue.next() {
@@ -373,7 +378,7 @@ mod tests {
             assert!(queue.next_full().is_none());
             assert_eq!(matches!(queue.next(), Next::Batch(_)), at_once);
             queue.push(chunk(2));
-            queue.end();
+            queue.end(true);
             assert!(matches!(queue.next(), Next::Batch(_)));
             assert!(matches!(queue.next(), Next::End));
         }

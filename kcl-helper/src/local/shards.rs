@@ -1,13 +1,14 @@
 //! Which shard a record belongs to, and its number there, as Kinesis would choose them.
 
 use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
-use md5::{Digest, Md5};
 
 use super::md5_lanes;
 
 /// A checkpoint.
 pub(crate) type Place = ExtendedSequenceNumber<'static>;
 
+/// The most shards that a run may have.
+pub(crate) const MAX_SHARDS: u32 = 1000;
 /// The most characters that Kinesis takes in a partition key.
 const MAX_KEY_CHARS: usize = 256;
 /// What every sequence number begins with: digits as Kinesis' own begin, up to the 20 at the end
@@ -144,7 +145,9 @@ fn hex(hash: u128) -> [u8; DIGEST] {
 }
 
 /// The hex MD5 of these bytes.
+#[cfg(test)]
 pub(crate) fn md5_hex(bytes: &[u8]) -> String {
+    use md5::{Digest, Md5};
     format!("{:032x}", u128::from_be_bytes(Md5::digest(bytes).into()))
 }
 
@@ -180,6 +183,7 @@ pub(crate) fn covered(place: &ExtendedSequenceNumber<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use kcl_protocol::SequenceNumber;
+    use md5::{Digest, Md5};
     use proptest::prelude::*;
 
     use super::*;

@@ -2,17 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
-
+use super::prefix::Mismatch;
 use crate::error::{Error, Exit, Result};
 
 /// The largest record that Kinesis takes, where a stream allows it.
 pub(crate) const MAX_RECORD: usize = 10 << 20;
-/// How much of an input's beginning tells it from others.
-const IDENTITY_PREFIX: usize = 64 << 10;
 /// How much is read at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -27,15 +25,15 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// What tells an input from another one, so that checkpoints are not taken for those of another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Identity {
-    /// The absolute path; for the shipped text a name that is no path.
-    pub(crate) path: String,
-    /// How many bytes of its beginning are hashed. A file that has grown keeps its identity.
-    prefix_bytes: usize,
-    prefix_md5: String,
+/// An open source. Whatever its name comes to mean, all is read from what was opened.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    Text(&'static [u8]),
+    /// It can be read again from any place.
+    File(Arc<File>),
+    /// A pipe or a device, whatever its name.
+    Stream(Arc<File>),
+    Stdin,
 }
 
 impl Source {
@@ -48,58 +46,19 @@ impl Source {
         }
     }
 
-    /// Whether it can be read again from its beginning. A pipe cannot, whatever its name.
-    pub(crate) fn is_repeatable(&self) -> bool {
-        match self {
-            Source::Sample => true,
-            Source::Stdin => false,
-            Source::File(path) => path.metadata().is_ok_and(|data| data.is_file()),
-        }
-    }
-
-    /// How many bytes it has, where that is known.
-    pub(crate) fn length(&self) -> Option<u64> {
-        match self {
-            Source::Sample => Some(SAMPLE.len() as u64),
-            Source::Stdin => None,
-            Source::File(path) => {
-                path.metadata().ok().filter(std::fs::Metadata::is_file).map(|data| data.len())
-            }
-        }
-    }
-
-    pub(crate) fn open(&self) -> Result<Box<dyn Read + Send>> {
-        match self {
-            Source::Sample => Ok(Box::new(SAMPLE)),
-            Source::Stdin => Ok(Box::new(io::stdin())),
-            Source::File(path) => {
-                if path.is_dir() {
-                    return Err(self.cannot_read().because("it is a folder"));
-                }
-                let file = File::open(path).map_err(|error| self.cannot_read().because(error))?;
-                Ok(Box::new(file))
-            }
-        }
-    }
-
-    /// The identity as it would be with `prefix_bytes` hashed, or as many as are there.
-    pub(crate) fn identity(&self, prefix_bytes: Option<usize>) -> Result<Identity> {
-        let mut prefix = Vec::new();
-        self.open()?
-            .take(prefix_bytes.unwrap_or(IDENTITY_PREFIX).min(IDENTITY_PREFIX) as u64)
-            .read_to_end(&mut prefix)
-            .map_err(|error| self.cannot_read().because(error))?;
+    pub(crate) fn open(&self) -> Result<Input> {
         let path = match self {
-            Source::File(path) => std::path::absolute(path)
-                .unwrap_or_else(|_| path.clone())
-                .to_string_lossy()
-                .into_owned(),
-            Source::Sample => "kcl-helper's sample text".into(),
-            Source::Stdin => "stdin".into(),
+            Source::Sample => return Ok(Input::Text(SAMPLE)),
+            Source::Stdin => return Ok(Input::Stdin),
+            Source::File(path) => path,
         };
-        let prefix_md5 = super::shards::md5_hex(&prefix);
-        debug_assert_eq!(prefix_md5.len(), 2 * Md5::output_size());
-        Ok(Identity { path, prefix_bytes: prefix.len(), prefix_md5 })
+        let file = File::open(path).map_err(|error| self.cannot_read().because(error))?;
+        let kind = file.metadata().map_err(|error| self.cannot_read().because(error))?.file_type();
+        if kind.is_dir() {
+            return Err(self.cannot_read().because("it is a folder"));
+        }
+        let file = Arc::new(file);
+        Ok(if kind.is_file() { Input::File(file) } else { Input::Stream(file) })
     }
 
     pub(crate) fn cannot_read(&self) -> Error {
@@ -107,9 +66,55 @@ impl Source {
     }
 }
 
-impl Identity {
-    pub(crate) fn prefix_bytes(&self) -> usize {
-        self.prefix_bytes
+impl Input {
+    /// Whether it can be read again from any place.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        matches!(self, Input::Text(_) | Input::File(_))
+    }
+
+    /// How many bytes it has, where that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Input::Text(text) => Some(text.len() as u64),
+            Input::File(file) => file.metadata().ok().map(|data| data.len()),
+            Input::Stream(_) | Input::Stdin => None,
+        }
+    }
+
+    /// Reads all of it from this offset on; what cannot be repeated, from where it is.
+    pub(crate) fn reader(&self, offset: u64) -> Box<dyn Read + Send> {
+        match self {
+            Input::Text(_) | Input::File(_) => Box::new(Repeated { input: self.clone(), offset }),
+            Input::Stream(file) => Box::new(file.clone()),
+            Input::Stdin => Box::new(io::stdin()),
+        }
+    }
+
+    /// Reads what is at this offset. Only for what is [repeatable](Self::is_repeatable).
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut reader = Repeated { input: self.clone(), offset };
+        reader.read_exact(buffer)
+    }
+}
+
+/// Reads an input that can be repeated, from a place of its own.
+struct Repeated {
+    input: Input,
+    offset: u64,
+}
+
+impl Read for Repeated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = match &self.input {
+            Input::Text(text) => {
+                let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
+                text.get(offset..).unwrap_or_default().read(buffer)?
+            }
+            Input::File(file) => file.read_at(buffer, self.offset)?,
+            Input::Stream(_) | Input::Stdin => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        self.offset += count as u64;
+        Ok(count)
     }
 }
 
@@ -134,6 +139,8 @@ pub(crate) struct Lines<R> {
     number: u64,
     position: u64,
     ended: bool,
+    /// No LF follows the last line.
+    is_unfinished: bool,
 }
 
 /// Why there are no more lines.
@@ -142,20 +149,52 @@ pub(crate) enum LinesError {
     Io(io::Error),
     /// This line is longer than a record may be.
     TooLong(u64),
+    Mismatch(Mismatch),
+}
+
+impl From<Mismatch> for LinesError {
+    fn from(mismatch: Mismatch) -> LinesError {
+        LinesError::Mismatch(mismatch)
+    }
+}
+
+impl From<io::Error> for LinesError {
+    fn from(error: io::Error) -> LinesError {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Mismatch>()) {
+            Some(mismatch) => LinesError::Mismatch(*mismatch),
+            None => LinesError::Io(error),
+        }
+    }
 }
 
 impl<R: Read> Lines<R> {
-    pub(crate) fn new(reader: R) -> Lines<R> {
+    #[cfg(test)]
+    fn new(reader: R) -> Lines<R> {
+        Lines::behind(reader, 0, 0)
+    }
+
+    /// Of a reader that begins behind so many lines, which have so many bytes.
+    pub(crate) fn behind(reader: R, lines: u64, bytes: u64) -> Lines<R> {
         Lines {
             reader,
             buffer: vec![0; CHUNK],
             start: 0,
             filled: 0,
             searched: 0,
-            number: 0,
-            position: 0,
+            number: lines,
+            position: bytes,
             ended: false,
+            is_unfinished: false,
         }
+    }
+
+    pub(crate) fn into_reader(self) -> R {
+        self.reader
+    }
+
+    /// The number of the last line, if the input has ended without an LF behind it.
+    pub(crate) fn unfinished(&self) -> Option<u64> {
+        self.is_unfinished.then_some(self.number)
     }
 
     /// The number of the last line that was given, counted from 1.
@@ -163,7 +202,7 @@ impl<R: Read> Lines<R> {
         self.number
     }
 
-    /// How many bytes have been read.
+    /// How many bytes of the input are before what is read next.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
@@ -181,7 +220,7 @@ impl<R: Read> Lines<R> {
         let count = loop {
             match self.reader.read(&mut self.buffer[self.filled..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result.map_err(LinesError::Io)?,
+                result => break result?,
             }
         };
         self.filled += count;
@@ -207,6 +246,7 @@ impl<R: Read> Lines<R> {
         }
         if self.ended && !rest.is_empty() {
             self.number += 1;
+            self.is_unfinished = true;
             each(self.number, rest);
             self.start = self.filled;
         }

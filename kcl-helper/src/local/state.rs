@@ -1,318 +1,376 @@
-//! The state folder: which input it is about, and each shard's checkpoint.
+//! The state folder: each shard's checkpoint, and what proves that it is one of this input.
 //!
 //! ```text
 //! .kcl-local/
 //!   lock                                  held while a run uses the folder
-//!   run.json                              the input's identity and the number of shards
+//!   run.json                              the number of shards, and what its checkpoints call it
 //!   shardId-000000000000.json             that shard's checkpoint
 //! ```
-//! Every file is replaced as a whole: whatever process dies, the old one or the new one is there.
-//! After a power failure it may be one from up to some tenths of a second before, and what was
-//! delivered meanwhile comes again.
+//! Every file is replaced as a whole: whatever process dies, the old one or the new one is there. A
+//! power failure may leave an older one, so that records come again, or one that is torn, which is
+//! refused. No checkpoint is believed by its name alone: it names the run.json that it belongs to, and
+//! [proves](super::prefix) which input it covers.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use blake3::Hash;
 use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::shards::{Place, shard_id};
-use super::source::{Identity, Source};
+use super::prefix::{Expected, History, Mark, Unproven};
+use super::shards::{MAX_SHARDS, Place, covered, push_sequence_number, shard_id};
 use crate::error::{Error, Exit, Result};
+use crate::files::{OpenDir, UNFINISHED, create_private_dir};
 
 /// Raised when older versions would misread what newer ones write.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const RUN_FILE: &str = "run.json";
+const LOCK_FILE: &str = "lock";
+const START_OVER: &str = "start over with --reset, or use another folder with --state DIR";
 
 /// An open state folder; nobody else uses it meanwhile.
 #[derive(Debug)]
 pub(crate) struct State {
-    folder: PathBuf,
-    _lock: File,
+    folder: Arc<Folder>,
+    /// What this state's checkpoints call it.
+    run: String,
     /// Each shard's checkpoint, where it has one.
-    checkpoints: Vec<Option<Place>>,
-    is_new: bool,
+    checkpoints: Vec<Option<Checkpoint>>,
+}
+
+/// A checkpoint that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) place: Place,
+    /// The end of the last line that it covers.
+    mark: Mark,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RunFile {
     format: u32,
-    input: Identity,
+    /// Made at random, so that no checkpoint of another state is taken for one of this.
+    run: String,
     shards: u32,
+}
+
+/// What every format's run.json has.
+#[derive(Debug, Deserialize)]
+struct AnyRunFile {
+    format: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ShardFile {
+    run: String,
     sequence_number: String,
     sub_sequence_number: u64,
+    /// The beginning of the input that the checkpoint covers.
+    lines: u64,
+    bytes: u64,
+    digest: String,
 }
 
 impl State {
-    /// Opens the folder, making it if need be, for this input and so many shards.
-    pub(crate) fn open(folder: &Path, source: &Source, shards: u32, reset: bool) -> Result<State> {
-        let unusable = |error| cannot("use the state folder", folder).because(error);
-        fs::create_dir_all(folder).map_err(unusable)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.join("lock"))
-            .map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(cannot("use the state folder", folder)
-                    .because("another run of `kcl-helper local` uses it now")
-                    .hint("wait for that run, or choose another folder: --state DIR"));
+    /// Opens the folder, making it if need be, for so many shards.
+    pub(crate) fn open(path: &Path, shards: u32, reset: bool) -> Result<State> {
+        let folder = Arc::new(Folder::open(path)?);
+        let run = if reset { None } else { folder.run()? };
+        if let Some(RunFile { run, shards: stored, .. }) = run {
+            let of_shard = |shard| folder.checkpoint(shard, &run);
+            let checkpoints =
+                (0..stored.min(MAX_SHARDS)).map(of_shard).collect::<Result<Vec<_>>>()?;
+            if stored == shards {
+                return Ok(State { folder, run, checkpoints });
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
-        }
-        if reset {
-            remove_all(folder).map_err(unusable)?;
-        }
-        let mut state = State {
-            folder: folder.into(),
-            _lock: lock,
-            checkpoints: vec![None; shards as usize],
-            is_new: true,
-        };
-        match read::<RunFile>(&folder.join(RUN_FILE))? {
-            None => {
-                // Checkpoints without their run.json belong to nobody knows what.
-                remove_all(folder).map_err(unusable)?;
-                let run = RunFile { format: FORMAT, input: source.identity(None)?, shards };
-                write(&folder.join(RUN_FILE), &run)?;
-            }
-            Some(run) => {
-                judge(&run, folder, source, shards)?;
-                for shard in 0..shards {
-                    state.checkpoints[shard as usize] = read_checkpoint(folder, shard)?;
-                }
-                state.is_new = state.checkpoints.iter().all(Option::is_none);
+            if checkpoints.iter().any(Option::is_some) {
+                return Err(
+                    folder.cannot_resume(&format!("it is of --shards {stored}, not {shards}"))
+                );
             }
         }
-        Ok(state)
+        let run = folder.start_over(shards)?;
+        Ok(State { folder, run, checkpoints: vec![None; shards as usize] })
     }
 
     /// Whether no shard has a checkpoint yet.
     pub(crate) fn is_new(&self) -> bool {
-        self.is_new
+        self.checkpoints.iter().all(Option::is_none)
     }
 
-    /// Where this shard's last run stopped.
-    pub(crate) fn checkpoint(&self, shard: u32) -> Option<&Place> {
-        self.checkpoints.get(shard as usize)?.as_ref()
+    /// Where each shard's last run stopped.
+    pub(crate) fn checkpoints(&self) -> &[Option<Checkpoint>] {
+        &self.checkpoints
     }
 
-    /// What stores one shard's checkpoints.
-    pub(crate) fn store(&self, shard: u32) -> Store {
-        Store { path: Some(shard_path(&self.folder, shard)), spare: None, synced: None }
+    /// What stores one shard's checkpoints, of an input that is read as this history tells.
+    pub(crate) fn store(&self, shard: u32, history: Arc<History>) -> Store {
+        let checkpoint = self.checkpoints.get(shard as usize).and_then(Option::as_ref);
+        Store(Some(ShardStore {
+            folder: self.folder.clone(),
+            name: shard_file(shard),
+            run: self.run.clone(),
+            history,
+            last: checkpoint.map_or(Mark::START, |checkpoint| checkpoint.mark),
+        }))
+    }
+
+    /// Fails if the folder was removed or emptied meanwhile.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.folder.check()
+    }
+
+    pub(crate) fn cannot_resume(&self, why: &str) -> Error {
+        self.folder.cannot_resume(why)
     }
 }
 
-/// Where one shard's checkpoints go.
+impl Checkpoint {
+    /// The last line that it covers; `u64::MAX` at the shard's end.
+    pub(crate) fn covered(&self) -> u64 {
+        if self.is_shard_end() { u64::MAX } else { self.mark.lines }
+    }
+
+    /// What it expects of the input.
+    pub(crate) fn expected(&self) -> Expected {
+        Expected { mark: self.mark, is_end: self.is_shard_end() }
+    }
+
+    fn is_shard_end(&self) -> bool {
+        self.place.sequence_number == SequenceNumber::SHARD_END
+    }
+}
+
+/// Where one shard's checkpoints go; `None` keeps nothing.
 #[derive(Debug)]
-pub(crate) struct Store {
-    /// `None` keeps nothing.
-    path: Option<PathBuf>,
-    /// Where the checkpoint before stands, to be written over by the next, once there is one.
-    spare: Option<PathBuf>,
-    /// When both stood on the disk.
-    synced: Option<Instant>,
-}
+pub(crate) struct Store(Option<ShardStore>);
 
-/// A disk is waited for no more often. A child that checkpoints more often than this would wait
-/// for little else.
-const SYNC_EVERY: Duration = Duration::from_millis(100);
+#[derive(Debug)]
+struct ShardStore {
+    folder: Arc<Folder>,
+    name: String,
+    run: String,
+    history: Arc<History>,
+    /// The end of the last line that the stored checkpoint covers.
+    last: Mark,
+}
 
 impl Store {
-    /// Keeps nothing: for input that cannot be read again.
+    /// Keeps nothing: for input that is not resumed.
     pub(crate) fn nowhere() -> Store {
-        Store { path: None, spare: None, synced: None }
+        Store(None)
     }
 
-    /// Stores a checkpoint: when this returns it outlives every process, and it stands on the disk
-    /// unless another did so just before.
+    /// Stores a checkpoint: when this returns it outlives every process. A last line without an end is
+    /// not covered by what is stored, as the rest of it may still come.
     pub(crate) fn put(&mut self, place: &Place) -> Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let file = ShardFile {
-            sequence_number: place.sequence_number.as_str().into(),
-            sub_sequence_number: place.sub_sequence_number,
-        };
-        if let Some(spare) = &self.spare {
-            let syncs = self.synced.is_none_or(|synced| synced.elapsed() >= SYNC_EVERY);
-            if exchange(spare, path, &file, syncs).is_ok() {
-                if syncs {
-                    self.synced = Some(Instant::now());
-                }
+        self.0.as_mut().map_or(Ok(()), |store| store.put(place))
+    }
+}
+
+impl ShardStore {
+    fn put(&mut self, place: &Place) -> Result<()> {
+        let line = covered(place);
+        let mark = if line == self.last.lines { self.last } else { self.mark(line)? };
+        let is_end = place.sequence_number == SequenceNumber::SHARD_END;
+        let is_covered = if is_end { self.history.is_whole() } else { mark.lines == line };
+        let mut number = place.sequence_number.as_str().to_owned();
+        if !is_covered {
+            if mark.lines <= self.last.lines {
                 return Ok(());
             }
+            number.clear();
+            push_sequence_number(mark.lines, &mut number);
         }
-        // The first of the run, or a file system that cannot exchange; if this fails too, it says
-        // why.
-        write(path, &file)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.spare = Some(path.with_file_name(format!("{TEMPORARY}{name}")));
-        // The next makes a file, whose length must be on the disk before its name is.
-        self.synced = None;
+        let file = ShardFile {
+            run: self.run.clone(),
+            sequence_number: number,
+            sub_sequence_number: if is_covered { place.sub_sequence_number } else { 0 },
+            lines: mark.lines,
+            bytes: mark.bytes,
+            digest: mark.digest.to_string(),
+        };
+        self.folder.check()?;
+        self.folder.write(&self.name, &file)?;
+        self.last = mark;
         Ok(())
     }
-}
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        let (Some(path), Some(spare)) = (&self.path, &self.spare) else { return };
-        // What does not reach the disk is delivered again after a power failure, and not lost.
-        let _ = File::open(path).and_then(|file| file.sync_data());
-        let _ = fs::remove_file(spare);
-        let _ = sync_folder(path);
+    fn mark(&self, line: u64) -> Result<Mark> {
+        self.history.mark(line).map_err(|unproven| {
+            let error = |exit| {
+                Error::new(exit, format!("cannot store a checkpoint in {}", self.folder.name()))
+            };
+            match unproven {
+                Unproven::Changed => error(Exit::Usage)
+                    .because("the input has changed since it was read")
+                    .hint(START_OVER),
+                Unproven::Io(cause) => {
+                    error(Exit::Usage).because(format!("the input cannot be read again: {cause}"))
+                }
+            }
+        })
     }
 }
 
-fn shard_path(folder: &Path, shard: u32) -> PathBuf {
-    folder.join(format!("{}.json", shard_id(shard)))
+/// The folder, whatever its name comes to mean, and the lock on it.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    directory: OpenDir,
+    /// Locked as long as it is open. No child inherits the lock, not even before its exec; closing
+    /// another handle of the file would give it up.
+    lock: File,
 }
 
-fn judge(run: &RunFile, folder: &Path, source: &Source, shards: u32) -> Result<()> {
-    let differs = |what: String| {
-        let folder = folder.display();
-        Err(Error::new(Exit::Usage, format!("the state in {folder} is of another run: {what}"))
-            .hint(
-                "--reset forgets it and starts over; --state DIR keeps it and uses another folder",
-            ))
-    };
-    if run.format != FORMAT {
-        return differs(format!("its format is {}, not {FORMAT}", run.format));
+impl Folder {
+    fn open(path: &Path) -> Result<Folder> {
+        let unusable = |error: io::Error| cannot("use the state folder", path).because(error);
+        create_private_dir(path).map_err(unusable)?;
+        let directory = OpenDir::open(path).map_err(unusable)?;
+        let lock = directory.open_private_file(LOCK_FILE).map_err(unusable)?;
+        match rustix::fs::fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::AGAIN | Errno::ACCESS) => {
+                return Err(cannot("use the state folder", path)
+                    .because("another run of `kcl-helper local` uses it now")
+                    .hint("wait for that run, or choose another folder: --state DIR"));
+            }
+            Err(error) => return Err(unusable(error.into())),
+        }
+        let folder = Folder { path: path.into(), directory, lock };
+        // Between its opening and its locking it may have been removed.
+        folder.check()?;
+        Ok(folder)
     }
-    let input = source.identity(Some(run.input.prefix_bytes()))?;
-    if run.input.path != input.path {
-        return differs(format!("its input is {}", run.input.path));
-    }
-    if run.input != input {
-        return differs(format!("since then the beginning of {} has changed", source.name()));
-    }
-    if run.shards != shards {
-        return differs(format!("it has --shards {}, not {shards}", run.shards));
-    }
-    Ok(())
-}
 
-fn read_checkpoint(folder: &Path, shard: u32) -> Result<Option<Place>> {
-    let path = shard_path(folder, shard);
-    let Some(file) = read::<ShardFile>(&path)? else { return Ok(None) };
-    let number =
-        SequenceNumber::new(&file.sequence_number).map_err(|error| damaged(&path, error))?;
-    Ok(Some(ExtendedSequenceNumber::new(number, file.sub_sequence_number).to_owned()))
-}
-
-/// Removes what a run writes, and nothing else that may be in the folder.
-fn remove_all(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_ours = name == RUN_FILE
-            || (name.starts_with("shardId-") && name.ends_with(".json"))
-            || name.starts_with(TEMPORARY);
-        if is_ours && entry.file_type()?.is_file() {
-            fs::remove_file(entry.path())?;
+    fn run(&self) -> Result<Option<RunFile>> {
+        match self.read::<AnyRunFile>(RUN_FILE)? {
+            None => Ok(None),
+            Some(AnyRunFile { format: FORMAT }) => self.read(RUN_FILE),
+            Some(AnyRunFile { format }) => {
+                Err(self.cannot_resume(&format!("its format is {format}, not {FORMAT}")))
+            }
         }
     }
-    Ok(())
-}
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| damaged(path, error)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(cannot("read", path).because(error)),
+    /// One shard's checkpoint, if it belongs to this run.json.
+    fn checkpoint(&self, shard: u32, run: &str) -> Result<Option<Checkpoint>> {
+        let name = shard_file(shard);
+        let Some(file) = self.read::<ShardFile>(&name)? else { return Ok(None) };
+        if file.run != run {
+            return Ok(None);
+        }
+        let number = SequenceNumber::new(&file.sequence_number)
+            .map_err(|error| self.damaged(&name, error))?;
+        let place = ExtendedSequenceNumber::new(number, file.sub_sequence_number).to_owned();
+        let digest =
+            Hash::from_hex(&file.digest).map_err(|error| self.damaged(&name, error.to_string()))?;
+        let mark = Mark { lines: file.lines, bytes: file.bytes, digest };
+        let checkpoint = Checkpoint { place, mark };
+        if !checkpoint.is_shard_end() && covered(&checkpoint.place) != mark.lines {
+            return Err(self.damaged(&name, "its number is not that of its last line"));
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Forgets all checkpoints, at once for whoever reads, by another run.json.
+    fn start_over(&self, shards: u32) -> Result<String> {
+        let run = format!("{:016x}", fastrand::u64(..));
+        self.write(RUN_FILE, &RunFile { format: FORMAT, run: run.clone(), shards })?;
+        let is_ours = |name: &String| {
+            (name.starts_with("shardId-") && name.ends_with(".json"))
+                || name.starts_with(UNFINISHED)
+        };
+        let unusable = |error| cannot("use the state folder", &self.path).because(error);
+        for name in self.directory.names().map_err(unusable)?.iter().filter(|name| is_ours(name)) {
+            self.directory.remove(name).map_err(unusable)?;
+        }
+        Ok(run)
+    }
+
+    /// Fails if the folder was removed or emptied: then the lock is not held against others.
+    fn check(&self) -> Result<()> {
+        match self.directory.is_named(&self.lock, LOCK_FILE) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(self.cannot_store().because("it was removed or emptied during the run"))
+            }
+            Err(error) => Err(self.cannot_store().because(error)),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let bytes = self.directory.read(name);
+        match bytes.map_err(|error| cannot("read", &self.path.join(name)).because(error))? {
+            None => Ok(None),
+            Some(bytes) => {
+                serde_json::from_slice(&bytes).map(Some).map_err(|error| self.damaged(name, error))
+            }
+        }
+    }
+
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let text = serde_json::to_string(value).map_err(io::Error::from);
+        let written = text.and_then(|text| {
+            self.directory.replace_private_file(name, format!("{text}\n").as_bytes())
+        });
+        written.map_err(|error| self.cannot_store().because(error))
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn cannot_store(&self) -> Error {
+        Error::new(Exit::Surroundings, format!("cannot write to the state folder {}", self.name()))
+    }
+
+    fn cannot_resume(&self, why: &str) -> Error {
+        Error::new(Exit::Usage, format!("cannot resume from the state in {}: {why}", self.name()))
+            .hint(START_OVER)
+    }
+
+    fn damaged(
+        &self,
+        name: &str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        let path = self.path.join(name);
+        Error::new(Exit::Usage, format!("the state file {} is damaged", path.display()))
+            .because(error)
+            .hint(START_OVER)
     }
 }
 
-/// What a file's name begins with before it takes its place.
-const TEMPORARY: &str = ".new-";
-
-fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let replace = || {
-        let text = json_line(value)?;
-        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
-        file.write_all(text.as_bytes())?;
-        // The content must be on the disk before the name is, and the name before this returns.
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        sync_folder(path)
-    };
-    replace().map_err(|error: io::Error| {
-        let path = path.display();
-        Error::new(Exit::Surroundings, format!("cannot write {path}")).because(error)
-    })
-}
-
-/// As every file is written. Checkpoints have one length, so that one can be written over another
-/// without a moment at which its length is that of the other.
-fn json_line<T: Serialize>(value: &T) -> io::Result<String> {
-    Ok(format!("{:<255}\n", serde_json::to_string(value)?))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
-}
-
-fn sync_folder(of: &Path) -> io::Result<()> {
-    File::open(folder_of(of))?.sync_all()
-}
-
-/// Like [`write()`], over a file that is there already: no file is made and none is removed, so that
-/// the disk has half as much to do. It stands under its own name before the two names are exchanged.
-/// Where nothing `syncs`, the disk may have either file under the name, and in either what it had
-/// before or has now: an earlier checkpoint at worst.
-#[cfg(target_os = "linux")]
-fn exchange<T: Serialize>(spare: &Path, path: &Path, value: &T, syncs: bool) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    let text = json_line(value)?;
-    let mut file = File::options().write(true).create(true).truncate(false).open(spare)?;
-    file.write_all(text.as_bytes())?;
-    file.set_len(text.len() as u64)?;
-    if syncs {
-        file.sync_data()?;
-    }
-    renameat_with(CWD, spare, CWD, path, RenameFlags::EXCHANGE)?;
-    if syncs {
-        File::open(spare)?.sync_data()?;
-        sync_folder(path)?;
-    }
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange<T: Serialize>(_: &Path, _: &Path, _: &T, _: bool) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+fn shard_file(shard: u32) -> String {
+    format!("{}.json", shard_id(shard))
 }
 
 fn cannot(what: &str, path: &Path) -> Error {
     Error::new(Exit::Usage, format!("cannot {what} {}", path.display()))
 }
 
-fn damaged(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let path = path.display();
-    Error::new(Exit::Usage, format!("the state file {path} is damaged"))
-        .because(error)
-        .hint("--reset forgets all checkpoints in its folder and starts over")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
+    use super::super::prefix::{Checked, Prefix};
+    use super::super::source::Source;
     use super::*;
 
-    fn open(folder: &Path, source: &Source, shards: u32) -> Result<State> {
-        State::open(folder, source, shards, false)
+    fn open(folder: &Path, shards: u32) -> Result<State> {
+        State::open(folder, shards, false)
     }
 
     fn error(result: Result<State>) -> (String, Exit) {
@@ -320,89 +378,158 @@ mod tests {
         (error.to_string(), error.exit())
     }
 
-    #[test]
-    fn differences_are_refused() {
+    /// Of the sample text, all of which was read.
+    fn history() -> Arc<History> {
+        let input = Source::Sample.open().unwrap();
+        let history = Arc::new(History::new(input.clone(), &Prefix::default()));
+        let reader = input.reader(0);
+        let checked = Checked::new(reader, Prefix::default(), [], Some(history.clone())).unwrap();
+        io::copy(&mut { checked }, &mut io::sink()).unwrap();
+        history.end();
+        history
+    }
+
+    fn place(number: &str, sub: u64) -> Place {
+        ExtendedSequenceNumber::new(SequenceNumber::new(number).unwrap(), sub).to_owned()
+    }
+
+    fn at_line(line: u64) -> Place {
+        let mut number = String::new();
+        push_sequence_number(line, &mut number);
+        place(&number, 0)
+    }
+
+    /// A folder in which each of so many shards has a checkpoint.
+    fn with_checkpoints(shards: u32) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("a/state");
-        let input = folder.path().join("input");
-        fs::write(&input, "one\ntwo\n").unwrap();
-        let source = Source::File(input.clone());
-        drop(open(&state, &source, 2).unwrap());
-        drop(open(&state, &source, 2).unwrap());
-
-        // More behind the beginning is still the same input; another beginning is not.
-        fs::write(&input, "one\ntwo\nthree\n").unwrap();
-        drop(open(&state, &source, 2).unwrap());
-        let of_another = format!("the state in {} is of another run: ", state.display());
-        assert_eq!(
-            error(open(&state, &source, 3)),
-            (format!("{of_another}it has --shards 2, not 3"), Exit::Usage)
-        );
-        assert_eq!(
-            error(open(&state, &Source::Sample, 2)),
-            (format!("{of_another}its input is {}", input.display()), Exit::Usage)
-        );
-        for text in ["One\ntwo\nthree\n", "one"] {
-            fs::write(&input, text).unwrap();
-            let changed = format!("since then the beginning of {} has changed", input.display());
-            assert_eq!(
-                error(open(&state, &source, 2)),
-                (format!("{of_another}{changed}"), Exit::Usage)
-            );
+        let state = open(folder.path(), shards).unwrap();
+        for shard in 0..shards {
+            state.store(shard, history()).put(&at_line(5)).unwrap();
         }
-        drop(State::open(&state, &source, 2, true).unwrap());
-        drop(open(&state, &source, 2).unwrap());
-
-        // Of before keys were what they are, so that lines would go to other shards.
-        let run = fs::read_to_string(state.join(RUN_FILE)).unwrap();
-        fs::write(state.join(RUN_FILE), run.replace("\"format\":2", "\"format\":1")).unwrap();
-        assert_eq!(
-            error(open(&state, &source, 2)),
-            (format!("{of_another}its format is 1, not 2"), Exit::Usage)
-        );
+        folder
     }
 
     #[test]
-    fn one_run_at_a_time() {
+    fn another_number_of_shards_is_refused() {
+        let folder = with_checkpoints(2);
+        drop(open(folder.path(), 2).unwrap());
+        let start = format!("cannot resume from the state in {}: ", folder.path().display());
+        assert_eq!(
+            error(open(folder.path(), 3)),
+            (format!("{start}it is of --shards 2, not 3"), Exit::Usage)
+        );
+        // Where nothing is stored, nothing can be wrong.
+        assert!(State::open(folder.path(), 2, true).unwrap().is_new());
+        assert_eq!(open(folder.path(), 3).unwrap().checkpoints().len(), 3);
+    }
+
+    #[test]
+    fn other_formats_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let first = open(folder.path(), &Source::Sample, 1).unwrap();
-        let (text, exit) = error(open(folder.path(), &Source::Sample, 1));
-        assert_eq!(text, format!("cannot use the state folder {}", folder.path().display()));
-        assert_eq!(exit, Exit::Usage);
-        drop(first);
-        open(folder.path(), &Source::Sample, 1).unwrap();
+        let start = format!("cannot resume from the state in {}: ", folder.path().display());
+        // As version 2 was.
+        let run =
+            r#"{"format":2,"input":{"path":"/in","prefixBytes":0,"prefixMd5":""},"shards":1}"#;
+        fs::write(folder.path().join(RUN_FILE), run).unwrap();
+        assert_eq!(
+            error(open(folder.path(), 1)),
+            (format!("{start}its format is 2, not 3"), Exit::Usage)
+        );
+        drop(State::open(folder.path(), 1, true).unwrap());
+        open(folder.path(), 1).unwrap();
     }
 
     #[test]
     fn damage_is_named() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = with_checkpoints(1);
+        let shard = "shardId-000000000000.json";
+        let good =
+            [RUN_FILE, shard].map(|name| fs::read_to_string(folder.path().join(name)).unwrap());
+        let [run, checkpoint] = &good;
+        let half = |text: &str| text[..text.len() / 2].to_owned();
         for (file, text) in [
-            ("run.json", "{"),
-            ("run.json", "{}"),
-            ("shardId-000000000000.json", ""),
-            ("shardId-000000000000.json", r#"{"sequenceNumber":"12a","subSequenceNumber":0}"#),
-            ("shardId-000000000000.json", r#"{"sequenceNumber":"12","subSequenceNumber":-1}"#),
+            (RUN_FILE, String::new()),
+            (RUN_FILE, half(run)),
+            (RUN_FILE, "{}".into()),
+            // As a power failure may leave it.
+            (shard, String::new()),
+            (shard, half(checkpoint)),
+            (shard, "\0".repeat(checkpoint.len())),
+            (shard, checkpoint.replace("\"4900", "\"49a0")),
+            (shard, checkpoint.replace("00005\"", "00006\"")),
+            (shard, checkpoint.replace("\"lines\":5", "\"lines\":4")),
+            (shard, checkpoint.replace("\"lines\":5", "\"lines\":-5")),
+            (shard, checkpoint.replace("\"digest\":\"", "\"digest\":\"00")),
         ] {
-            drop(State::open(folder.path(), &Source::Sample, 1, true).unwrap());
+            fs::write(folder.path().join(RUN_FILE), run).unwrap();
             let path = folder.path().join(file);
-            fs::write(&path, text).unwrap();
-            let (text, exit) = error(open(folder.path(), &Source::Sample, 1));
-            assert_eq!(text, format!("the state file {} is damaged", path.display()));
+            fs::write(&path, &text).unwrap();
+            let (message, exit) = error(open(folder.path(), 1));
+            assert_eq!(message, format!("the state file {} is damaged", path.display()), "{text}");
             assert_eq!(exit, Exit::Usage);
         }
     }
 
     #[test]
+    fn checkpoints_of_another_state_are_not_ours() {
+        let [folder, other] = [with_checkpoints(1), with_checkpoints(1)];
+        let name = shard_file(0);
+        fs::copy(other.path().join(&name), folder.path().join(&name)).unwrap();
+        assert!(open(folder.path(), 1).unwrap().is_new());
+        // Without run.json they are nobody's.
+        fs::remove_file(other.path().join(RUN_FILE)).unwrap();
+        assert!(open(other.path(), 1).unwrap().is_new());
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_is_left_alone() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("state");
+        for emptied_only in [false, true] {
+            let state = open(&path, 1).unwrap();
+            let mut store = state.store(0, history());
+            store.put(&at_line(1)).unwrap();
+            if emptied_only {
+                fs::remove_file(path.join(LOCK_FILE)).unwrap();
+                fs::remove_file(path.join(RUN_FILE)).unwrap();
+            } else {
+                fs::remove_dir_all(&path).unwrap();
+            }
+            drop(open(&path, 1).unwrap());
+            let error = store.put(&at_line(2)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("cannot write to the state folder {}", path.display())
+            );
+            assert_eq!(error.exit(), Exit::Surroundings);
+            assert!(state.check().is_err());
+            assert!(open(&path, 1).unwrap().is_new());
+        }
+    }
+
+    #[test]
     fn reset_removes_what_is_ours_only() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = with_checkpoints(1);
         let at = |name: &str| folder.path().join(name);
-        drop(open(folder.path(), &Source::Sample, 1).unwrap());
-        for name in ["notes.txt", "shardId-7.json", ".new-x"] {
+        for name in ["notes.txt", "shardId-7.json", ".unfinished-x"] {
             fs::write(at(name), "").unwrap();
         }
-        drop(State::open(folder.path(), &Source::Sample, 1, true).unwrap());
+        assert!(State::open(folder.path(), 1, true).unwrap().is_new());
         assert!(at("notes.txt").exists());
-        assert!(!at("shardId-7.json").exists() && !at(".new-x").exists());
+        assert!(!at("shardId-7.json").exists() && !at(".unfinished-x").exists());
+        assert!(!at("shardId-000000000000.json").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_unfinished_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = open(folder.path(), 1).unwrap();
+        let unfinished = format!("{UNFINISHED}{}", shard_file(0));
+        fs::write(folder.path().join(&unfinished), "half").unwrap();
+        state.store(0, history()).put(&at_line(3)).unwrap();
+        assert!(!folder.path().join(&unfinished).exists());
+        drop(state);
+        assert_eq!(open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(), 3);
     }
 
     proptest! {
@@ -410,38 +537,42 @@ mod tests {
 
         #[test]
         fn checkpoints_come_back(
-            numbers in prop::collection::vec(("[0-9]{1,129}|SHARD_END|TRIM_HORIZON", any::<u64>()), 1..4),
+            places in prop::collection::vec(
+                prop_oneof![
+                    ("[0-4][0-9]{0,54}|SHARD_END|TRIM_HORIZON", any::<u64>())
+                        .prop_map(|(number, sub)| place(&number, sub)),
+                    (1..2000u64).prop_map(at_line),
+                ],
+                1..4,
+            ),
         ) {
             let folder = tempfile::tempdir().unwrap();
-            let shards = numbers.len() as u32;
-            let state = open(folder.path(), &Source::Sample, shards).unwrap();
+            let shards = places.len() as u32;
+            let state = open(folder.path(), shards).unwrap();
             prop_assert!(state.is_new());
-            let places: Vec<Place> = numbers
-                .iter()
-                .map(|(number, sub)| {
-                    ExtendedSequenceNumber::new(SequenceNumber::new(number).unwrap(), *sub).to_owned()
-                })
-                .collect();
+            let history = history();
             // Whatever stood there before, longer or shorter.
             for (shard, place) in (0..).zip(&places) {
-                let mut store = state.store(shard);
-                for place in places.iter().chain([place]) {
-                    store.put(place).unwrap();
-                }
+                state.store(shard, history.clone()).put(&at_line(2001)).unwrap();
+                state.store(shard, history.clone()).put(place).unwrap();
             }
             drop(state);
             let mut names: Vec<_> =
                 fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
             names.sort();
-            prop_assert_eq!(names.len(), numbers.len() + 2);
-            prop_assert!(names.iter().all(|name| !name.to_string_lossy().starts_with(TEMPORARY)));
-            let state = open(folder.path(), &Source::Sample, shards).unwrap();
+            prop_assert_eq!(names.len(), places.len() + 2);
+            prop_assert!(names.iter().all(|name| !name.to_string_lossy().starts_with(UNFINISHED)));
+            let state = open(folder.path(), shards).unwrap();
             prop_assert!(!state.is_new());
-            for (shard, place) in (0..).zip(&places) {
-                let read = state.checkpoint(shard).unwrap();
-                prop_assert_eq!(read, place);
-                prop_assert_eq!(read.sequence_number.as_str(), place.sequence_number.as_str());
+            for (checkpoint, place) in state.checkpoints().iter().flatten().zip(&places) {
+                prop_assert_eq!(&checkpoint.place, place);
+                prop_assert_eq!(
+                    checkpoint.place.sequence_number.as_str(),
+                    place.sequence_number.as_str()
+                );
+                prop_assert_eq!(checkpoint.covered(), covered(place));
             }
+            prop_assert_eq!(state.checkpoints().iter().flatten().count(), places.len());
         }
     }
 }

@@ -1,0 +1,446 @@
+//! What proves that an input still begins as it did: a digest of its first bytes, up to the end of a line.
+//!
+//! The digest is chained over blocks of a fixed size, so the one at the end of any line follows from
+//! the digest where its block begins and from the bytes of that block. It depends on nothing else, not on
+//! how the input was read.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use blake3::{Hash, Hasher};
+
+use super::source::Input;
+
+/// A checkpoint at what was read lately reads so much of the input again, at most.
+const BLOCK: u64 = 64 << 10;
+/// Of how many blocks the beginning is kept: 3 MiB of them, which tests would read gigabytes to fill.
+const MAX_KEPT: usize = if cfg!(test) { 4 } else { 1 << 16 };
+
+/// A point in the input, and what proves everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// How many lines end before it.
+    pub(crate) lines: u64,
+    /// How many bytes are before it.
+    pub(crate) bytes: u64,
+    /// Their digest.
+    pub(crate) digest: Hash,
+}
+
+impl Mark {
+    pub(crate) const START: Mark = Mark { lines: 0, bytes: 0, digest: Hash::from_bytes([0; 32]) };
+}
+
+/// The beginning of an input, as far as it has been read.
+#[derive(Debug, Clone)]
+pub(crate) struct Prefix {
+    /// Where the current block begins.
+    block: Mark,
+    /// Of the block's bytes so far.
+    hasher: Hasher,
+    lines: u64,
+    bytes: u64,
+}
+
+impl Prefix {
+    fn at(block: Mark) -> Prefix {
+        Prefix { block, hasher: Hasher::new(), lines: block.lines, bytes: block.bytes }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        if self.bytes == self.block.bytes {
+            return self.block;
+        }
+        let both = [self.block.digest, self.hasher.finalize()].map(<[u8; 32]>::from);
+        let digest = blake3::hash(both.as_flattened());
+        Mark { lines: self.lines, bytes: self.bytes, digest }
+    }
+
+    /// Adds the bytes that follow, and calls `begin` where a block begins.
+    fn add(&mut self, mut bytes: &[u8], mut begin: impl FnMut(Mark)) {
+        while !bytes.is_empty() {
+            let room = self.block.bytes + BLOCK - self.bytes;
+            let (now, later) = bytes.split_at(bytes.len().min(room as usize));
+            self.hasher.update(now);
+            self.lines += memchr::memchr_iter(b'\n', now).count() as u64;
+            self.bytes += now.len() as u64;
+            if self.bytes == self.block.bytes + BLOCK {
+                *self = Prefix::at(self.mark());
+                begin(self.block);
+            }
+            bytes = later;
+        }
+    }
+}
+
+impl Default for Prefix {
+    fn default() -> Prefix {
+        Prefix::at(Mark::START)
+    }
+}
+
+/// What a stored checkpoint expects of the input.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) mark: Mark,
+    /// The input ends there.
+    pub(crate) is_end: bool,
+}
+
+/// The input is not the one that a checkpoint covers, up to the end of this line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Mismatch {
+    #[error("the input differs at or before line {0}")]
+    Changed(u64),
+    #[error("the input is shorter than up to line {0}")]
+    Shorter(u64),
+    #[error("the input has grown behind line {0}")]
+    Grown(u64),
+}
+
+/// Reads an input, and compares it with what is expected of it on the way: a [`Mismatch`] is an error
+/// of the read that meets it.
+#[derive(Debug)]
+pub(crate) struct Checked<R> {
+    reader: R,
+    prefix: Prefix,
+    /// What is still to come, in the input's order.
+    expected: VecDeque<Expected>,
+    /// The input as far as its first expected mark.
+    first: Option<Prefix>,
+    /// Where the input has to end.
+    end: Option<Mark>,
+    history: Option<Arc<History>>,
+}
+
+impl<R: Read> Checked<R> {
+    /// `reader` goes on where the prefix ends. What is expected before that has been met.
+    pub(crate) fn new(
+        reader: R,
+        prefix: Prefix,
+        expected: impl IntoIterator<Item = Expected>,
+        history: Option<Arc<History>>,
+    ) -> Result<Checked<R>, Mismatch> {
+        let mut expected: Vec<_> = expected.into_iter().collect();
+        expected.retain(|expected| expected.mark.bytes >= prefix.bytes);
+        expected.sort_by_key(|expected| expected.mark.bytes);
+        let expected = expected.into();
+        let mut checked = Checked { reader, prefix, expected, first: None, end: None, history };
+        checked.add(&[])?;
+        Ok(checked)
+    }
+
+    /// The input up to the first mark that was expected.
+    pub(crate) fn into_first(self) -> Option<Prefix> {
+        self.first
+    }
+
+    fn add(&mut self, mut bytes: &[u8]) -> Result<(), Mismatch> {
+        let mut blocks = Vec::new();
+        while let Some(Expected { mark, is_end }) = self.expected.front().copied() {
+            let left = mark.bytes - self.prefix.bytes;
+            if left > bytes.len() as u64 {
+                break;
+            }
+            let (now, later) = bytes.split_at(left as usize);
+            self.prefix.add(now, |block| blocks.push(block));
+            if self.prefix.mark() != mark {
+                return Err(Mismatch::Changed(mark.lines));
+            }
+            self.expected.pop_front();
+            self.first.get_or_insert_with(|| self.prefix.clone());
+            self.end = self.end.or(is_end.then_some(mark));
+            bytes = later;
+        }
+        if let (Some(end), false) = (self.end, bytes.is_empty()) {
+            return Err(Mismatch::Grown(end.lines));
+        }
+        self.prefix.add(bytes, |block| blocks.push(block));
+        if let Some(history) = &self.history {
+            history.add(blocks, self.prefix.mark());
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Mismatch> {
+        match self.expected.front() {
+            Some(missing) => Err(Mismatch::Shorter(missing.mark.lines)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        let result = if count == 0 { self.end() } else { self.add(&buffer[..count]) };
+        result.map_err(|mismatch| io::Error::new(io::ErrorKind::InvalidData, mismatch))?;
+        Ok(count)
+    }
+}
+
+/// Remembers what a run has read of its input, so that any line of it can be proven later.
+#[derive(Debug)]
+pub(crate) struct History {
+    input: Input,
+    read: Mutex<WhatWasRead>,
+}
+
+#[derive(Debug)]
+struct WhatWasRead {
+    /// Where blocks begin. The older ones are, the more of them are left out.
+    blocks: Vec<Mark>,
+    tip: Mark,
+    /// All of the input was read, and it ended with a line's end.
+    is_whole: bool,
+}
+
+/// Why a line cannot be proven.
+#[derive(Debug)]
+pub(crate) enum Unproven {
+    /// What is there now is not what was read.
+    Changed,
+    Io(io::Error),
+}
+
+impl History {
+    /// Of an input that is read from here on.
+    pub(crate) fn new(input: Input, start: &Prefix) -> History {
+        let read = WhatWasRead { blocks: vec![start.block], tip: start.mark(), is_whole: false };
+        History { input, read: Mutex::new(read) }
+    }
+
+    fn add(&self, blocks: Vec<Mark>, tip: Mark) {
+        let mut read = self.lock();
+        read.blocks.extend(blocks);
+        if read.blocks.len() > MAX_KEPT {
+            let mut is_kept = false;
+            read.blocks.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+        }
+        read.tip = tip;
+    }
+
+    /// Says that all of the input has been read, and that its last line has an end.
+    pub(crate) fn end(&self) {
+        self.lock().is_whole = true;
+    }
+
+    /// Whether all of the input has been read, up to the end of its last line.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lock().is_whole
+    }
+
+    /// The end of this line, as it was read; or of the last line that has an end, where there are not
+    /// so many. The end of the whole input is that of any line behind it.
+    pub(crate) fn mark(&self, line: u64) -> Result<Mark, Unproven> {
+        let (start, end, line) = {
+            let read = self.lock();
+            if line > read.tip.lines && read.is_whole {
+                return Ok(read.tip);
+            }
+            let line = line.min(read.tip.lines);
+            let next = read.blocks.partition_point(|block| block.lines < line);
+            let Some(start) = next.checked_sub(1) else { return Ok(Mark::START) };
+            let end = read.blocks.get(next).copied().unwrap_or(read.tip);
+            (read.blocks[start], end, line)
+        };
+        let mut bytes = vec![0; (end.bytes - start.bytes) as usize];
+        self.input.read_exact_at(&mut bytes, start.bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Unproven::Changed,
+            _ => Unproven::Io(error),
+        })?;
+        let feeds = memchr::memchr_iter(b'\n', &bytes);
+        let Some(feed) = feeds.into_iter().nth((line - start.lines - 1) as usize) else {
+            return Err(Unproven::Changed);
+        };
+        let mut prefix = Prefix::at(start);
+        prefix.add(&bytes[..=feed], |_| {});
+        let mark = prefix.mark();
+        prefix.add(&bytes[feed + 1..], |_| {});
+        if prefix.mark() != end { Err(Unproven::Changed) } else { Ok(mark) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WhatWasRead> {
+        // Nothing panics while it holds the lock.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::super::source::Source;
+    use super::*;
+
+    /// The same digest, as plainly as it can be said.
+    fn plain(bytes: &[u8]) -> Mark {
+        let mut digest = Hash::from_bytes([0; 32]);
+        for block in bytes.chunks(BLOCK as usize) {
+            let block = blake3::hash(block);
+            digest = blake3::hash(&[*digest.as_bytes(), *block.as_bytes()].concat());
+        }
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        Mark { lines, bytes: bytes.len() as u64, digest }
+    }
+
+    /// The bytes up to the end of each line that has one, the empty beginning first.
+    fn ends(text: &[u8]) -> Vec<usize> {
+        let feeds = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        std::iter::once(0).chain(feeds.map(|(index, _)| index + 1)).collect()
+    }
+
+    /// Some lines are longer than a block.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let length = prop_oneof![4 => 0..20usize, 1 => 0..40_000usize, 1 => 65_530..65_540usize];
+        (prop::collection::vec((length, any::<u8>()), 0..12), any::<bool>()).prop_map(
+            |(lines, is_finished)| {
+                let mut text = Vec::new();
+                for (length, byte) in lines {
+                    text.resize(text.len() + length, byte | 0x20);
+                    text.push(b'\n');
+                }
+                if !is_finished {
+                    text.pop();
+                }
+                text
+            },
+        )
+    }
+
+    /// Reads all, in pieces of so many bytes.
+    fn read_all<R: Read>(mut reader: R, piece: usize) -> io::Result<Vec<u8>> {
+        let (mut all, mut buffer) = (Vec::new(), vec![0; piece]);
+        loop {
+            match reader.read(&mut buffer)? {
+                0 => return Ok(all),
+                count => all.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    fn mismatch(result: io::Result<Vec<u8>>) -> Option<Mismatch> {
+        let error = result.err()?;
+        Some(*error.get_ref().unwrap().downcast_ref::<Mismatch>().unwrap())
+    }
+
+    static NAMES: AtomicU32 = AtomicU32::new(0);
+
+    fn input(folder: &tempfile::TempDir, text: &[u8]) -> Input {
+        let path = folder.path().join(NAMES.fetch_add(1, Ordering::Relaxed).to_string());
+        std::fs::write(&path, text).unwrap();
+        Source::File(path).open().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Wherever reading began and however it went, every line is proven by the bytes before its
+        /// end.
+        #[test]
+        fn every_line_that_was_read_has_its_mark(
+            text in text(), piece in 1..200_000usize, start: prop::sample::Index,
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let input = input(&folder, &text);
+            let ends = ends(&text);
+            let start = ends[start.index(ends.len())];
+            let mut prefix = Prefix::default();
+            prefix.add(&text[..start], |_| {});
+            prop_assert_eq!(prefix.mark(), plain(&text[..start]));
+
+            let history = Arc::new(History::new(input.clone(), &prefix));
+            let reader = input.reader(start as u64);
+            let checked = Checked::new(reader, prefix, [], Some(history.clone())).unwrap();
+            prop_assert_eq!(&read_all(checked, piece).unwrap(), &text[start..]);
+            let last = ends.len() as u64 - 1;
+            for (line, end) in (0..).zip(&ends).filter(|(_, end)| **end > start) {
+                prop_assert_eq!(history.mark(line).unwrap(), plain(&text[..*end]));
+            }
+            if ends[last as usize] > start {
+                // A line without an end is not there.
+                prop_assert_eq!(history.mark(last + 1).unwrap().lines, last);
+            }
+            if text.last() == Some(&b'\n') || text.is_empty() {
+                history.end();
+                prop_assert_eq!(history.mark(u64::MAX).unwrap(), plain(&text));
+            }
+        }
+
+        /// An input is accepted if it begins with every prefix that is expected, and else not.
+        #[test]
+        fn exactly_the_same_beginning_is_accepted(
+            old in text(),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+            edit in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            more in text(),
+            piece in 1..200_000usize,
+        ) {
+            let mut new = old.clone();
+            if let (Some((at, byte)), false) = (edit, new.is_empty()) {
+                let at = at.index(new.len());
+                new[at] = byte;
+            }
+            if let Some(cut) = cut {
+                new.truncate(cut.index(new.len() + 1));
+            }
+            new.extend(more);
+            let ends = ends(&old);
+            let ends: Vec<_> = picks.iter().map(|pick| ends[pick.index(ends.len())]).collect();
+            let expected = ends.iter().map(|end| {
+                Expected { mark: plain(&old[..*end]), is_end: false }
+            });
+            let checked = Checked::new(new.as_slice(), Prefix::default(), expected, None).unwrap();
+            let found = mismatch(read_all(checked, piece));
+            let first_bad = ends.iter().filter(|end| !new.starts_with(&old[..**end])).min();
+            let expected = first_bad.map(|end| {
+                let line = plain(&old[..*end]).lines;
+                if new.len() < *end { Mismatch::Shorter(line) } else { Mismatch::Changed(line) }
+            });
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn an_input_that_has_to_end_may_not_grow() {
+        for old in ["", "one\n", "one\ntwo\n"] {
+            let expected = Expected { mark: plain(old.as_bytes()), is_end: true };
+            let check = |text: &str| {
+                let text = text.as_bytes().to_owned();
+                let checked = Checked::new(text.as_slice(), Prefix::default(), [expected], None);
+                mismatch(read_all(checked.unwrap(), 3))
+            };
+            assert_eq!(check(old), None);
+            assert_eq!(check(&format!("{old}x")), Some(Mismatch::Grown(expected.mark.lines)));
+        }
+    }
+
+    #[test]
+    fn an_input_that_changes_under_a_run_proves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        let replace = |text: &str| {
+            std::fs::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+            std::fs::write(&path, text).unwrap();
+        };
+        std::fs::write(&path, "one\ntwo\nthree\nfo").unwrap();
+        let input = Source::File(path.clone()).open().unwrap();
+        let history = Arc::new(History::new(input.clone(), &Prefix::default()));
+        let reader = Checked::new(input.reader(0), Prefix::default(), [], Some(history.clone()));
+        read_all(reader.unwrap(), 100).unwrap();
+        let mark = history.mark(2).unwrap();
+        replace("one\ntwo\nthree\nfour\nand more\n");
+        assert_eq!(history.mark(2).unwrap(), mark);
+        for text in ["one\ntwo\nthree\n", "one\ntwo\nthreE\nfo", "one two three", ""] {
+            replace(text);
+            assert!(matches!(history.mark(2), Err(Unproven::Changed)), "{text}");
+        }
+    }
+}
