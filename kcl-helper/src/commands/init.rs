@@ -87,7 +87,7 @@ fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, re
         Runtime::Version(version) => format!("it depends on kcl-runtime {version}"),
         Runtime::Checkout { folder, .. } => format!("it depends on {folder}/kcl-runtime"),
     });
-    let line = |words: &[OsString]| shell_line(words).to_text();
+    let line = |words: &[OsString]| shell_line(words).text;
     let rehearsal = [
         this_program(around),
         "local".into(),
@@ -139,7 +139,7 @@ fn refuse_unusable(folder: &Path) -> Result<()> {
                 return Err(error);
             }
             let make = shell_line(&["mkdir".into(), "-p".into(), parent.into()]);
-            Err(error.hint(make.to_text()))
+            Err(error.hint(make.text))
         }
         _ => Ok(()),
     }

@@ -127,8 +127,11 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let line = command::shell_line(&words_of_command);
-    let bytes = if args.raw { command::raw_line(&words_of_command) } else { line.bytes };
-    reporter.print_exact(&bytes)?;
+    if args.raw {
+        reporter.print_exact(&command::raw_line(&words_of_command))?;
+    } else {
+        reporter.print_lines([&line.text])?;
+    }
     if line.quoted {
         let problem = if args.raw { "would break apart" } else { "had to be quoted" };
         reporter.warn(&format!("a word {problem}: $(…) and back-ticks cannot run this line"));

@@ -228,7 +228,7 @@ impl Launch<'_> {
             main_class: self.daemon.main_class(),
             arguments: self.daemon.arguments(&properties, log.as_deref()),
         };
-        self.reporter.detail(&command::shell_line(&command.words()).to_text());
+        self.reporter.detail(&command::shell_line(&command.words()).text);
         Ok(command)
     }
 

@@ -245,7 +245,7 @@ impl Project {
             words.extend(["--build-context".into(), format!("kcl={folder}").into()]);
         }
         words.extend(["-t".into(), self.name.as_str().into(), ".".into()]);
-        crate::launch::command::shell_line(&words).to_text()
+        crate::launch::command::shell_line(&words).text
     }
 
     /// Makes the folder with all files in it, or nothing.
