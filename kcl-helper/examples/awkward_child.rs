@@ -36,6 +36,12 @@
 //! unfinished               leave out the line's end of the last status
 //! ```
 
+#![allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "it is a child, not kcl-helper"
+)]
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};

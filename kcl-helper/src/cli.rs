@@ -1,8 +1,14 @@
 //! What was typed: the arguments as clap fills them. What they mean is the commands' business.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
+use crate::error::Result;
+use crate::output::{Reporter, Styled};
+use crate::text::{escape, is_harmful};
 
 /// Checks, launches and rehearses Amazon Kinesis record processors.
 #[derive(Debug, Parser)]
@@ -18,6 +24,34 @@ pub(crate) struct Cli {
     pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    pub(crate) fn of(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(arguments).map_err(|error| {
+            // It colours what it quotes, so it is given that as it may be shown.
+            let shown = arguments.iter().map(|word| escape(&word.to_string_lossy()).into_owned());
+            Cli::try_parse_from(shown).err().unwrap_or(error)
+        })
+    }
+}
+
+/// Prints what clap has to say: the help that was asked for, or why the command line cannot be used.
+pub(crate) fn explain(error: &clap::Error, reporter: &Reporter) -> Result<ExitCode> {
+    let said = error.render();
+    // It quotes these too, and their colours cannot be told from its own.
+    let is_harmful = |value: OsString| value.to_string_lossy().contains(is_harmful);
+    let said = match std::env::vars_os().any(|(_, value)| is_harmful(value)) {
+        true => said.to_string(),
+        false => said.ansi().to_string(),
+    };
+    if error.use_stderr() {
+        reporter.report(&Styled::new(said));
+    } else {
+        reporter.print_styled(&Styled::new(said))?;
+    }
+    // It is 0 or 2.
+    Ok(ExitCode::from(error.exit_code() as u8))
 }
 
 /// The whole of `--help` fits a screen of 24 lines, and begins with what a newcomer types first.

@@ -41,20 +41,20 @@ mod text;
 
 #[cfg(unix)]
 fn main() -> std::process::ExitCode {
-    use clap::Parser as _;
-
     dispositions::keep_statuses_of_children();
-    // clap prints its own errors and exits 2 for a command line that cannot be used.
-    let cli =
-        cli::Cli::parse_from(commands::print_command::from_kclpy(std::env::args_os().collect()));
     let reporter = output::Reporter::new();
-    match commands::run(cli, &reporter) {
-        Ok(exit) => exit,
-        Err(error) => {
-            error.report(&reporter);
-            error.exit().into()
-        }
-    }
+    reporter.report_panics();
+    let arguments = commands::print_command::from_kclpy(std::env::args_os().collect());
+    let ended = match cli::Cli::of(&arguments) {
+        Ok(cli) => commands::run(cli, &reporter),
+        Err(error) => cli::explain(&error, &reporter),
+    };
+    let exit = ended.unwrap_or_else(|error| {
+        error.report(&reporter);
+        error.exit().into()
+    });
+    reporter.flush();
+    exit
 }
 
 // So that the error above is the only one, as for the modules.

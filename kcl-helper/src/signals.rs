@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -156,7 +156,10 @@ pub(crate) fn watch(signals: &[i32], mut hear: impl FnMut(i32) + Send + 'static)
 
 /// Requests to stop: SIGTERM, SIGINT, SIGHUP, and the end of `--timeout`.
 #[derive(Clone)]
-pub(crate) struct Requests(Arc<Mutex<Receiver>>);
+pub(crate) struct Requests {
+    receiver: Arc<Mutex<Receiver>>,
+    reporter: Reporter,
+}
 
 /// `None` while there is nothing that a request could end but this process.
 type Receiver = Option<Box<dyn FnMut(Request) + Send>>;
@@ -167,15 +170,14 @@ impl Requests {
         let failed = |error: io::Error| {
             Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
         };
-        let requests = Requests(Arc::default());
-        let (to, told) = (requests.clone(), reporter.clone());
-        watch(&STOP_SIGNALS, move |signal| to.request(Cause::Signal(signal), &told))
-            .map_err(failed)?;
+        let requests = Requests { receiver: Arc::default(), reporter: reporter.clone() };
+        let to = requests.clone();
+        watch(&STOP_SIGNALS, move |signal| to.request(Cause::Signal(signal))).map_err(failed)?;
         if let Some(timeout) = timeout {
-            let (to, reporter) = (requests.clone(), reporter.clone());
+            let to = requests.clone();
             let run = move || {
                 thread::sleep(timeout);
-                to.request(Cause::Timeout(timeout), &reporter);
+                to.request(Cause::Timeout(timeout));
             };
             thread::Builder::new()
                 .name("timeout".into())
@@ -186,21 +188,35 @@ impl Requests {
         Ok(requests)
     }
 
-    /// From now on requests go to this, from other threads.
+    /// From now on requests go to this, from other threads, and whoever looks after children need not
+    /// wait for who reads our stderr.
     pub(crate) fn receive(&self, receive: impl FnMut(Request) + Send + 'static) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(receive));
+        self.reporter.supervise();
+        *self.receiver() = Some(Box::new(receive));
     }
 
-    fn request(&self, cause: Cause, reporter: &Reporter) {
+    /// The work is done: from now on a request ends this process at once.
+    pub(crate) fn end_at_once(&self) {
+        let reporter = self.reporter.clone();
+        *self.receiver() =
+            Some(Box::new(move |request| reporter.exit(request.cause.exit() as i32)));
+    }
+
+    fn request(&self, cause: Cause) {
         let at = Instant::now();
-        let mut receiver = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reporter.stop();
+        let mut receiver = self.receiver();
         match receiver.as_mut() {
             Some(receive) => receive(Request { cause, at }),
             None => {
-                reporter.result(&format!("{cause}: ended before anything was started"));
-                std::process::exit(cause.exit() as i32);
+                self.reporter.result(&format!("{cause}: ended before anything was started"));
+                self.reporter.exit(cause.exit() as i32);
             }
         }
+    }
+
+    fn receiver(&self) -> MutexGuard<'_, Receiver> {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -130,6 +130,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
             return Ok(cause.exit());
         }
     };
+    requests.end_at_once();
     if options.json {
         options.reporter.print_json(&report::json(options, &bench.load, &figures))?;
     } else {

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -60,6 +60,8 @@ pub(crate) struct Child {
 /// What threads tell of a child.
 #[derive(Debug, Default)]
 struct News {
+    /// How much of stderr has come.
+    stderr_bytes: AtomicU64,
     /// Lines of stderr are on their way to whoever reads ours.
     showing: AtomicBool,
     stderr_ended: AtomicBool,
@@ -96,6 +98,7 @@ impl Child {
         let threads = (|| {
             let (news, rung) = (child.news.clone(), bell.clone());
             start("stderr", move || {
+                let stderr = Counted { from: stderr, bytes: &news.stderr_bytes };
                 stderr::pump(stderr, &words, |lines| {
                     news.showing.store(true, Ordering::SeqCst);
                     show(lines);
@@ -194,6 +197,11 @@ impl Child {
         self.wire.has_ended() && self.news.stderr_ended.load(Ordering::SeqCst)
     }
 
+    /// How much of its stderr has come.
+    pub(crate) fn stderr_bytes(&self) -> u64 {
+        self.news.stderr_bytes.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn is_showing(&self) -> bool {
         self.news.showing.load(Ordering::SeqCst)
     }
@@ -228,6 +236,20 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a, R> {
+    from: R,
+    bytes: &'a AtomicU64,
+}
+
+impl<R: io::Read> io::Read for Counted<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(out)?;
+        self.bytes.fetch_add(count as u64, Ordering::SeqCst);
+        Ok(count)
     }
 }
 

@@ -33,6 +33,11 @@ fn ourselves(command: &str) -> Result<Program> {
     Ok(Program { program: program.into(), args: vec![command.into()] })
 }
 
+fn sample(main: fn() -> ExitCode) -> ExitCode {
+    drop(std::panic::take_hook());
+    main()
+}
+
 pub(crate) fn run(cli: Cli, reporter: &Reporter) -> Result<ExitCode> {
     let Globals { verbose, quiet, color } = cli.globals;
     let reporter = &reporter.with(verbose, quiet, color.into());
@@ -50,9 +55,9 @@ pub(crate) fn run(cli: Cli, reporter: &Reporter) -> Result<ExitCode> {
         Command::PrintClasspath(args) => print_command::run_class_path(args, reporter)?,
         Command::Completions(args) => completions::run(&args, reporter)?,
         Command::ExecDaemon(args) => exec::run(args)?,
-        // The samples are whole programs, with exit codes of their own.
-        Command::SampleChild => return Ok(kcl_samples::sample_kcl_app::main()),
-        Command::BenchChild => return Ok(kcl_samples::bench_processor::main()),
+        // The samples are whole programs, with exit codes and panics of their own.
+        Command::SampleChild => return Ok(sample(kcl_samples::sample_kcl_app::main)),
+        Command::BenchChild => return Ok(sample(kcl_samples::bench_processor::main)),
     };
     Ok(exit.into())
 }

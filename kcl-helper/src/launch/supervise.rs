@@ -6,7 +6,6 @@
 //! any child, so what is handed to it is reaped.
 
 use std::io;
-use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -19,7 +18,7 @@ use signal_hook::consts::SIGCHLD;
 use super::command::JavaCommand;
 use crate::child::{is_group_gone, signal_group};
 use crate::error::{Error, Exit, Result};
-use crate::output::Reporter;
+use crate::output::{Reporter, stderr_of_another};
 use crate::signals::{self, Cause, Request, Requests, Step, Stop, Stopping};
 
 /// How long what is left of the group may take to notice that the JVM is gone.
@@ -106,6 +105,7 @@ pub(crate) fn run(
     events: &Events,
     reporter: &Reporter,
 ) -> Result<Ended> {
+    reporter.settle();
     let mut daemon = Daemon { pid: spawn(command)?, status: None, reporter };
     let mut stopping = Stopping::new(grace);
     while daemon.status.is_none() {
@@ -119,24 +119,24 @@ pub(crate) fn run(
         };
         match step.or_else(|| stopping.tick(Instant::now())) {
             None => {}
-            // First the deed, then the words.
             Some(Step::Ask(cause)) => {
-                daemon.ask_to_stop();
                 let grace = humantime::format_duration(grace);
                 reporter.say(&format!(
                     "{cause}: asking the daemon to stop, for up to {grace}; signal again to kill it"
                 ));
+                reporter.settle();
+                daemon.ask_to_stop();
             }
             Some(Step::ForceAsAskedAgain(cause)) => {
-                daemon.kill_group();
                 reporter.warn(&format!("{cause} again: killing the daemon and its processors"));
+                daemon.kill_group();
             }
             Some(Step::ForceAsGraceIsOver(grace)) => {
-                daemon.kill_group();
                 let grace = humantime::format_duration(grace);
                 reporter.warn(&format!(
                     "not stopped within {grace}: killing the daemon and its processors"
                 ));
+                daemon.kill_group();
             }
         }
     }
@@ -155,7 +155,7 @@ fn spawn(command: &JavaCommand) -> Result<Pid> {
         Error::new(Exit::Surroundings, message).because(error)
     };
     // stdout is data, and a log is not.
-    let log = io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
+    let log = stderr_of_another().try_clone_to_owned().map_err(failed)?;
     let mut words = command.words().into_iter();
     let mut starter = if cfg!(target_os = "linux") {
         // Also right when the file has been replaced since we started.

@@ -19,8 +19,8 @@ use crate::child::{Bell, Child, StdoutEnd, describe};
 use crate::error::{Error, Exit};
 use crate::output::Reporter;
 
-/// How long a slow reader of our stderr may hold up a child's end.
-const LONG_SHOW: Duration = Duration::from_secs(10);
+/// As much as a pipe holds, if nobody has more rights than others.
+const PIPE: u64 = 1 << 20;
 /// How long a child has to end by itself when its run was cut off.
 const CUT_OFF_GRACE: Duration = Duration::from_secs(2);
 /// What the whole run is told to do. Whoever sets one of these rings every shard's bell.
@@ -449,10 +449,11 @@ impl Life {
 
     /// Waits for processes that the child started and left behind with its pipes.
     fn wait_for_pipes(&mut self) {
-        let start = Instant::now();
+        let at_end = self.driver.child.stderr_bytes();
         while !self.wait_for(MOMENT, Child::is_silent) {
-            // What is still being shown is not held by anybody, unless it has no end.
-            if self.driver.child.is_showing() && start.elapsed() < LONG_SHOW {
+            // What the child has left in its pipe waits for whoever reads our stderr.
+            let child = &self.driver.child;
+            if child.is_showing() && child.stderr_bytes() - at_end <= PIPE {
                 continue;
             }
             self.warn(

@@ -142,7 +142,7 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<Exit> {
     }
     reporter.say(&banner(options, state.as_ref(), &resume));
     let run = Run::start(options, reporter, &requests, state, resume, &input)?;
-    run.supervise()
+    run.supervise(&requests)
 }
 
 /// Reads the input once: proves that the checkpoints are of this input, and counts its records, and
@@ -372,7 +372,7 @@ impl Run {
     }
 
     /// Waits for every shard's end, passing on what one of them must know of the others.
-    fn supervise(mut self) -> Result<Exit> {
+    fn supervise(mut self, requests: &Requests) -> Result<Exit> {
         let (reporter, stats) = (self.reporter.clone(), self.stats.clone());
         let mut progress = Progress::new(reporter, stats, self.position.clone(), self.length);
         while self.reports.iter().any(Option::is_none) {
@@ -388,6 +388,9 @@ impl Run {
             progress.tick();
         }
         progress.end();
+        if self.stopping.cause().is_none() {
+            requests.end_at_once();
+        }
         self.close()
     }
 

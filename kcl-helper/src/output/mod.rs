@@ -4,17 +4,27 @@
 //! think of it. What is given as a line is one line; only [`Styled`] has lines and colours of its
 //! own.
 
+#![allow(clippy::disallowed_methods, reason = "this is where they are allowed")]
+
+mod queue;
 mod styled;
+mod writer;
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, IsTerminal as _};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::text::{escape_json, push_escaped};
+use crate::text::{escape, escape_json, push_escaped};
+use queue::Kind;
 pub(crate) use styled::Styled;
+use writer::Writer;
+
+/// How long whoever looks after children may wait for stderr, at most.
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 
 /// Who speaks to the user, and writes what a command yields. Clones speak to the same streams.
 #[derive(Debug, Clone)]
@@ -22,7 +32,7 @@ pub(crate) struct Reporter {
     verbose: u8,
     quiet: u8,
     colour: anstream::ColorChoice,
-    screen: Arc<Mutex<Screen>>,
+    writer: Writer,
 }
 
 /// stdout takes no more.
@@ -36,48 +46,48 @@ impl Reporter {
             verbose: 0,
             quiet: 0,
             colour: anstream::ColorChoice::Auto,
-            screen: Arc::default(),
+            writer: Writer::new(),
         }
     }
 
     /// The same, with the counts of `-v` and `-q`: `-q` leaves warnings and results, `-qq` errors
     /// only. A colour of `Auto` looks at NO_COLOR, CLICOLOR_FORCE and the terminal.
     pub(crate) fn with(&self, verbose: u8, quiet: u8, colour: anstream::ColorChoice) -> Reporter {
-        Reporter { verbose, quiet, colour, screen: self.screen.clone() }
+        Reporter { verbose, quiet, colour, writer: self.writer.clone() }
     }
 
     /// What is going on.
     pub(crate) fn say(&self, text: &str) {
         if self.quiet == 0 {
-            self.line("", text);
+            self.line(Kind::Word, "", text);
         }
     }
 
     /// How it ended, and what `-q` must not hide.
     pub(crate) fn result(&self, text: &str) {
         if self.quiet < 2 {
-            self.line("", text);
+            self.line(Kind::Result, "", text);
         }
     }
 
     /// What the user should look at, though the work goes on.
     pub(crate) fn warn(&self, text: &str) {
         if self.quiet < 2 {
-            self.line("warning: ", text);
+            self.line(Kind::Word, "warning: ", text);
         }
     }
 
     /// What to type, below a warning.
     pub(crate) fn hint(&self, text: &str) {
         if self.quiet < 2 {
-            self.line("hint: ", text);
+            self.line(Kind::Word, "hint: ", text);
         }
     }
 
     /// What only `-v` asks for.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbose > 0 {
-            self.line("", text);
+            self.line(Kind::Word, "", text);
         }
     }
 
@@ -90,9 +100,9 @@ impl Reporter {
             let _ = write!(line, ": {cause}");
             source = cause.source();
         }
-        self.line("error: ", &line);
+        self.line(Kind::Error, "error: ", &line);
         if let Some(hint) = hint {
-            self.line("hint: ", hint);
+            self.line(Kind::Error, "hint: ", hint);
         }
     }
 
@@ -105,7 +115,7 @@ impl Reporter {
             push_escaped(&mut text, line);
             text.push('\n');
         }
-        self.write(&text);
+        self.writer.write(Kind::Child, &text);
     }
 
     /// The last of them, where a child has ended by itself.
@@ -121,7 +131,7 @@ impl Reporter {
     /// What was found in a file.
     pub(crate) fn report(&self, findings: &Styled) {
         let text = findings.to_text(self.has_colours(&io::stderr()));
-        self.write(&text);
+        self.writer.write(Kind::Result, &text);
     }
 
     /// Asks on stderr; the answer is typed on the same line.
@@ -129,12 +139,68 @@ impl Reporter {
         let mut text = String::new();
         push_escaped(&mut text, question);
         text.push(' ');
-        self.write(&text);
+        self.writer.write(Kind::Result, &text);
     }
 
     /// Ends the line of a question that nobody has answered.
     pub(crate) fn end_question(&self) {
-        self.write("\n");
+        self.writer.write(Kind::Result, "\n");
+    }
+
+    /// From now on a panic is told here, with a backtrace where RUST_BACKTRACE asks for one.
+    pub(crate) fn report_panics(&self) {
+        let reporter = self.clone();
+        std::panic::set_hook(Box::new(move |info| {
+            let thread = std::thread::current();
+            let thread = thread.name().unwrap_or("without a name");
+            let place = info.location().map_or(String::new(), |place| format!(" at {place}"));
+            let message = info.payload().downcast_ref().copied();
+            let message = message.or_else(|| info.payload().downcast_ref().map(String::as_str));
+            let message = message.unwrap_or("no message");
+            let text = format!("thread {thread} panicked{place}: {message}");
+            reporter.line(Kind::Error, "", &text);
+            let backtrace = std::backtrace::Backtrace::capture();
+            if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+                let frames = backtrace.to_string();
+                frames.lines().for_each(|frame| reporter.line(Kind::Error, "", frame));
+            }
+            // With this one the process ends.
+            if thread == "main" {
+                reporter.flush();
+            }
+        }));
+    }
+
+    /// From now on children are looked after: only what they write to stderr waits for whoever reads
+    /// ours, and what else does not fit is dropped and counted.
+    pub(crate) fn supervise(&self) {
+        self.writer.supervise();
+    }
+
+    /// From now on everything must come to its end, whether somebody reads what we write or not.
+    pub(crate) fn stop(&self) {
+        self.writer.stop();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.writer.is_stopping()
+    }
+
+    /// Waits until all has been written: without a limit as long as a signal would end us; else no
+    /// longer than somebody reads.
+    pub(crate) fn flush(&self) {
+        self.writer.flush();
+    }
+
+    /// Gives what was said a moment to be written, before others write to the same stderr.
+    pub(crate) fn settle(&self) {
+        self.writer.flush_within(SETTLE_TIME);
+    }
+
+    /// Ends the process with this status, from any thread.
+    pub(crate) fn exit(&self, status: i32) -> ! {
+        self.flush();
+        std::process::exit(status)
     }
 
     /// Whether somebody can read what is asked, and answer on the same terminal.
@@ -161,9 +227,8 @@ impl Reporter {
     /// Shows how far the work is in lines below all others, in place of those that were shown
     /// before.
     pub(crate) fn show(&self, lines: Vec<String>) {
-        let mut screen = self.screen();
-        screen.shown = lines;
-        screen.write("");
+        let escaped = lines.iter().map(|line| escape(line).into_owned()).collect();
+        self.writer.show(escaped);
     }
 
     /// Prints a line of data for each of these.
@@ -176,23 +241,23 @@ impl Reporter {
             push_escaped(&mut text, line.as_ref());
             text.push('\n');
         }
-        self.print(text.as_bytes())
+        self.print(text.into_bytes())
     }
 
     pub(crate) fn print_styled(&self, text: &Styled) -> Result<(), StdoutError> {
-        self.print(text.to_text(self.has_colours(&io::stdout())).as_bytes())
+        self.print(text.to_text(self.has_colours(&io::stdout())).into_bytes())
     }
 
     /// A value as JSON over several lines.
     pub(crate) fn print_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), StdoutError> {
         let json = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
-        self.print(format!("{}\n", escape_json(&json)).as_bytes())
+        self.print(format!("{}\n", escape_json(&json)).into_bytes())
     }
 
     /// A value as JSON on one line.
     pub(crate) fn print_json_line(&self, value: &impl Serialize) -> Result<(), StdoutError> {
         let json = serde_json::to_string(value).map_err(io::Error::from)?;
-        self.print(format!("{}\n", escape_json(&json)).as_bytes())
+        self.print(format!("{}\n", escape_json(&json)).into_bytes())
     }
 
     /// An array with one element on each line: for JSON readers and for line tools.
@@ -206,7 +271,7 @@ impl Reporter {
             true => "[]\n".to_owned(),
             false => format!("[\n{}\n]\n", lines.join(",\n")),
         };
-        self.print(escape_json(&json).as_bytes())
+        self.print(escape_json(&json).into_owned().into_bytes())
     }
 
     /// A line that must reach another program to the byte. A terminal gets it escaped.
@@ -214,16 +279,11 @@ impl Reporter {
         if io::stdout().is_terminal() {
             return self.print_lines([String::from_utf8_lossy(line)]);
         }
-        self.print(&[line, b"\n"].concat())
+        self.print([line, b"\n"].concat())
     }
 
-    /// A reader that has gone away, such as `head`, is no failure.
-    fn print(&self, text: &[u8]) -> Result<(), StdoutError> {
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
-        }
+    fn print(&self, text: Vec<u8>) -> Result<(), StdoutError> {
+        Ok(self.writer.print(text)?)
     }
 
     fn has_colours(&self, stream: &impl anstream::stream::RawStream) -> bool {
@@ -235,50 +295,22 @@ impl Reporter {
         }
     }
 
-    fn line(&self, before: &str, text: &str) {
+    fn line(&self, kind: Kind, before: &str, text: &str) {
         let mut line = String::from(before);
         push_escaped(&mut line, text);
         line.push('\n');
-        self.write(&line);
-    }
-
-    /// Whole lines, already escaped.
-    fn write(&self, text: &str) {
-        self.screen().write(text);
-    }
-
-    fn screen(&self) -> std::sync::MutexGuard<'_, Screen> {
-        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.write(kind, &line);
     }
 }
 
-/// What stands on the terminal below all lines.
-#[derive(Debug, Default)]
-struct Screen {
-    /// What is to be shown.
-    shown: Vec<String>,
-    /// How many lines are.
-    drawn: usize,
+/// Our stdout, for the bytes of another program, which pass as they are.
+pub(crate) fn stdout_of_another() -> BorrowedFd<'static> {
+    rustix::stdio::stdout()
 }
 
-impl Screen {
-    /// Whole lines, above what is shown.
-    fn write(&mut self, text: &str) {
-        let mut all = String::new();
-        if self.drawn > 0 {
-            // Up to its first line, and all below that away.
-            let _ = write!(all, "\x1b[{}A\r\x1b[J", self.drawn);
-        }
-        all.push_str(text);
-        for line in &self.shown {
-            push_escaped(&mut all, line);
-            all.push('\n');
-        }
-        self.drawn = self.shown.len();
-        // A reader that has gone away must not end a daemon that is being looked after, and the
-        // exit status says the rest.
-        let _ = io::stderr().write_all(all.as_bytes());
-    }
+/// Our stderr, for the bytes of another program, which pass as they are.
+pub(crate) fn stderr_of_another() -> BorrowedFd<'static> {
+    rustix::stdio::stderr()
 }
 
 /// `1234567` as `1,234,567`.

@@ -23,7 +23,9 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,7 +46,9 @@ use tape::{Kind, Recorder};
 
 /// How long our stderr stays open for trouble with stdout, once the program has closed its own.
 const STDERR_STAYS: Duration = Duration::from_secs(1);
-/// After a request to stop: how often we look whether somebody still writes to stdin.
+/// How long what the program wrote may be left unread after a request to stop.
+const UNREAD: Duration = Duration::from_secs(1);
+/// After a request to stop: how often we look whether somebody still writes to stdin, or reads.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What to run, and how to write it down.
@@ -84,10 +88,17 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(Error::new(Exit::Surroundings, "the program has no pipes"));
     };
+    reporter.supervise();
+    let (ends, ended) = mpsc::channel();
+    let pieces = Arc::new(AtomicU64::new(0));
     let start = |kind: Kind, from: End, to: End, before_close: Box<dyn FnOnce() + Send>| {
         let (recorder, reporter) = (recorder.clone(), reporter.clone());
+        let (pieces, ends) = (pieces.clone(), (kind != Kind::Stdin).then(|| ends.clone()));
         thread::Builder::new().stack_size(256 << 10).spawn(move || {
-            let passed_on = pump(&from, &to, |piece| recorder.write(kind, piece));
+            let passed_on = pump(&from, &to, |piece| {
+                recorder.write(kind, piece);
+                pieces.fetch_add(1, Ordering::Relaxed);
+            });
             drop(from);
             if let Err(error) = &passed_on {
                 let name = kind.name();
@@ -95,9 +106,11 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
                     "{name} cannot be written, so the program's is closed: {error}"
                 ));
             }
+            // Behind this there may be no stderr any more.
+            reporter.flush();
             before_close();
             drop(to);
-            passed_on.is_ok()
+            ends.map(|ends| ends.send(passed_on.is_ok()))
         })
     };
     // Trouble with stdout is told on stderr, which a program that ends closes at the same moment.
@@ -109,24 +122,44 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
         let err = move || {
             let _ = stdout_end.recv_timeout(STDERR_STAYS);
         };
-        Ok([
-            start(Kind::Stdout, End::childs(stdout), End::ours(Ours::Stdout), Box::new(out))?,
-            start(Kind::Stderr, End::childs(stderr), End::ours(Ours::Stderr), Box::new(err))?,
-        ])
+        start(Kind::Stdout, End::childs(stdout), End::ours(Ours::Stdout), Box::new(out))?;
+        start(Kind::Stderr, End::childs(stderr), End::ours(Ours::Stderr), Box::new(err))
     })();
-    let outputs = started.map_err(|error| {
+    drop(ends);
+    started.map_err(|error| {
         let _ = child.kill();
         failed(error)
     })?;
     // Its number stays its own until we end ourselves: signals are still passed on.
     let status = Waiter::of(&child).status().map_err(failed)?;
-    // A pump does not panic; and if it did, the program has ended all the same.
-    let passed_on = outputs.map(|output| output.join().unwrap_or(true));
+    let passed_on = all_passed_on(&ended, &pieces, reporter);
     recorder.end(&describe(status));
-    if passed_on.contains(&false) {
+    if !passed_on {
         return Ok(Exit::Surroundings.into());
     }
+    reporter.flush();
     Ok(end_as(status))
+}
+
+/// Waits until all that the program wrote has been passed on; whether it could be. Once we are to
+/// stop, that is no longer than somebody reads it.
+fn all_passed_on(ended: &Receiver<bool>, pieces: &AtomicU64, reporter: &Reporter) -> bool {
+    let mut all = true;
+    let mut last = (0, Instant::now());
+    loop {
+        match ended.recv_timeout(TICK) {
+            Ok(passed_on) => all &= passed_on,
+            // A pump that panicked has ended as well.
+            Err(RecvTimeoutError::Disconnected) => return all,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let pieces = pieces.load(Ordering::Relaxed);
+        if pieces != last.0 || !reporter.is_stopping() {
+            last = (pieces, Instant::now());
+        } else if last.1.elapsed() >= UNREAD {
+            return all;
+        }
+    }
 }
 
 /// Ends this process by the signal that ended the program; else the program's status is ours.
@@ -177,6 +210,7 @@ impl Signals {
                             let _ = kill_process(pid, signal);
                         }
                         if STOP_SIGNALS.contains(&signal) {
+                            reporter.stop();
                             asked.get_or_insert(Cause::Signal(signal));
                         }
                     }

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use crate::output::{stderr_of_another, stdout_of_another};
+
 /// What a pipe holds on Linux: more cannot be read at once.
 const BUFFER: usize = 64 << 10;
 
@@ -53,8 +55,8 @@ impl AsFd for End {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Kind::Ours(Ours::Stdin) => rustix::stdio::stdin(),
-            Kind::Ours(Ours::Stdout) => rustix::stdio::stdout(),
-            Kind::Ours(Ours::Stderr) => rustix::stdio::stderr(),
+            Kind::Ours(Ours::Stdout) => stdout_of_another(),
+            Kind::Ours(Ours::Stderr) => stderr_of_another(),
             Kind::Childs(fd) => fd.as_fd(),
         }
     }

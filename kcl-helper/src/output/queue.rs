@@ -1,0 +1,441 @@
+//! What waits to be written to stderr: lines in the order in which they came, bounded in number and
+//! size, and what is shown below them.
+//!
+//! This decides who may wait for room and whose lines are dropped; it does no I/O and reads no
+//! clock. `writer.rs` does.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What is written at a time at most, unless one line is longer: a pipe takes as much in one piece,
+/// however many write to it.
+pub(super) const CHUNK: usize = 4096;
+/// What a piece costs beside its bytes, so that empty lines are not free.
+const PIECE_COST: usize = 64;
+/// How long somebody may read nothing before he counts as not reading at all.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How important a text is: each kind has room of its own behind the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// What a child says, of which there may be no end.
+    Child,
+    /// What we say.
+    Word,
+    /// How it ended, and what must not be hidden.
+    Result,
+    /// Why it failed.
+    Error,
+}
+
+impl Kind {
+    /// How much may wait before another piece of this kind does not fit. A child has little, as it
+    /// can be made to wait.
+    const fn room(self) -> usize {
+        match self {
+            Kind::Child => 64 << 10,
+            Kind::Word => 512 << 10,
+            Kind::Result => 1 << 20,
+            Kind::Error => 2 << 20,
+        }
+    }
+}
+
+/// What the process is at, which decides who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing has to be looked after: everybody waits, as in any program, and a signal ends us.
+    Alone,
+    /// Children are looked after: who does it must not wait, but a child may be made to.
+    Supervising,
+    /// Since then everything must come to its end, whether somebody reads or not.
+    Stopping(Instant),
+}
+
+/// What became of a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    Done,
+    /// It does not fit, and is to be tried again when there is room, or at this time.
+    Wait(Option<Instant>),
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    pieces: VecDeque<Piece>,
+    /// The sizes of a child's pieces, and of all others.
+    of_child: usize,
+    of_us: usize,
+    phase: Phase,
+    /// Since when nothing has been written, though something waits.
+    waits_since: Option<Instant>,
+    /// What is to be shown below all lines.
+    shown: Vec<String>,
+    shown_changed: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    /// Whole lines.
+    Text(Kind, String),
+    /// So many lines were dropped here.
+    Dropped(u64),
+}
+
+/// What is to be written next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) text: String,
+    /// What is to be shown below it, once nothing else waits.
+    pub(super) shown: Option<Vec<String>>,
+}
+
+impl Queue {
+    pub(super) fn new() -> Queue {
+        Queue {
+            pieces: VecDeque::new(),
+            of_child: 0,
+            of_us: 0,
+            phase: Phase::Alone,
+            waits_since: None,
+            shown: vec![],
+            shown_changed: false,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// A stop is not taken back.
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        if !matches!(self.phase, Phase::Stopping(_)) {
+            self.phase = phase;
+        }
+    }
+
+    /// Takes as many whole lines from the front of the text as fit, or are dropped.
+    pub(super) fn put(&mut self, kind: Kind, text: &mut &str, now: Instant) -> Put {
+        while !text.is_empty() {
+            let (piece, rest) = split(text);
+            let size = piece.len() + PIECE_COST;
+            if self.fits(kind, size) {
+                *self.account(kind) += size;
+                self.push(Piece::Text(kind, piece.to_owned()), now);
+            } else if let Some(until) = self.may_wait(kind, now) {
+                return Put::Wait(until);
+            } else {
+                self.drop_lines(piece, now);
+            }
+            *text = rest;
+        }
+        Put::Done
+    }
+
+    pub(super) fn show(&mut self, lines: Vec<String>, now: Instant) {
+        if self.shown != lines {
+            self.shown = lines;
+            self.shown_changed = true;
+            self.waits_since.get_or_insert(now);
+        }
+    }
+
+    /// What is to be written next, if anything is.
+    pub(super) fn take(&mut self) -> Option<Chunk> {
+        let mut text = String::new();
+        while let Some(piece) = self.pieces.front() {
+            let next = match piece {
+                Piece::Text(_, piece) => piece.len(),
+                Piece::Dropped(_) => 100,
+            };
+            if !text.is_empty() && text.len() + next > CHUNK {
+                break;
+            }
+            match self.pieces.pop_front() {
+                Some(Piece::Text(kind, piece)) => {
+                    *self.account(kind) -= piece.len() + PIECE_COST;
+                    text.push_str(&piece);
+                }
+                Some(Piece::Dropped(1)) => {
+                    text.push_str("… 1 line was dropped here, as stderr was not read\n");
+                }
+                Some(Piece::Dropped(lines)) => text.push_str(&format!(
+                    "… {} lines were dropped here, as stderr was not read\n",
+                    super::with_commas(lines)
+                )),
+                None => {}
+            }
+        }
+        let shown = self.pieces.is_empty().then(|| self.shown.clone());
+        if text.is_empty() && !self.shown_changed {
+            return None;
+        }
+        self.shown_changed &= shown.is_none();
+        Some(Chunk { text, shown })
+    }
+
+    /// What was taken has been written.
+    pub(super) fn written(&mut self, now: Instant) {
+        let is_empty = self.pieces.is_empty() && !self.shown_changed;
+        self.waits_since = (!is_empty).then_some(now);
+    }
+
+    /// Whether all has been written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits_since.is_none()
+    }
+
+    /// Until when somebody who began at this time may wait for all to be written: as long as it is
+    /// read, but no longer than a moment once we are to stop. Where a signal ends us anyway there is
+    /// no limit.
+    pub(super) fn end_of_flush(&self, start: Instant) -> Option<Instant> {
+        let read = self.waits_since.unwrap_or(start);
+        match self.phase {
+            Phase::Alone => None,
+            Phase::Supervising => Some(read + PATIENCE),
+            Phase::Stopping(stopped) => Some(start.min(read.max(stopped)) + PATIENCE),
+        }
+    }
+
+    fn fits(&self, kind: Kind, size: usize) -> bool {
+        match kind {
+            // One piece always does.
+            Kind::Child => self.of_child == 0 || self.of_child + size <= kind.room(),
+            _ => self.of_us == 0 || self.of_us + size <= kind.room(),
+        }
+    }
+
+    /// Whether a text of this kind waits for room, and how long at most.
+    fn may_wait(&self, kind: Kind, now: Instant) -> Option<Option<Instant>> {
+        match (self.phase, kind) {
+            (Phase::Alone, _) | (Phase::Supervising, Kind::Child) => Some(None),
+            // It is stopped slowly rather than cut short, as long as somebody reads.
+            (Phase::Stopping(_), Kind::Child) => {
+                let until = self.waits_since.unwrap_or(now) + PATIENCE;
+                (now < until).then_some(Some(until))
+            }
+            (Phase::Supervising | Phase::Stopping(_), _) => None,
+        }
+    }
+
+    fn account(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Child => &mut self.of_child,
+            _ => &mut self.of_us,
+        }
+    }
+
+    fn push(&mut self, piece: Piece, now: Instant) {
+        self.pieces.push_back(piece);
+        self.waits_since.get_or_insert(now);
+    }
+
+    fn drop_lines(&mut self, piece: &str, now: Instant) {
+        let lines = piece.lines().count() as u64;
+        match self.pieces.back_mut() {
+            Some(Piece::Dropped(dropped)) => *dropped += lines,
+            _ => self.push(Piece::Dropped(lines), now),
+        }
+    }
+}
+
+/// The first whole lines, no more than a chunk unless one alone is, and the rest. What has no end
+/// is a line too.
+fn split(text: &str) -> (&str, &str) {
+    let bytes = &text.as_bytes()[..text.len().min(CHUNK)];
+    let end = match memchr::memrchr(b'\n', bytes) {
+        _ if bytes.len() == text.len() => text.len(),
+        Some(lf) => lf + 1,
+        None => text.find('\n').map_or(text.len(), |lf| lf + 1),
+    };
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn drain(queue: &mut Queue, now: Instant) -> String {
+        let mut all = String::new();
+        while let Some(chunk) = queue.take() {
+            all.push_str(&chunk.text);
+            queue.written(now);
+        }
+        all
+    }
+
+    fn lines(numbers: Range<usize>) -> String {
+        numbers.map(|number| format!("line {number}\n")).collect()
+    }
+
+    #[test]
+    fn nothing_is_dropped_while_nothing_is_supervised() {
+        let (mut queue, now) = (Queue::new(), Instant::now());
+        let all = lines(0..200_000);
+        let (mut rest, mut written) = (all.as_str(), String::new());
+        while queue.put(Kind::Word, &mut rest, now) != Put::Done {
+            written.push_str(&drain(&mut queue, now));
+        }
+        written.push_str(&drain(&mut queue, now));
+        assert!(written == all);
+    }
+
+    #[test]
+    fn a_child_waits_and_we_do_not() {
+        let (mut queue, now) = (Queue::new(), Instant::now());
+        queue.set_phase(Phase::Supervising);
+        let all = lines(0..1_000_000);
+        assert_eq!(queue.put(Kind::Child, &mut all.as_str(), now), Put::Wait(None));
+        assert_eq!(queue.put(Kind::Word, &mut all.as_str(), now), Put::Done);
+        assert_eq!(queue.put(Kind::Result, &mut "result\n", now), Put::Done);
+        assert_eq!(queue.put(Kind::Error, &mut "error\n", now), Put::Done);
+        let written = drain(&mut queue, now);
+        let mut end = written.lines().rev();
+        assert_eq!(end.next(), Some("error"));
+        assert_eq!(end.next(), Some("result"));
+        let dropped = end.next().unwrap();
+        assert!(
+            dropped.starts_with("… ")
+                && dropped.ends_with(" lines were dropped here, as stderr was not read"),
+            "{dropped}"
+        );
+        assert!(written.len() < 600 << 10);
+    }
+
+    #[test]
+    fn a_stop_waits_no_longer_than_somebody_reads() {
+        let (mut queue, start) = (Queue::new(), Instant::now());
+        let all = lines(0..100_000);
+        let mut rest = all.as_str();
+        queue.set_phase(Phase::Supervising);
+        assert_eq!(queue.put(Kind::Child, &mut rest, start), Put::Wait(None));
+        queue.set_phase(Phase::Stopping(start));
+        queue.set_phase(Phase::Alone);
+        assert_eq!(queue.put(Kind::Child, &mut rest, start), Put::Wait(Some(start + PATIENCE)));
+        // Somebody reads.
+        let later = start + PATIENCE / 2;
+        queue.take();
+        queue.written(later);
+        queue.put(Kind::Child, &mut rest, later);
+        assert_eq!(queue.put(Kind::Child, &mut rest, later), Put::Wait(Some(later + PATIENCE)));
+        assert_eq!(queue.put(Kind::Child, &mut rest, later + PATIENCE), Put::Done);
+        assert!(
+            drain(&mut queue, later).contains(" lines were dropped here, as stderr was not read\n")
+        );
+    }
+
+    #[test]
+    fn a_flush_waits_as_long_as_somebody_reads() {
+        let (mut queue, start) = (Queue::new(), Instant::now());
+        let [a, b, c, d] = [10, 20, 25, 30].map(|tenths| start + tenths * PATIENCE / 10);
+        queue.put(Kind::Word, &mut "word\n", start);
+        assert_eq!(queue.end_of_flush(a), None);
+        queue.set_phase(Phase::Supervising);
+        // Nobody has read for a long time, or somebody has read just now.
+        assert_eq!(queue.end_of_flush(b), Some(start + PATIENCE));
+        queue.show(vec!["1%".into()], a);
+        queue.take();
+        queue.written(a);
+        queue.put(Kind::Word, &mut "word\n", a);
+        queue.take();
+        queue.put(Kind::Word, &mut "word\n", b);
+        queue.written(b);
+        assert_eq!(queue.end_of_flush(a), Some(b + PATIENCE));
+        queue.set_phase(Phase::Stopping(c));
+        assert_eq!(queue.end_of_flush(a), Some(a + PATIENCE));
+        assert_eq!(queue.end_of_flush(d), Some(c + PATIENCE));
+    }
+
+    #[test]
+    fn what_is_shown_comes_last_and_the_latest_wins() {
+        let (mut queue, now) = (Queue::new(), Instant::now());
+        queue.show(vec!["1%".into()], now);
+        queue.show(vec!["2%".into()], now);
+        let shown = |shown: &str| Chunk { text: String::new(), shown: Some(vec![shown.into()]) };
+        assert_eq!(queue.take(), Some(shown("2%")));
+        queue.written(now);
+        assert_eq!(queue.take(), None);
+        assert!(queue.is_empty());
+        queue.put(Kind::Word, &mut "word\n", now);
+        assert_eq!(queue.take(), Some(Chunk { text: "word\n".into(), ..shown("2%") }));
+        queue.show(vec![], now);
+        assert_eq!(queue.take(), Some(Chunk { text: String::new(), shown: Some(vec![]) }));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Put(Kind, usize),
+        Take,
+        Show,
+        Phase(bool),
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let kind = prop::sample::select(vec![Kind::Child, Kind::Word, Kind::Result, Kind::Error]);
+        prop::collection::vec(
+            prop_oneof![
+                4 => (kind, 1..20_000usize).prop_map(|(kind, count)| Event::Put(kind, count)),
+                4 => Just(Event::Take),
+                1 => Just(Event::Show),
+                1 => any::<bool>().prop_map(Event::Phase),
+            ],
+            0..40,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Each line that was put comes out whole and in order, or is counted where it is missing;
+        /// and what waits is bounded.
+        #[test]
+        fn every_line_is_written_or_counted(events in events()) {
+            let (mut queue, now) = (Queue::new(), Instant::now());
+            let (mut next, mut written) = (0, String::new());
+            for event in events {
+                match event {
+                    Event::Put(kind, count) => {
+                        let text = lines(next..next + count);
+                        let mut rest = text.as_str();
+                        while queue.put(kind, &mut rest, now) != Put::Done {
+                            let chunk = queue.take();
+                            written.push_str(&chunk.unwrap().text);
+                            queue.written(now);
+                        }
+                        next += count;
+                    }
+                    Event::Take => if let Some(chunk) = queue.take() {
+                        prop_assert!(chunk.text.len() <= CHUNK);
+                        written.push_str(&chunk.text);
+                        queue.written(now);
+                    }
+                    Event::Show => queue.show(vec![next.to_string()], now),
+                    Event::Phase(true) => queue.set_phase(Phase::Supervising),
+                    Event::Phase(false) => queue.set_phase(Phase::Stopping(now - 2 * PATIENCE)),
+                }
+                let waiting: usize = queue.pieces.iter().map(|piece| match piece {
+                    Piece::Text(_, piece) => piece.len() + PIECE_COST,
+                    Piece::Dropped(_) => 0,
+                }).sum();
+                prop_assert_eq!(waiting, queue.of_child + queue.of_us);
+                prop_assert!(waiting <= Kind::Child.room() + Kind::Error.room());
+            }
+            written.push_str(&drain(&mut queue, now));
+            prop_assert!(queue.is_empty());
+            let mut expected = 0;
+            for line in written.lines() {
+                if let Some(dropped) = line.strip_prefix("… ") {
+                    let digits: String = dropped.chars().take_while(|c| *c != ' ').filter(|c| *c != ',').collect();
+                    expected += digits.parse::<usize>().unwrap();
+                } else {
+                    prop_assert_eq!(line, format!("line {expected}"));
+                    expected += 1;
+                }
+            }
+            prop_assert_eq!(expected, next);
+        }
+    }
+}
