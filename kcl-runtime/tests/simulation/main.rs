@@ -12,8 +12,8 @@
 //! - nothing is asked for after the lease is gone;
 //! - retries and cadences come when, and as often as, they were wished.
 //!
-//! The lives are the same ones each time. `SIMULATION_SEED=n` lives one of them and tells it on
-//! stderr; `SIMULATION_LIVES=n` lives so many, and `SIMULATION_FIRST=n` begins elsewhere.
+//! The lives are the same each time. `SIMULATION_SEED=n` runs one of them and describes it on stderr;
+//! `SIMULATION_LIVES=n` sets how many run, and `SIMULATION_FIRST=n` where they begin.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod daemon;
@@ -26,7 +26,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sights::Sight;
 
-const LIVES: u64 = 100_000;
+/// How many lives run unless `SIMULATION_LIVES` says otherwise: as many as take a few seconds.
+const LIVES: u64 = 10_000;
+/// In as many lives as `.ci/run` asks for, every sight must be seen.
+const ENOUGH_FOR_ALL_SIGHTS: u64 = 100_000;
 
 fn wish(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -96,5 +99,6 @@ fn nothing_is_lost_whatever_happens() {
         }
     }
     println!("{lives:>7} lives");
-    assert!(unseen.is_empty() || lives < LIVES, "never seen in {lives} lives: {unseen:?}");
+    let enough = lives >= ENOUGH_FOR_ALL_SIGHTS;
+    assert!(unseen.is_empty() || !enough, "never seen in {lives} lives: {unseen:?}");
 }

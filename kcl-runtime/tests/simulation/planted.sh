@@ -13,7 +13,7 @@ git init -q
 failed=0
 for patch in "$planted"/*.patch; do
     git apply "$patch"
-    out=$(cargo test -p kcl-runtime --test simulation 2>&1 || true)
+    out=$(SIMULATION_LIVES=100000 cargo test -p kcl-runtime --test simulation 2>&1 || true)
     if found=$(grep -m1 '^life [0-9]* failed, after ' <<<"$out"); then
         echo "$(basename "$patch" .patch): $found"
     else
