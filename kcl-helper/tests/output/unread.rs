@@ -1,0 +1,352 @@
+//! Nobody reads what we write, or does so slowly: we can be stopped, and lose nothing in silence.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::{Stage, awkward};
+
+/// No end after one signal takes nearly as long, on whatever machine.
+const TOO_LONG: Duration = Duration::from_secs(20);
+const FLOOD: &str = "while :; do echo a line that nobody reads >&2; done";
+
+/// A pipe that takes nothing until somebody reads.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    for size in [4096, 1] {
+        while writer.write(&vec![b'.'; size]).is_ok() {}
+    }
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+/// A terminal's two ends.
+fn terminal() -> (File, File) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    tcsetwinsize(&master, Winsize { ws_col: 80, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&master, vec![]).unwrap();
+    let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    (File::from(master), slave)
+}
+
+/// A run that is killed when the test is over.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Running {
+        Running(command.spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    #[track_caller]
+    fn end(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < TOO_LONG, "it is still there");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn stdout(&mut self) -> String {
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn eventually(what: &str, is_true: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_true() {
+        assert!(start.elapsed() < TOO_LONG, "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Until it has begun, and waits wherever it waits.
+fn a_moment() {
+    thread::sleep(Duration::from_millis(400));
+}
+
+// ---- stderr that nobody reads
+
+#[test]
+fn one_signal_ends_local_over_a_child_that_floods() {
+    let stage = Stage::new();
+    let (_reader, writer) = full_pipe();
+    let arguments = ["local", "--shards", "2", "--grace", "300ms", "--", "sh", "-c", FLOOD];
+    let mut command = stage.helper(&arguments);
+    let mut running = Running::start(command.stdout(Stdio::piped()).stderr(writer));
+    a_moment();
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().code(), Some(143));
+    assert!(running.stdout().contains("killed\n"));
+}
+
+#[test]
+fn one_signal_ends_local_properly() {
+    let stage = Stage::new();
+    let (_reader, writer) = full_pipe();
+    let log = format!("log={}", stage.path("log").display());
+    let mut command = stage.helper(&["local", "-i", "-", "--", &awkward(), &log]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(writer);
+    let mut running = Running::start(&mut command);
+    let mut stdin = running.0.stdin.take().unwrap();
+    stdin.write_all(b"one\n").unwrap();
+    eventually("the record", || stage.path("log").exists());
+    running.signal(Signal::INT);
+    assert_eq!(running.end().code(), Some(130));
+    assert!(running.stdout().contains("stopped\n"));
+}
+
+/// What a child says would hold it up; what we say holds nothing up.
+#[test]
+fn local_ends_by_itself() {
+    let stage = Stage::new();
+    let (_reader, writer) = full_pipe();
+    let mut command = stage.helper(&["local", "--", &awkward()]);
+    let mut running = Running::start(command.stdout(Stdio::piped()).stderr(writer));
+    assert_eq!(running.end().code(), Some(0));
+    assert!(running.stdout().contains("total"));
+}
+
+#[test]
+fn one_signal_stops_the_daemon_properly() {
+    let stage = Stage::new();
+    stage.write("play", "trap 'echo asked > $HOME/got; exit 143' TERM; echo > $HOME/ready; exec 2>/dev/null; while :; do sleep 0.1; done");
+    let (_reader, writer) = full_pipe();
+    // What it says before it starts the daemon waits like any program's words.
+    let mut command = stage.helper(&["run", "-qq", "app.properties"]);
+    let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
+    eventually("the daemon's start", || stage.path("ready").exists());
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().code(), Some(0));
+    assert!(stage.path("got").exists());
+}
+
+#[test]
+fn one_signal_ends_bench() {
+    let stage = Stage::new();
+    for child in [vec![awkward()], vec!["sh".into(), "-c".into(), FLOOD.into()]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut command = stage.helper(&["bench", "-v", "--duration", "1h", "--"]);
+        command.args(child).stdout(Stdio::piped()).stderr(writer);
+        let mut running = Running::start(&mut command);
+        a_moment();
+        running.signal(Signal::TERM);
+        assert_eq!(running.end().code(), Some(143));
+        drop(reader);
+    }
+}
+
+#[test]
+fn one_signal_ends_record_and_its_program() {
+    let stage = Stage::new();
+    let (_reader, writer) = full_pipe();
+    let script = format!("echo $$ > $HOME/pid; {FLOOD}");
+    let mut command = stage.helper(&["record", "--to", "rec", "--", "sh", "-c", &script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(writer);
+    let mut running = Running::start(&mut command);
+    eventually("the program's start", || stage.path("pid").exists());
+    a_moment();
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().signal(), Some(15));
+}
+
+#[test]
+fn one_signal_ends_local_on_a_terminal_that_was_stopped() {
+    let stage = Stage::new();
+    let (mut keys, screen) = terminal();
+    let arguments = ["local", "--grace", "300ms", "--", "sh", "-c", FLOOD];
+    let mut command = stage.helper(&arguments);
+    let mut running = Running::start(command.stdout(Stdio::null()).stderr(screen));
+    let mut some = [0; 4096];
+    keys.read_exact(&mut some).unwrap();
+    // Ctrl-S
+    keys.write_all(b"\x13").unwrap();
+    a_moment();
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().code(), Some(143));
+}
+
+// ---- stdout that nobody reads
+
+#[test]
+fn a_signal_ends_who_waits_for_stdout() {
+    let stage = Stage::new();
+    for arguments in [
+        &["local", "--sample"][..],
+        &["bench", "--sample", "--batches", "10", "--warmup", "0s"],
+        &["check", "--explain", "streamName"],
+    ] {
+        let (_reader, writer) = full_pipe();
+        let mut command = stage.helper(arguments);
+        let mut running = Running::start(command.stdout(writer).stderr(Stdio::null()));
+        a_moment();
+        assert_eq!(running.0.try_wait().unwrap(), None, "the data is waited for");
+        running.signal(Signal::TERM);
+        let status = running.end();
+        assert!(status.code() == Some(143) || status.signal() == Some(15), "{status}");
+    }
+}
+
+#[test]
+fn one_signal_ends_local_of_which_nobody_reads_anything() {
+    let stage = Stage::new();
+    let ((_reader, out), (_other, err)) = (full_pipe(), full_pipe());
+    let arguments = ["local", "--grace", "300ms", "--", "sh", "-c", FLOOD];
+    let mut command = stage.helper(&arguments);
+    let mut running = Running::start(command.stdout(out).stderr(err));
+    a_moment();
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().code(), Some(143));
+}
+
+// ---- Whoever reads slowly, or late
+
+fn slowly(mut from: impl Read) -> String {
+    let mut text = Vec::new();
+    let mut some = [0; 8192];
+    loop {
+        match from.read(&mut some).unwrap() {
+            0 => return String::from_utf8(text).unwrap(),
+            count => text.extend_from_slice(&some[..count]),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// 10,000 lines of a child, in order, and ours around them.
+#[test]
+fn a_slow_reader_loses_nothing() {
+    let stage = Stage::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let script =
+        format!("seq -f 'line %.0f of the child' 10000 >&2; exec {} last-words=end", awkward());
+    let mut command = stage.helper(&["local", "--", "sh", "-c", &script]);
+    let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
+    drop(command);
+    let text = slowly(reader);
+    assert_eq!(running.end().code(), Some(0));
+    let mut expected = String::new();
+    for number in 1..=10_000 {
+        writeln!(expected, "shard 0 | line {number} of the child").unwrap();
+    }
+    expected.push_str("shard 0 | end\ndone in ");
+    let at = text.find("shard 0 | ").unwrap();
+    assert!(text[at..].starts_with(&expected), "{}", &text[text.len() - 300..]);
+}
+
+#[test]
+fn what_was_dropped_is_counted() {
+    let stage = Stage::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    // It stays for a while after the stop, and goes on.
+    let arguments = ["local", "--grace", "2s", "--", "sh", "-c", FLOOD];
+    let mut command = stage.helper(&arguments);
+    let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
+    drop(command);
+    // For longer than somebody counts as reading.
+    thread::sleep(Duration::from_millis(1500));
+    running.signal(Signal::TERM);
+    thread::sleep(Duration::from_millis(500));
+    let mut text = String::new();
+    let mut reader = reader;
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(running.end().code(), Some(143));
+    let dropped = text.lines().filter(|line| {
+        line.starts_with("… ") && line.ends_with(" dropped here, as stderr was not read")
+    });
+    assert!(dropped.count() > 0, "{}", &text[..3000]);
+    assert!(text.contains("\nnot stopped within 2s: killing the children\n"));
+    // Each line is whole.
+    for line in text.lines().skip(1) {
+        let known = [
+            "shard 0 | a line that nobody reads",
+            "… ",
+            "SIGTERM: ",
+            "not stopped",
+            "stopped after ",
+        ];
+        assert!(known.iter().any(|known| line.starts_with(known)), "{line}");
+    }
+}
+
+// ---- A terminal
+
+/// The lines that stand on the terminal at the end.
+fn screen_of(bytes: &str) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("\x1b[") {
+            let (count, after) = after.split_once('A').unwrap();
+            rest = after.strip_prefix("\r\x1b[J").unwrap();
+            let kept = lines.len() - count.parse::<usize>().unwrap();
+            lines.truncate(kept);
+        } else {
+            let (line, after) = rest.split_once('\n').unwrap();
+            lines.push(line.trim_end_matches('\r').to_owned());
+            rest = after;
+        }
+    }
+    lines
+}
+
+#[test]
+fn progress_is_shown_below_what_is_said_and_goes() {
+    let stage = Stage::new();
+    let (mut master, slave) = terminal();
+    let mut command =
+        stage.helper(&["local", "-i", "-", "--shards", "2", "--", &awkward(), "last-words=end"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(slave);
+    let mut running = Running::start(&mut command);
+    drop(command);
+    let mut stdin = running.0.stdin.take().unwrap();
+    stdin.write_all(b"a\nb\nc\n").unwrap();
+    let reading = thread::spawn(move || {
+        let (mut bytes, mut some) = (vec![], [0; 4096]);
+        // The end of a terminal is an error on Linux.
+        while let Ok(count @ 1..) = master.read(&mut some) {
+            bytes.extend_from_slice(&some[..count]);
+        }
+        String::from_utf8(bytes).unwrap()
+    });
+    // Nothing is shown before half a second.
+    thread::sleep(Duration::from_millis(1500));
+    drop(stdin);
+    assert_eq!(running.end().code(), Some(0));
+    let text = reading.join().unwrap();
+    assert!(text.contains("\nshard 0  "), "{text}");
+    assert!(text.contains(" records  "), "{text}");
+    let screen = screen_of(&text);
+    let mut words: Vec<&str> = screen.iter().map(String::as_str).skip(1).collect();
+    words[..2].sort_unstable();
+    assert_eq!(words[..2], ["shard 0 | end", "shard 1 | end"], "{text}");
+    assert!(words[2].starts_with("done in ") && words.len() == 3, "{text}");
+}
