@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
+
 /// A text as one line that shows all of itself: what is [harmful](is_harmful) is escaped as in a
 /// Rust literal, with the ends of lines.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +59,21 @@ pub(crate) fn is_harmful(char: char) -> bool {
     }
 }
 
-/// JSON with everything escaped that is [harmful](is_harmful). Outside of its strings it is ASCII.
-pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
+/// A value as JSON in which everything is escaped that is [harmful](is_harmful).
+pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
+    serde_json::to_string(value).map(escape_json)
+}
+
+/// The same over several lines.
+pub(crate) fn json_pretty(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(escape_json)
+}
+
+/// Outside of its strings JSON is ASCII, and of that only DEL is not escaped already.
+fn escape_json(json: String) -> String {
     let stays = |char: char| char == '\n' || !is_harmful(char);
-    if json.chars().all(stays) {
-        return Cow::Borrowed(json);
+    if json.bytes().all(|byte| byte < 0x7f) || json.chars().all(stays) {
+        return json;
     }
     let mut escaped = String::with_capacity(json.len() + 16);
     for char in json.chars() {
@@ -74,7 +86,7 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
             let _ = write!(escaped, "\\u{unit:04x}");
         }
     }
-    Cow::Owned(escaped)
+    escaped
 }
 
 #[cfg(test)]
@@ -126,12 +138,10 @@ mod tests {
 
         #[test]
         fn json_keeps_its_value(texts in prop::collection::btree_map(any_text(), any_text(), 0..3)) {
-            for json in [serde_json::to_string(&texts), serde_json::to_string_pretty(&texts)] {
-                let json = json.unwrap();
-                let escaped = escape_json(&json);
-                prop_assert!(!escaped.contains(|char| char != '\n' && is_harmful(char)));
+            for json in [json(&texts).unwrap(), json_pretty(&texts).unwrap()] {
+                prop_assert!(!json.contains(|char| char != '\n' && is_harmful(char)));
                 let read: std::collections::BTreeMap<String, String> =
-                    serde_json::from_str(&escaped).unwrap();
+                    serde_json::from_str(&json).unwrap();
                 prop_assert_eq!(&read, &texts);
             }
         }

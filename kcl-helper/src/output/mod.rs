@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::text::{escape, escape_json, push_escaped};
+use crate::text::{escape, json, json_pretty, push_escaped};
 use queue::Kind;
 pub(crate) use styled::Styled;
 use writer::Writer;
@@ -250,14 +250,14 @@ impl Reporter {
 
     /// A value as JSON over several lines.
     pub(crate) fn print_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), StdoutError> {
-        let json = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
-        self.print(format!("{}\n", escape_json(&json)).into_bytes())
+        let json = json_pretty(value).map_err(io::Error::from)?;
+        self.print(format!("{json}\n").into_bytes())
     }
 
     /// A value as JSON on one line.
     pub(crate) fn print_json_line(&self, value: &impl Serialize) -> Result<(), StdoutError> {
-        let json = serde_json::to_string(value).map_err(io::Error::from)?;
-        self.print(format!("{}\n", escape_json(&json)).into_bytes())
+        let json = json(value).map_err(io::Error::from)?;
+        self.print(format!("{json}\n").into_bytes())
     }
 
     /// An array with one element on each line: for JSON readers and for line tools.
@@ -265,13 +265,13 @@ impl Reporter {
         &self,
         elements: impl Iterator<Item = impl Serialize>,
     ) -> Result<(), StdoutError> {
-        let lines = elements.map(|element| serde_json::to_string(&element));
+        let lines = elements.map(|element| json(&element));
         let lines: Vec<String> = lines.collect::<Result<_, _>>().map_err(io::Error::from)?;
         let json = match lines.is_empty() {
             true => "[]\n".to_owned(),
             false => format!("[\n{}\n]\n", lines.join(",\n")),
         };
-        self.print(escape_json(&json).into_owned().into_bytes())
+        self.print(json.into_bytes())
     }
 
     /// A line that must reach another program to the byte. A terminal gets it escaped.

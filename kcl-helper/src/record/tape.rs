@@ -20,6 +20,7 @@ use super::Options;
 use super::redact::{Fingerprints, Redactor};
 use crate::files::{create_private_dir, create_private_file};
 use crate::output::Reporter;
+use crate::text::json;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -180,9 +181,8 @@ impl<S: Store> Tape<S> {
     }
 
     fn header(&mut self, header: &Header<'_>) -> io::Result<()> {
-        let mut line = serde_json::to_vec(header)?;
-        line.push(b'\n');
-        self.append(&line)
+        let line = format!("{}\n", json(header)?);
+        self.append(line.as_bytes())
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
@@ -242,9 +242,7 @@ impl<S: Store> Tape<S> {
 }
 
 fn event(micros: u128, letter: &str, text: &str) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(&(micros, letter, text))?;
-    line.push(b'\n');
-    Ok(line)
+    Ok(format!("{}\n", json(&(micros, letter, text))?).into_bytes())
 }
 
 /// The events of one piece.
@@ -256,23 +254,23 @@ struct Lines {
 
 impl Lines {
     fn text(&mut self, text: &str) -> io::Result<()> {
-        self.push(|since, letter| serde_json::to_vec(&(since, letter, text)))
+        self.push(|since, letter| json(&(since, letter, text)))
     }
 
     fn base64(&mut self, bytes: &[u8]) -> io::Result<()> {
         let text = BASE64.encode(bytes);
-        self.push(|since, letter| serde_json::to_vec(&(since, letter, text, "base64")))
+        self.push(|since, letter| json(&(since, letter, text, "base64")))
     }
 
     fn end(&mut self) -> io::Result<()> {
-        self.push(|since, letter| serde_json::to_vec(&(since, letter, ())))
+        self.push(|since, letter| json(&(since, letter, ())))
     }
 
     fn push(
         &mut self,
-        json: impl FnOnce(u128, &str) -> serde_json::Result<Vec<u8>>,
+        event: impl FnOnce(u128, &str) -> serde_json::Result<String>,
     ) -> io::Result<()> {
-        self.text.extend(json(self.since, self.kind.letter())?);
+        self.text.extend_from_slice(event(self.since, self.kind.letter())?.as_bytes());
         self.text.push(b'\n');
         self.since = 0;
         Ok(())
