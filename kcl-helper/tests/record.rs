@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use insta::assert_snapshot;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -279,22 +280,33 @@ fn a_program_that_ends_while_stdin_is_open_is_not_waited_for() {
 #[test]
 fn a_closed_stdin_breaks_the_daemons_pipe_and_a_closed_stdout_ends_it() {
     let place = Place::new();
-    let mut child =
-        place.shell("exec <&-; echo closed; exec >&-; read wait <&2; kill -TERM $$; sleep 60");
+    let mut child = place.shell("exec <&-; echo closed; exec >&-; exec sleep 60");
     let (mut stdin, mut stdout) =
         (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     let mut said = String::new();
     stdout.read_to_string(&mut said).unwrap();
     assert_eq!(said, "closed\n");
-    // Not at the first write perhaps, as the pipe's end is passed on by a thread of its own.
-    let error = loop {
-        if let Err(error) = stdin.write_all(b"anybody?\n") {
-            break error;
-        }
-        thread::yield_now();
-    };
-    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    // Without a write, and while the program lives.
+    let mut entry = [PollFd::new(&stdin, PollFlags::HUP)];
+    let time = Timespec { tv_sec: 20, tv_nsec: 0 };
+    assert_eq!(poll(&mut entry, Some(&time)), Ok(1));
+    assert_eq!(stdin.write_all(b"anybody?\n").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     child.wait().unwrap();
+}
+
+/// Some systems cannot wait for a device, and call it invalid.
+#[test]
+fn a_device_takes_what_the_program_writes() {
+    let place = Place::new();
+    let script = "echo one; read wait; trap '' PIPE; echo two || exit 9; exit 5";
+    let mut command = place.command(&[], &["sh", "-c", script]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    let said = place.events();
+    let said: Vec<_> = said.iter().filter(|event| event[0] == ">").collect();
+    assert_eq!(said, [&json!([">", "one\n"]), &json!([">", "two\n"]), &json!([">", null])]);
 }
 
 #[test]

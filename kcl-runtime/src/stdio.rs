@@ -55,6 +55,9 @@ fn explain_terminal() {
 }
 
 #[cfg(unix)]
+mod hang_up;
+
+#[cfg(unix)]
 pub(crate) use unix::take;
 
 #[cfg(unix)]
@@ -66,10 +69,10 @@ mod unix {
     use std::sync::{Arc, Weak};
     use std::time::{Duration, Instant};
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::event::{PollFd, PollFlags, poll};
     use rustix::io::Errno;
 
-    use super::{RunError, Signals, explain_terminal, log_to_stderr};
+    use super::{RunError, Signals, explain_terminal, hang_up, log_to_stderr};
     use crate::{Sleep, SystemTimer, Timer};
 
     /// What the protocol is spoken over.
@@ -187,35 +190,13 @@ mod unix {
         }
     }
 
-    /// A pipe's hang-up is always reported; a socket's only if asked for, where it can be.
-    #[cfg(target_os = "linux")]
-    const HANG_UP: PollFlags = PollFlags::RDHUP;
-    #[cfg(not(target_os = "linux"))]
-    const HANG_UP: PollFlags = PollFlags::empty();
-
-    fn has_hung_up(input: &OwnedFd) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(input, HANG_UP)], Some(&now)).is_ok_and(|count| count > 0)
-    }
-
     impl Timer for PipeTimer {
         fn now(&self) -> Duration {
             self.clock.now()
         }
 
         fn sleep(&mut self, pause: Duration) -> Sleep {
-            let end = Instant::now() + pause;
-            loop {
-                let left = end.saturating_duration_since(Instant::now());
-                let Ok(timeout) = Timespec::try_from(left) else { return Sleep::Elapsed };
-                match poll(&mut [PollFd::new(&*self.input, HANG_UP)], Some(&timeout)) {
-                    Ok(0) => return Sleep::Elapsed,
-                    Ok(_) => return Sleep::HungUp,
-                    Err(Errno::INTR) => {}
-                    // What cannot be polled cannot tell that it hangs up.
-                    Err(_) => return self.clock.sleep(left),
-                }
-            }
+            hang_up::wait(&self.input, pause)
         }
     }
 
@@ -237,7 +218,8 @@ mod unix {
                 let now = Instant::now();
                 recent.retain(|time| now.duration_since(*time) < INSISTENT.1);
                 recent.push(now);
-                let is_daemon_there = input.upgrade().is_some_and(|input| !has_hung_up(&input));
+                let is_daemon_there =
+                    input.upgrade().is_some_and(|input| !hang_up::has_come(&input));
                 if recent.len() >= INSISTENT.0 || !is_daemon_there {
                     // It does not return for these three; were it to, the next one tries again.
                     let _ = signal_hook::low_level::emulate_default_handler(signal);

@@ -109,13 +109,16 @@ pub(super) fn pump(
 /// Waits until there is something to read, or until nobody reads what we would write: a writer must
 /// learn of that before it writes, as it would without us.
 fn is_unread(from: &impl AsFd, to: &impl AsFd) -> bool {
+    // A hang-up is reported anyhow, but macOS leaves out an entry that asks for nothing. It has no
+    // more than a hang-up to report of a pipe's end for writing, as nothing can be read from it.
+    const NO_READER: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
     loop {
-        let mut ends = [PollFd::new(from, PollFlags::IN), PollFd::new(to, PollFlags::empty())];
+        let mut ends = [PollFd::new(from, PollFlags::IN), PollFd::new(to, PollFlags::HUP)];
         match poll(&mut ends, None) {
             Err(Errno::INTR) => {}
-            // It cannot be waited for: reading tells.
+            // It cannot be waited for, as devices cannot on macOS: reading tells.
             Err(_) => return false,
-            Ok(_) => return !ends[1].revents().is_empty(),
+            Ok(_) => return ends[1].revents().intersects(NO_READER),
         }
     }
 }
