@@ -1,27 +1,25 @@
-//! Text that others wrote: files and their names, services, child processes, the command line.
+//! Untrusted text: files and their names, services, child processes, the command line.
 //!
-//! This is the one rule of what may not reach a terminal as it is. The writers of `output` apply
-//! it to all that they are given, so that no caller can forget it; who needs such a text elsewhere,
-//! or wants to know its width, applies it before.
+//! This is the one rule for what must not reach a terminal raw. `output` applies it to everything it
+//! writes, so callers need it only for text that goes elsewhere, or whose width matters.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-/// A text as one line that shows all of itself: what is [harmful](is_harmful) is escaped as in a
-/// Rust literal, with the ends of lines.
+/// Displays a text on one line, with [harmful](is_harmful) characters escaped as in a Rust literal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // For the width and the alignment that were asked for.
+        // Honours width and alignment.
         f.pad(&escape(self.0))
     }
 }
 
-/// The text of [`Escaped`], which is nearly always the text itself.
+/// Returns the text of [`Escaped`]; nearly always that is the text itself.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
@@ -31,26 +29,25 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Appends the text of [`Escaped`].
+/// Appends the text of [`Escaped`] to a string.
 pub(crate) fn push_escaped(to: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(is_harmful) {
         let (before, after) = rest.split_at(at);
         to.push_str(before);
         let mut chars = after.chars();
-        // It was found just now.
         to.extend(chars.by_ref().take(1).flat_map(char::escape_default));
         rest = chars.as_str();
     }
     to.push_str(rest);
 }
 
-/// Whether a character could move a terminal's cursor or change its colours, begin another line,
-/// reorder what is read, or be there unseen.
+/// Whether a character can move a terminal's cursor or change its colours, start a new line, reorder
+/// the text around it, or is invisible.
 pub(crate) fn is_harmful(char: char) -> bool {
     match char {
         '\t' => false,
-        // The joiners of some scripts, and of emoji, are not among these.
+        // Zero-width joiners stay: some scripts and emoji need them.
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' => true,
         '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' => true,
         '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' => true,
@@ -59,17 +56,17 @@ pub(crate) fn is_harmful(char: char) -> bool {
     }
 }
 
-/// A value as JSON in which everything is escaped that is [harmful](is_harmful).
+/// Encodes a value as JSON on one line, with [harmful](is_harmful) characters escaped.
 pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
     serde_json::to_string(value).map(escape_json)
 }
 
-/// The same over several lines.
+/// Encodes it indented, over several lines.
 pub(crate) fn json_pretty(value: &(impl Serialize + ?Sized)) -> serde_json::Result<String> {
     serde_json::to_string_pretty(value).map(escape_json)
 }
 
-/// Outside of its strings JSON is ASCII, and of that only DEL is not escaped already.
+/// Only strings can have such characters, and serde_json has escaped those below DEL.
 fn escape_json(json: String) -> String {
     let stays = |char: char| char == '\n' || !is_harmful(char);
     if json.bytes().all(|byte| byte < 0x7f) || json.chars().all(stays) {

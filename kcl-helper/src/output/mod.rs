@@ -1,10 +1,9 @@
-//! The one way out: words for people on stderr, data on stdout.
+//! All output: messages on stderr, data on stdout.
 //!
-//! Whatever is written is escaped here by the rule of [`text`](crate::text), so no caller has to
-//! think of it. What is given as a line is one line; only [`Styled`] has lines and colours of its
-//! own.
+//! Everything is escaped here by the rule in [`text`](crate::text), so a caller cannot forget it. A
+//! text passed in stays one line; only [`Styled`] has line ends and colours of its own.
 
-#![allow(clippy::disallowed_methods, reason = "this is where they are allowed")]
+#![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
 mod queue;
 mod styled;
@@ -23,10 +22,10 @@ use queue::Kind;
 pub(crate) use styled::Styled;
 use writer::Writer;
 
-/// How long whoever looks after children may wait for stderr, at most.
+/// The longest that a supervising thread waits for stderr.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 
-/// Who speaks to the user, and writes what a command yields. Clones speak to the same streams.
+/// Writes messages to stderr and data to stdout. Clones share the streams.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter {
     verbose: u8,
@@ -35,7 +34,7 @@ pub(crate) struct Reporter {
     writer: Writer,
 }
 
-/// stdout takes no more.
+/// Writing to stdout failed.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout cannot be written")]
 pub(crate) struct StdoutError(#[from] pub(crate) io::Error);
@@ -50,48 +49,48 @@ impl Reporter {
         }
     }
 
-    /// The same, with the counts of `-v` and `-q`: `-q` leaves warnings and results, `-qq` errors
-    /// only. A colour of `Auto` looks at NO_COLOR, CLICOLOR_FORCE and the terminal.
+    /// Returns a clone with the counts of `-v` and `-q`: `-q` leaves warnings and results, `-qq` only
+    /// errors. A colour of `Auto` looks at NO_COLOR, CLICOLOR_FORCE and the terminal.
     pub(crate) fn with(&self, verbose: u8, quiet: u8, colour: anstream::ColorChoice) -> Reporter {
         Reporter { verbose, quiet, colour, writer: self.writer.clone() }
     }
 
-    /// What is going on.
+    /// Reports progress: what is going on.
     pub(crate) fn say(&self, text: &str) {
         if self.quiet == 0 {
             self.line(Kind::Word, "", text);
         }
     }
 
-    /// How it ended, and what `-q` must not hide.
+    /// Reports how it ended, or anything else that `-q` must not hide.
     pub(crate) fn result(&self, text: &str) {
         if self.quiet < 2 {
             self.line(Kind::Result, "", text);
         }
     }
 
-    /// What the user should look at, though the work goes on.
+    /// Reports what the user should look at, though the work goes on.
     pub(crate) fn warn(&self, text: &str) {
         if self.quiet < 2 {
             self.line(Kind::Word, "warning: ", text);
         }
     }
 
-    /// What to type, below a warning.
+    /// Says what to do about the warning above.
     pub(crate) fn hint(&self, text: &str) {
         if self.quiet < 2 {
             self.line(Kind::Word, "hint: ", text);
         }
     }
 
-    /// What only `-v` asks for.
+    /// Reports what only `-v` shows.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbose > 0 {
             self.line(Kind::Word, "", text);
         }
     }
 
-    /// Why the command failed: a line with the whole chain of causes, and what to type next.
+    /// Reports why the command failed: the error with its chain of causes, and what to do next.
     pub(crate) fn error(&self, error: &dyn StdError, hint: Option<&str>) {
         let mut line = error.to_string();
         let mut source = error.source();
@@ -106,7 +105,8 @@ impl Reporter {
         }
     }
 
-    /// Lines that a shard's child wrote to its stderr.
+    /// Shows lines that a shard's child wrote to its stderr. While children are supervised this waits
+    /// for a slow reader, and with that makes the child wait.
     pub(crate) fn child(&self, shard: u32, lines: &[String]) {
         let mut text = String::new();
         for line in lines {
@@ -118,7 +118,7 @@ impl Reporter {
         self.writer.write(Kind::Child, &text);
     }
 
-    /// The last of them, where a child has ended by itself.
+    /// Shows the last of them, for a child that ended by itself.
     pub(crate) fn last_words(&self, who: &str, shard: u32, lines: &[String]) {
         if !lines.is_empty() {
             self.result(&format!("{who}: its last words on stderr:"));
@@ -128,13 +128,13 @@ impl Reporter {
         }
     }
 
-    /// What was found in a file.
+    /// Shows what was found in a file.
     pub(crate) fn report(&self, findings: &Styled) {
         let text = findings.to_text(self.has_colours(&io::stderr()));
         self.writer.write(Kind::Result, &text);
     }
 
-    /// Asks on stderr; the answer is typed on the same line.
+    /// Asks on stderr, leaving the cursor behind the question.
     pub(crate) fn ask(&self, question: &str) {
         let mut text = String::new();
         push_escaped(&mut text, question);
@@ -142,12 +142,12 @@ impl Reporter {
         self.writer.write(Kind::Result, &text);
     }
 
-    /// Ends the line of a question that nobody has answered.
+    /// Ends the line of a question that got no answer.
     pub(crate) fn end_question(&self) {
         self.writer.write(Kind::Result, "\n");
     }
 
-    /// From now on a panic is told here, with a backtrace where RUST_BACKTRACE asks for one.
+    /// Reports panics here from now on, with a backtrace if RUST_BACKTRACE asks for one.
     pub(crate) fn report_panics(&self) {
         let reporter = self.clone();
         std::panic::set_hook(Box::new(move |info| {
@@ -164,20 +164,20 @@ impl Reporter {
                 let frames = backtrace.to_string();
                 frames.lines().for_each(|frame| reporter.line(Kind::Error, "", frame));
             }
-            // With this one the process ends.
+            // Then the process is about to end.
             if thread == "main" {
                 reporter.flush();
             }
         }));
     }
 
-    /// From now on children are looked after: only what they write to stderr waits for whoever reads
-    /// ours, and what else does not fit is dropped and counted.
+    /// Stops making callers wait for stderr, as from now on they supervise children; messages that do
+    /// not fit in the queue are dropped and counted. Only [`child`](Self::child) still waits.
     pub(crate) fn supervise(&self) {
         self.writer.supervise();
     }
 
-    /// From now on everything must come to its end, whether somebody reads what we write or not.
+    /// Stops waiting for readers that do not read, as from now on everything must come to its end.
     pub(crate) fn stop(&self) {
         self.writer.stop();
     }
@@ -186,24 +186,24 @@ impl Reporter {
         self.writer.is_stopping()
     }
 
-    /// Waits until all has been written: without a limit as long as a signal would end us; else no
-    /// longer than somebody reads.
+    /// Waits until everything is written: without a limit before [`supervise`](Self::supervise), as a
+    /// signal then kills us, else only as long as the reader reads.
     pub(crate) fn flush(&self) {
         self.writer.flush();
     }
 
-    /// Gives what was said a moment to be written, before others write to the same stderr.
+    /// Waits a moment for what was said to be written, before another program writes to our stderr.
     pub(crate) fn settle(&self) {
         self.writer.flush_within(SETTLE_TIME);
     }
 
-    /// Ends the process with this status, from any thread.
+    /// Ends the process with this status. May be called from any thread.
     pub(crate) fn exit(&self, status: i32) -> ! {
         self.flush();
         std::process::exit(status)
     }
 
-    /// Whether somebody can read what is asked, and answer on the same terminal.
+    /// Whether there is a terminal to ask on.
     pub(crate) fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
@@ -224,14 +224,13 @@ impl Reporter {
         !is_dumb && io::stderr().is_terminal()
     }
 
-    /// Shows how far the work is in lines below all others, in place of those that were shown
-    /// before.
+    /// Shows lines of progress below all messages, instead of the ones shown before.
     pub(crate) fn show(&self, lines: Vec<String>) {
         let escaped = lines.iter().map(|line| escape(line).into_owned()).collect();
         self.writer.show(escaped);
     }
 
-    /// Prints a line of data for each of these.
+    /// Prints each of these as a line.
     pub(crate) fn print_lines(
         &self,
         lines: impl IntoIterator<Item = impl AsRef<str>>,
@@ -248,19 +247,19 @@ impl Reporter {
         self.print(text.to_text(self.has_colours(&io::stdout())).into_bytes())
     }
 
-    /// A value as JSON over several lines.
+    /// Prints a value as indented JSON.
     pub(crate) fn print_json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), StdoutError> {
         let json = json_pretty(value).map_err(io::Error::from)?;
         self.print(format!("{json}\n").into_bytes())
     }
 
-    /// A value as JSON on one line.
+    /// Prints a value as JSON on one line.
     pub(crate) fn print_json_line(&self, value: &impl Serialize) -> Result<(), StdoutError> {
         let json = json(value).map_err(io::Error::from)?;
         self.print(format!("{json}\n").into_bytes())
     }
 
-    /// An array with one element on each line: for JSON readers and for line tools.
+    /// Prints a JSON array with one element a line, for JSON parsers and line tools alike.
     pub(crate) fn print_json_lines(
         &self,
         elements: impl Iterator<Item = impl Serialize>,
@@ -274,7 +273,7 @@ impl Reporter {
         self.print(json.into_bytes())
     }
 
-    /// A line that must reach another program to the byte. A terminal gets it escaped.
+    /// Prints a line that another program must get to the byte. Only a terminal gets it escaped.
     pub(crate) fn print_exact(&self, line: &[u8]) -> Result<(), StdoutError> {
         if io::stdout().is_terminal() {
             return self.print_lines([String::from_utf8_lossy(line)]);
@@ -303,17 +302,17 @@ impl Reporter {
     }
 }
 
-/// Our stdout, for the bytes of another program, which pass as they are.
+/// Returns our stdout, for another program's bytes, which pass through unchanged.
 pub(crate) fn stdout_of_another() -> BorrowedFd<'static> {
     rustix::stdio::stdout()
 }
 
-/// Our stderr, for the bytes of another program, which pass as they are.
+/// Returns our stderr, for another program's bytes, which pass through unchanged.
 pub(crate) fn stderr_of_another() -> BorrowedFd<'static> {
     rustix::stdio::stderr()
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub(crate) fn with_commas(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -326,14 +325,14 @@ pub(crate) fn with_commas(number: u64) -> String {
     text
 }
 
-/// How much of the whole the part is, as a bar.
+/// Draws a part of a whole as a bar.
 pub(crate) fn bar(part: u64, whole: u64) -> String {
     const WIDTH: usize = 30;
     let filled = WIDTH * percent(part, whole) as usize / 100;
     format!("{}{}", "█".repeat(filled), "░".repeat(WIDTH - filled))
 }
 
-/// How much of the whole the part is; all of nothing.
+/// Returns a part of a whole in percent; 100 if the whole is 0.
 pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     let part = u128::from(part.min(whole));
     // It is at most 100.

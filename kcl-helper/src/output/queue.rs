@@ -1,36 +1,35 @@
-//! What waits to be written to stderr: lines in the order in which they came, bounded in number and
-//! size, and what is shown below them.
+//! The queue of lines for stderr, bounded in bytes and lines, and the progress shown below them.
 //!
-//! This decides who may wait for room and whose lines are dropped; it does no I/O and reads no
-//! clock. `writer.rs` does.
+//! It decides which callers wait for room and which lines are dropped. It does no I/O and reads no
+//! clock; `writer.rs` does.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What is written at a time at most, unless one line is longer: a pipe takes as much in one piece,
-/// however many write to it.
+/// The most that is written at once, unless one line is longer: a pipe takes this much in one piece
+/// even if others write to it too.
 pub(super) const CHUNK: usize = 4096;
-/// What a piece costs beside its bytes, so that empty lines are not free.
+/// What a piece counts in addition to its bytes, so that empty lines are not free.
 const PIECE_COST: usize = 64;
-/// How long somebody may read nothing before he counts as not reading at all.
+/// A reader that has read nothing for this long counts as not reading at all.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How important a text is: each kind has room of its own behind the ones before it.
+/// How important a text is. The more important, the more room it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// What a child says, of which there may be no end.
+    /// What a child writes, which may be endless.
     Child,
-    /// What we say.
+    /// Our own messages.
     Word,
-    /// How it ended, and what must not be hidden.
+    /// How it ended, and other messages that `-q` does not hide.
     Result,
-    /// Why it failed.
+    /// Why the command failed.
     Error,
 }
 
 impl Kind {
-    /// How much may wait before another piece of this kind does not fit. A child has little, as it
-    /// can be made to wait.
+    /// A piece of this kind fits if no more than this waits: of children, who can be made to wait and
+    /// get little, or of ourselves.
     const fn room(self) -> usize {
         match self {
             Kind::Child => 64 << 10,
@@ -41,14 +40,14 @@ impl Kind {
     }
 }
 
-/// What the process is at, which decides who waits.
+/// What the process is doing, which decides who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing has to be looked after: everybody waits, as in any program, and a signal ends us.
+    /// No children are supervised: every caller waits, as in any program, and a signal kills us.
     Alone,
-    /// Children are looked after: who does it must not wait, but a child may be made to.
+    /// Supervising threads must not wait, but a child may have to.
     Supervising,
-    /// Since then everything must come to its end, whether somebody reads or not.
+    /// Since this time everything must come to its end, read or not.
     Stopping(Instant),
 }
 
@@ -56,7 +55,7 @@ pub(super) enum Phase {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Put {
     Done,
-    /// It does not fit, and is to be tried again when there is room, or at this time.
+    /// The rest does not fit yet: try again when there is room, and at this time at the latest.
     Wait(Option<Instant>),
 }
 
@@ -67,9 +66,9 @@ pub(super) struct Queue {
     of_child: usize,
     of_us: usize,
     phase: Phase,
-    /// Since when nothing has been written, though something waits.
+    /// When something was written last, or came to be waiting. `None` if nothing waits.
     waits_since: Option<Instant>,
-    /// What is to be shown below all lines.
+    /// The progress, shown below all lines.
     shown: Vec<String>,
     shown_changed: bool,
 }
@@ -78,7 +77,7 @@ pub(super) struct Queue {
 enum Piece {
     /// Whole lines.
     Text(Kind, String),
-    /// So many lines were dropped here.
+    /// This many lines were dropped here.
     Dropped(u64),
 }
 
@@ -86,7 +85,7 @@ enum Piece {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) text: String,
-    /// What is to be shown below it, once nothing else waits.
+    /// The progress to show below it; `None` while more lines wait.
     pub(super) shown: Option<Vec<String>>,
 }
 
@@ -107,14 +106,14 @@ impl Queue {
         self.phase
     }
 
-    /// A stop is not taken back.
+    /// Changes the phase, unless we are stopping.
     pub(super) fn set_phase(&mut self, phase: Phase) {
         if !matches!(self.phase, Phase::Stopping(_)) {
             self.phase = phase;
         }
     }
 
-    /// Takes as many whole lines from the front of the text as fit, or are dropped.
+    /// Takes the lines from the front of the text that fit or are dropped.
     pub(super) fn put(&mut self, kind: Kind, text: &mut &str, now: Instant) -> Put {
         while !text.is_empty() {
             let (piece, rest) = split(text);
@@ -140,7 +139,7 @@ impl Queue {
         }
     }
 
-    /// What is to be written next, if anything is.
+    /// Returns what to write next.
     pub(super) fn take(&mut self) -> Option<Chunk> {
         let mut text = String::new();
         while let Some(piece) = self.pieces.front() {
@@ -174,20 +173,19 @@ impl Queue {
         Some(Chunk { text, shown })
     }
 
-    /// What was taken has been written.
+    /// Notes that what was taken has been written.
     pub(super) fn written(&mut self, now: Instant) {
         let is_empty = self.pieces.is_empty() && !self.shown_changed;
         self.waits_since = (!is_empty).then_some(now);
     }
 
-    /// Whether all has been written.
+    /// Whether everything has been written.
     pub(super) fn is_empty(&self) -> bool {
         self.waits_since.is_none()
     }
 
-    /// Until when somebody who began at this time may wait for all to be written: as long as it is
-    /// read, but no longer than a moment once we are to stop. Where a signal ends us anyway there is
-    /// no limit.
+    /// Returns how long a flush that began at this time may wait: as long as the reader reads, but only
+    /// a moment when stopping. `None` is without limit, as a signal kills us.
     pub(super) fn end_of_flush(&self, start: Instant) -> Option<Instant> {
         let read = self.waits_since.unwrap_or(start);
         match self.phase {
@@ -199,17 +197,17 @@ impl Queue {
 
     fn fits(&self, kind: Kind, size: usize) -> bool {
         match kind {
-            // One piece always does.
+            // One piece always fits.
             Kind::Child => self.of_child == 0 || self.of_child + size <= kind.room(),
             _ => self.of_us == 0 || self.of_us + size <= kind.room(),
         }
     }
 
-    /// Whether a text of this kind waits for room, and how long at most.
+    /// Returns until when a text of this kind waits for room; `None` if it does not wait.
     fn may_wait(&self, kind: Kind, now: Instant) -> Option<Option<Instant>> {
         match (self.phase, kind) {
             (Phase::Alone, _) | (Phase::Supervising, Kind::Child) => Some(None),
-            // It is stopped slowly rather than cut short, as long as somebody reads.
+            // While the reader reads, a child that is being stopped loses no lines.
             (Phase::Stopping(_), Kind::Child) => {
                 let until = self.waits_since.unwrap_or(now) + PATIENCE;
                 (now < until).then_some(Some(until))
@@ -239,8 +237,7 @@ impl Queue {
     }
 }
 
-/// The first whole lines, no more than a chunk unless one alone is, and the rest. What has no end
-/// is a line too.
+/// Splits off whole lines of no more than a chunk together, or one longer line.
 fn split(text: &str) -> (&str, &str) {
     let bytes = &text.as_bytes()[..text.len().min(CHUNK)];
     let end = match memchr::memrchr(b'\n', bytes) {

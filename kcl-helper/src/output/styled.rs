@@ -1,9 +1,9 @@
-//! Text that has colours: the one kind that is allowed escape sequences.
+//! Text with colours: the only text that may contain escape sequences.
 
 use crate::text::push_escaped;
 
-/// Lines with colours. Whoever makes one has escaped what others wrote before it was coloured, as
-/// their colours cannot be told from ours; nothing but colours passes in any case.
+/// Lines with colours. Untrusted text must be escaped before it is coloured, or its colours pass for
+/// ours; anything but colours is escaped in any case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Styled(String);
 
@@ -12,7 +12,7 @@ impl Styled {
         Styled(text)
     }
 
-    /// As it is written to a stream with or without colours.
+    /// Returns what to write to a stream with or without colours.
     pub(super) fn to_text(&self, has_colours: bool) -> String {
         let mut text = String::with_capacity(self.0.len());
         for line in self.0.split_inclusive('\n') {
@@ -40,7 +40,8 @@ impl Styled {
     }
 }
 
-/// What follows the ESC of a sequence that only chooses colours, and the text behind it.
+/// Splits what follows an ESC into the rest of a colour sequence and the text after it. `None` if it
+/// is another sequence.
 fn colour(text: &str) -> Option<(&str, &str)> {
     let numbers = text.strip_prefix('[')?;
     let end = numbers.find(|char: char| !char.is_ascii_digit() && char != ';')?;

@@ -1,5 +1,5 @@
-//! The thread that owns stderr, so that nobody else waits for whoever reads it; and stdout, for
-//! which only the end of the work waits.
+//! The thread that owns stderr, so that no other thread has to wait for its reader; and stdout, which
+//! is written when the work is done.
 
 use std::fmt::Write as _;
 use std::io;
@@ -13,28 +13,28 @@ use rustix::io::Errno;
 
 use super::queue::{Chunk, Kind, PATIENCE, Phase, Put, Queue};
 
-/// How often somebody who waits for stdout looks whether he is to stop.
+/// How often a thread that waits for stdout checks whether we are stopping.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Clones write to the same streams.
+/// Writes to stderr and stdout. Clones share the streams.
 #[derive(Debug, Clone)]
 pub(super) struct Writer(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Something is to be written.
+    /// There is something to write.
     work: Condvar,
-    /// Something has been written, or the phase is another.
+    /// Something has been written, or the phase has changed.
     change: Condvar,
-    /// Held while stderr is written.
+    /// Locked while stderr is written.
     screen: Mutex<Screen>,
 }
 
 #[derive(Debug)]
 struct State {
     queue: Queue,
-    /// Whether there is a thread that writes. It is started by the first text.
+    /// Whether the writing thread runs; `None` before the first text, which starts it.
     thread: Option<bool>,
 }
 
@@ -48,7 +48,7 @@ impl Writer {
         }))
     }
 
-    /// Takes whole lines for stderr, and waits for room if this kind waits.
+    /// Queues whole lines for stderr; waits for room if this kind does.
     pub(super) fn write(&self, kind: Kind, mut text: &str) {
         let mut state = self.0.state();
         loop {
@@ -61,7 +61,7 @@ impl Writer {
         }
     }
 
-    /// Shows these lines below all others, instead of those that were shown before.
+    /// Shows these lines below all others, instead of the ones shown before.
     pub(super) fn show(&self, lines: Vec<String>) {
         let mut state = self.0.state();
         state.queue.show(lines, Instant::now());
@@ -85,13 +85,13 @@ impl Writer {
         self.0.change.notify_all();
     }
 
-    /// Waits until all is written, or until it may wait no longer.
+    /// Waits until everything is written, as long as the queue allows.
     pub(super) fn flush(&self) {
         let start = Instant::now();
         self.flush_until(|queue| queue.end_of_flush(start));
     }
 
-    /// Waits until all is written, but no longer than this.
+    /// Waits until everything is written, but no longer than this.
     pub(super) fn flush_within(&self, time: Duration) {
         let end = Instant::now() + time;
         self.flush_until(|_| Some(end));
@@ -108,8 +108,8 @@ impl Writer {
         }
     }
 
-    /// Writes data to stdout, behind all that was said before. A reader that has gone away, such as
-    /// `head`, is no failure, and neither is one that reads nothing once we are to stop.
+    /// Writes data to stdout, after everything said so far. A reader that is gone, such as `head`, is
+    /// not an error, nor is one that does not read while we are stopping.
     pub(super) fn print(&self, data: Vec<u8>) -> io::Result<()> {
         let write = move || match write_all(rustix::stdio::stdout(), &data) {
             Err(Errno::PIPE) => Ok(()),
@@ -136,7 +136,7 @@ impl Writer {
         }
     }
 
-    /// Sees to it that what is in the queue gets written.
+    /// Makes sure that the queue gets written.
     fn wake<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let has_thread = *state.thread.get_or_insert_with(|| {
             let shared = self.0.clone();
@@ -145,7 +145,7 @@ impl Writer {
         if has_thread {
             self.0.work.notify_one();
         } else {
-            // Where no thread can be had, that must be said all the same.
+            // The error that no thread can be started must still get out.
             while let Some(chunk) = state.queue.take() {
                 self.0.write(chunk);
                 state.queue.written(Instant::now());
@@ -190,24 +190,23 @@ impl Shared {
     fn write(&self, chunk: Chunk) {
         let mut screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
         let text = screen.put(chunk, size_of_terminal);
-        // A reader that has gone away must not end a daemon that is being looked after, and the
-        // exit status says the rest.
+        // A reader that is gone must not end a daemon that we supervise; the exit status says the rest.
         let _ = write_all(rustix::stdio::stderr(), text.as_bytes());
     }
 }
 
-/// What stands on the terminal below all lines.
+/// How many lines of progress are on the terminal.
 #[derive(Debug, Default)]
 struct Screen {
     lines: usize,
 }
 
 impl Screen {
-    /// What is to be written so that the text stands above what is shown.
+    /// Returns what to write so that the text is above the progress.
     fn put(&mut self, chunk: Chunk, size: impl Fn() -> (usize, usize)) -> String {
         let mut text = String::new();
         if self.lines > 0 {
-            // To the first of its lines, and all from there away. Writing to a String cannot fail.
+            // Up to the first of them, then clear the rest. Writing to a String cannot fail.
             let _ = write!(text, "\x1b[{}A\r\x1b[J", self.lines);
         }
         text.push_str(&chunk.text);
@@ -215,7 +214,7 @@ impl Screen {
         self.lines = 0;
         if !shown.is_empty() {
             let (columns, rows) = size();
-            // What does not fit would scroll away what cannot be taken back.
+            // Lines that wrap or scroll could not be cleared.
             for line in shown.iter().take(rows.saturating_sub(1)) {
                 text.extend(line.chars().take(columns.saturating_sub(1)));
                 text.push('\n');
@@ -239,7 +238,7 @@ fn write_all(to: impl AsFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
         match rustix::io::write(&to, bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
-            // Whoever shares it with us may have made it so.
+            // Another process that shares it may have made it non-blocking.
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
             }

@@ -100,11 +100,12 @@ fn run(pom: &str, near: &Path, reporter: &Reporter) -> Result<Resolution> {
     }
     let why = match said.trim() {
         "" => "it said nothing",
-        // The first of its errors that is not blank says most.
+        // The first of its errors that is not blank says most, else its first line.
         said => said
             .lines()
             .filter_map(|line| line.strip_prefix("[ERROR]").map(str::trim))
             .find(|line| !line.is_empty())
+            .or_else(|| said.lines().next())
             .unwrap_or(said),
     };
     let message = format!("Maven could not fetch the jars ({})", output.status);
