@@ -18,7 +18,7 @@ pub(crate) fn read(bytes: &[u8]) {
             for entry in read.entries() {
                 assert!(entry.value.span().end <= bytes.len());
                 assert!(entry.key.span().end <= entry.value.span().start);
-                written += &file::line_of_units(entry.key.units(), entry.value.units());
+                written += &file::line_of_units(&entry.key.units(), &entry.value.units());
             }
             let again = file::File::parse(written.as_bytes());
             let again = again.as_ref().map_or(&[][..], file::File::entries);

@@ -92,22 +92,130 @@ fn what_has_no_end_is_not_read_to_it() {
     assert_eq!(show(&output), refused("stdin"));
 }
 
-/// Each finding is shown with its own lines: a file of many is no more work for each.
-#[test]
-fn a_file_of_many_findings_is_reported_whole() {
+/// A file with what makes a clean one, and more, judged with these arguments.
+fn check_with(more: &str, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let clean =
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check/clean.properties"));
-    let mut text = String::from_utf8(clean.unwrap()).unwrap();
-    let lines = text.lines().count();
-    text.extend((0..3_000).map(|n| format!("zq{n}zq = 1\n")));
-    std::fs::write(folder.path().join("many.properties"), text).unwrap();
+    let text = format!("{}{more}", String::from_utf8(clean.unwrap()).unwrap());
+    std::fs::write(folder.path().join("app.properties"), text).unwrap();
     let mut command = kcl_helper();
-    command.current_dir(&folder).args(["check", "many.properties"]);
-    let shown = show(&command.output().unwrap());
-    assert_eq!(shown.matches("warning[unknown-key]").count(), 3_000);
-    assert!(shown.contains(&format!(" --> many.properties:{}:1\n", lines + 3_000)), "{shown}");
-    assert!(shown.ends_with("\nmany.properties: no errors, 3000 warnings\n"), "{shown}");
+    command.current_dir(&folder).args(["check", "app.properties"]).args(arguments);
+    show(&command.output().unwrap())
+}
+
+/// All are counted, and as many are shown as somebody may correct at a time.
+#[test]
+fn a_file_of_many_findings_is_reported_in_part() {
+    let many: String = (0..3_000).map(|n| format!("zq{n}zq = 1\n")).collect();
+    let shown = check_with(&many, &[]);
+    assert_eq!(shown.matches("warning[unknown-key]").count(), 101);
+    let last = "\
+warning[unknown-key]: 2900 more findings of this kind are not shown
+   --> app.properties:110:1
+    |
+110 | zq100zq = 1
+    | ^^^^^^^
+    |
+    = hint: correct those that are shown, then check again
+
+--- stderr
+app.properties: no errors, 3000 warnings
+";
+    assert!(shown.ends_with(last), "{shown}");
+    let json = check_with(&many, &["--format", "json"]);
+    assert_eq!(json.matches("\"unknown-key\"").count(), 101);
+    let last = "{\"file\":\"app.properties\",\"line\":110,\"column\":1,\"end_line\":110,\"end_column\":8,\
+                \"severity\":\"warning\",\"name\":\"unknown-key\",\"message\":\"2900 more findings of this \
+                kind are not shown\",\"label\":\"\",\"hint\":\"correct those that are shown, then check \
+                again\"}\n]\n--- stderr\napp.properties: no errors, 3000 warnings\n";
+    assert!(json.ends_with(last), "{json}");
+    // One more than are shown is shown as well.
+    let few: String = (0..101).map(|n| format!("zq{n}zq = 1\n")).collect();
+    assert_eq!(check_with(&few, &[]).matches("no such key").count(), 101);
+}
+
+/// Many findings on one line: each is shown with what is around it, and its own column.
+#[test]
+fn a_long_line_is_shown_in_part() {
+    let list = format!("AwsCredentialsProvider = Default,{}", "nothing,".repeat(30_000));
+    let shown = check_with(&list, &["--set", "AwsCredentialsProvider=a"]);
+    assert!(shown.len() < 10_000, "{shown}");
+    let shown = check_with(&list, &[]);
+    assert!(shown.len() < 100_000, "{}", shown.len());
+    let last = "\
+error[no-credentials-provider]: 29901 more findings of this kind are not shown
+  --> app.properties:10:826
+   |
+10 | ...,nothing,nothing,nothing,nothing,nothing,nothing,nothing,nothing,nothing,nothing,nothing,...
+   |                                             ^^^^^^^
+   |
+   = hint: correct those that are shown, then check again
+";
+    assert!(shown.contains(last), "{shown}");
+}
+
+/// What a key, a value or a name of 100,000 letters makes of the output.
+#[test]
+fn a_long_text_is_shown_in_part() {
+    let long = "v".repeat(100_000);
+    for (text, title) in [
+        (format!("{long} = 1\n"), "warning[unknown-key]: the daemon ignores `vvv"),
+        (format!("regionName = {long}_\n"), "error[bad-region]: the daemon stops: \"vvv"),
+        (format!("maxRecords = {long}\n"), "warning[number-falls-back]"),
+    ] {
+        let shown = check_with(&text, &[]);
+        assert!(shown.contains(title) && shown.len() < 5_000, "{shown}");
+        let shown = check_with(&text, &["--format", "json"]);
+        assert!(shown.len() < 5_000, "{shown}");
+    }
+}
+
+/// That the work grows no faster than the file shows in that this ends.
+#[test]
+fn a_file_may_have_very_many_of_anything() {
+    const MANY: usize = 20_000;
+    // Letters of one key in any case, as many spellings as there are numbers.
+    let spelling = |number: usize| -> String {
+        let cased = |(bit, letter): (usize, char)| match number >> bit & 1 {
+            1 => letter.to_ascii_uppercase(),
+            _ => letter.to_ascii_lowercase(),
+        };
+        "AwsCredentialsProvider".chars().enumerate().map(cased).collect()
+    };
+    let spellings: String = (0..MANY)
+        .map(|number| {
+            let service = ["DynamoDB", "CloudWatch"][number * 2 / MANY];
+            format!("{}{service} = DefaultCredentialsProvider\n", spelling(number))
+        })
+        .collect();
+    let role = "AwsCredentialsProviderDynamoDB = StsAssumeRoleCredentialsProvider|a|b";
+    for (shape, text, summary) in [
+        (
+            "unknown keys",
+            (0..MANY).map(|n| format!("failoverTime{n} = 1\n")).collect(),
+            "no errors, 20000 warnings",
+        ),
+        ("one key", "maxRecords = 1\n".repeat(MANY), "no errors, 19999 warnings"),
+        (
+            "providers",
+            format!("AwsCredentialsProviderDynamoDB = {}", "DefaultCredentials,".repeat(MANY)),
+            "20000 errors",
+        ),
+        ("arguments", format!("{role}{}", "|x".repeat(MANY)), "no errors, 20001 warnings"),
+        ("words", format!("executableName = {}", "a ".repeat(MANY)), "1 error, 1 warning"),
+        ("lines of one value", format!("a = {}", "b\\\n".repeat(MANY)), "no errors, 1 warning"),
+        ("spellings", spellings, "19998 errors"),
+    ] {
+        for arguments in [&["--format", "json"]] {
+            let shown = check_with(&text, arguments);
+            let found = shown.lines().last().unwrap();
+            assert_eq!(found, format!("app.properties: {summary}"), "{shape}");
+            let properties = if shape == "unknown keys" { MANY } else { 0 };
+            let bound = 150_000 + properties * 120;
+            assert!(shown.len() < bound, "{shape}: {}", shown.len());
+        }
+    }
 }
 
 #[test]

@@ -280,7 +280,7 @@ pub(crate) fn dump(args: &DumpArgs, reporter: &Reporter) -> Result<Exit> {
         .collect::<std::io::Result<Vec<_>>>()
         .map_err(unreadable)?;
     files.sort();
-    let hex = |text: &Text| text.units().iter().map(|unit| format!("{unit:04x}")).collect();
+    let hex = |text: &Text| text.units().into_iter().map(|unit| format!("{unit:04x}")).collect();
     for file in &files {
         let source = Source::read(file)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -3,6 +3,7 @@
 //!
 //! `Changes` says what differs and why, as data; `RunFolder` is where it is written.
 
+use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::logging::{self, Level};
 use super::temporary::TemporaryFolder;
 use crate::error::{Error, Exit, Result};
 use crate::files::create_private_file;
-use crate::properties::{File, Program, Surroundings, line, lookup_key, number_in_use};
+use crate::properties::{File, Program, Surroundings, line_of_units, lookup_key, number_in_use};
 use crate::text::Escaped;
 
 const SHUTDOWN_GRACE_KEY: &str = "shutdownGraceMillis";
@@ -140,13 +141,20 @@ fn shutdown_grace(text: Option<&str>, daemon: Daemon) -> Duration {
 fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut expanded = String::new();
     let mut rest = value;
+    // Where nothing closes a brace any more, none need be looked for.
+    let last_closing = value.rfind('}').unwrap_or_default();
     while let Some((before, after)) = rest.split_once('$') {
         expanded.push_str(before);
-        let length = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
-        let (name, remaining) = match braced {
+        let inner = after.strip_prefix('{');
+        let begins_name = |text: &str| !text.starts_with(|c: char| c == '}' || c.is_ascii_digit());
+        let is_closed = value.len() - after.len() < last_closing;
+        let braced = inner.filter(|inner| is_closed && begins_name(inner));
+        let (name, remaining) = match braced.and_then(|inner| inner.split_once('}')) {
             Some(braced) => braced,
-            None => after.split_at(length.unwrap_or(after.len())),
+            None => {
+                let length = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+                after.split_at(length.unwrap_or(after.len()))
+            }
         };
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             expanded.push('$');
@@ -189,16 +197,16 @@ impl RunFolder {
         // Behind a line's end in its name there would be properties.
         let name = original.display().to_string();
         let mut text = format!("# {} and what kcl-helper run sets\n", Escaped(&name));
-        for entry in file.entries() {
-            let key = entry.key.as_str();
-            let counts = file.entry(key).is_some_and(|counts| counts.position == entry.position);
-            if counts && !overrides.iter().any(|(set, _)| set == key) {
-                text.push_str(&line(key, entry.value.as_str()));
-            }
-        }
-        for (index, (key, value)) in overrides.iter().enumerate() {
-            if !overrides[index + 1..].iter().any(|(later, _)| later == key) {
-                text.push_str(&line(key, value));
+        let of_file = file.entries().iter().map(|entry| (entry.key.units(), entry.value.units()));
+        let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+        let of_overrides = overrides.iter().map(|(key, value)| (units(key), units(value)));
+        let all: Vec<_> = of_file.chain(of_overrides).collect();
+        // By key, the last one: it is the one that counts.
+        let last: HashMap<&[u16], usize> =
+            all.iter().enumerate().map(|(index, (key, _))| (key.as_slice(), index)).collect();
+        for (index, (key, value)) in all.iter().enumerate() {
+            if last.get(key.as_slice()) == Some(&index) {
+                text.push_str(&line_of_units(key, value));
             }
         }
         self.write("daemon.properties", &text)
@@ -266,6 +274,19 @@ mod tests {
         assert_eq!(expanded("$A/${A}b $$A $ $1 $").unwrap(), "x y/x yb $A $ $1 $");
         assert_eq!(expanded("a$B"), Err("B".to_owned()));
         assert_eq!(expanded("a${B c}"), Err("B c".to_owned()));
+        assert_eq!(expanded("${} ${1} ${1$A} {$A} ${A").unwrap(), "${} ${1} ${1x y} {x y} ${A");
+    }
+
+    /// Keys that Rust's strings cannot hold stay two, and what they are.
+    #[test]
+    fn the_copy_has_lone_surrogates_as_the_file_has_them() {
+        let text = "\\uD800=\\uDC00\n\\uD801=b\n";
+        let file = File::parse(text.as_bytes()).unwrap();
+        let folder = RunFolder::new().unwrap();
+        let set = [("a".to_owned(), "1".to_owned())];
+        let path = folder.properties(Path::new("f"), &file, &set).unwrap();
+        let copy = std::fs::read_to_string(path).unwrap();
+        assert_eq!(copy, format!("# f and what kcl-helper run sets\n{text}a=1\n"));
     }
 
     proptest! {
@@ -285,7 +306,11 @@ mod tests {
             entries in proptest::collection::vec(("[a-c]{1,2}", "[ -~\u{e9}\n\t]{0,12}"), 0..6),
             overrides in proptest::collection::vec(("[a-d]{1,2}", "[ -~]{0,12}"), 1..4),
         ) {
-            let text: String = entries.iter().map(|(key, value)| line(key, value)).collect();
+            let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+            let text: String = entries
+                .iter()
+                .map(|(key, value)| line_of_units(&units(key), &units(value)))
+                .collect();
             let file = File::parse(text.as_bytes()).unwrap();
             let folder = RunFolder::new().unwrap();
             let path = folder.properties(Path::new("f\na=1"), &file, &overrides).unwrap();
@@ -296,6 +321,23 @@ mod tests {
                 prop_assert_eq!(copy.get(key), changes.get(&file, key));
                 prop_assert_eq!(copy.entries().iter().filter(|e| e.key.as_str() == key).count(), 1);
             }
+        }
+    }
+
+    /// That the work grows no faster than the input shows in that this ends.
+    #[test]
+    fn much_is_copied_and_expanded() {
+        let setting = |number: usize| (format!("k{number}"), "v".to_owned());
+        let text: String = (0..50_000).map(|number| format!("k{number}=1\n")).collect();
+        let file = File::parse(text.as_bytes()).unwrap();
+        let set: Vec<_> = (25_000..75_000).map(setting).collect();
+        let path =
+            RunFolder::new().unwrap().properties(Path::new("f"), &file, &set).map(std::fs::read);
+        assert!(path.is_ok());
+        for unclosed in ["${", "${1", "$"] {
+            let value = unclosed.repeat(200_000);
+            assert_eq!(expanded(&value).unwrap(), value.replace("$$", "$"));
+            assert_eq!(expanded(&format!("{value}}}")).is_ok(), unclosed != "${");
         }
     }
 

@@ -44,9 +44,14 @@ impl View<'_> {
         let all: Vec<&Setting> = self.settings.of(row.name).collect();
         let Some(setting) = all.first() else { return self.absent(row, String::new()) };
         let mut property = self.given(row, setting);
-        for other in &all[1..] {
+        // There are as many spellings of some keys as of their letters in two cases.
+        const MOST: usize = 10;
+        for other in all.iter().skip(1).take(MOST) {
             let note = format!("or {}, of {}", other.value, self.origin(other.origin));
             property.note = join(&property.note, &note);
+        }
+        if let Some(more) = (all.len() - 1).checked_sub(MOST).filter(|more| *more > 0) {
+            property.note = join(&property.note, &format!("or one of {more} more"));
         }
         property
     }

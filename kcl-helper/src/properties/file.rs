@@ -46,7 +46,7 @@ impl File {
     /// Reads a whole file. Fails where `Properties.load` throws.
     pub(crate) fn parse(bytes: &[u8]) -> Result<File, ParseError> {
         let mut lines = LogicalLines { bytes, at: 0 };
-        let mut places = Places::new(bytes);
+        let places = Places::new(bytes);
         let mut entries = Vec::new();
         while let Some(line) = lines.next_line() {
             let (key, value) = split(&line);
@@ -62,6 +62,11 @@ impl File {
     /// All entries in file order; of a repeated key the last one counts.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The same, to keep.
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.entries
     }
 
     /// The value that counts.
@@ -80,10 +85,31 @@ impl File {
 pub(crate) struct Text {
     /// A lone surrogate, which Java's strings can hold and Rust's cannot, is U+FFFD here.
     text: String,
-    units: Vec<u16>,
-    /// For each character of `text` its offset there and its bytes in the file.
-    origins: Vec<(usize, Range<usize>)>,
+    /// UTF-16 as Java holds it, where that is not `text`: where it has lone surrogates.
+    units: Option<Box<[u16]>>,
+    runs: Vec<Run>,
     span: Range<usize>,
+}
+
+/// Characters that follow each other in the text and in the file, all of one length in either. A
+/// value without escapes is one run if it is ASCII.
+#[derive(Debug, Clone)]
+struct Run {
+    /// Where the first one is in the text.
+    start: usize,
+    length: usize,
+    /// Where the first one is in the file.
+    source_start: usize,
+    source_length: usize,
+}
+
+impl Run {
+    /// The bytes in the file of the character that a byte of the text belongs to.
+    fn source(&self, offset: usize) -> Range<usize> {
+        let index = (offset - self.start) / self.length;
+        let start = self.source_start + index * self.source_length;
+        start..start + self.source_length
+    }
 }
 
 impl Text {
@@ -92,8 +118,11 @@ impl Text {
     }
 
     /// UTF-16 as Java holds it.
-    pub(crate) fn units(&self) -> &[u16] {
-        &self.units
+    pub(crate) fn units(&self) -> Vec<u16> {
+        match &self.units {
+            Some(units) => units.to_vec(),
+            None => self.text.encode_utf16().collect(),
+        }
     }
 
     /// The bytes in the file; empty where an empty value would stand.
@@ -103,28 +132,45 @@ impl Text {
 
     /// The bytes in the file that became `part` of `as_str()`.
     pub(crate) fn span_of(&self, part: Range<usize>) -> Range<usize> {
-        let end_of = |index: usize| self.origins.get(index + 1).map_or(self.text.len(), |o| o.0);
-        let mut touched = self
-            .origins
-            .iter()
-            .enumerate()
-            .filter(|(index, origin)| origin.0 < part.end && end_of(*index) > part.start)
-            .map(|(_, origin)| &origin.1);
-        match touched.next() {
-            Some(first) => first.start..touched.next_back().unwrap_or(first).end,
-            None if part.start == 0 => self.span.start..self.span.start,
-            None => self.span.end..self.span.end,
+        let last = part.end.min(self.text.len()).saturating_sub(1);
+        match (self.source(part.start), self.source(last)) {
+            (Some(first), Some(last)) if part.start < part.end => first.start..last.end,
+            _ if part.start == 0 => self.span.start..self.span.start,
+            _ => self.span.end..self.span.end,
+        }
+    }
+
+    /// The bytes in the file of the character that a byte of `text` belongs to.
+    fn source(&self, offset: usize) -> Option<Range<usize>> {
+        let behind = self.runs.partition_point(|run| run.start <= offset);
+        let run = self.runs.get(behind.checked_sub(1)?)?;
+        (offset < self.text.len()).then(|| run.source(offset))
+    }
+
+    /// Appends a character that came from these bytes of the file.
+    fn push(&mut self, char: char, source: Range<usize>) {
+        let (start, length) = (self.text.len(), char.len_utf8());
+        self.text.push(char);
+        let continues = self.runs.last().is_some_and(|run| {
+            run.length == length
+                && run.source_length == source.len()
+                && run.source(start).start == source.start
+        });
+        if !continues {
+            let (source_start, source_length) = (source.start, source.len());
+            self.runs.push(Run { start, length, source_start, source_length });
         }
     }
 }
 
 impl From<&str> for Text {
     /// Text that stands in no file, such as a value of `--set`.
-    fn from(text: &str) -> Text {
-        let units = text.encode_utf16().collect();
-        let origins =
-            text.char_indices().map(|(at, char)| (at, at..at + char.len_utf8())).collect();
-        Text { text: text.to_owned(), units, origins, span: 0..text.len() }
+    fn from(from: &str) -> Text {
+        let mut text = Text { span: 0..from.len(), ..Text::default() };
+        for (at, char) in from.char_indices() {
+            text.push(char, at..at + char.len_utf8());
+        }
+        text
     }
 }
 
@@ -355,57 +401,91 @@ fn text_of(units: Vec<(u16, Range<usize>)>, end: usize) -> Text {
         (Some(first), Some(last)) => first.1.start..last.1.end,
         _ => end..end,
     };
-    let mut text = String::with_capacity(units.len());
-    let mut origins = Vec::with_capacity(units.len());
+    let mut text = Text { span, ..Text::default() };
+    let mut is_whole = true;
     let mut spans = units.iter().map(|unit| &unit.1);
     for char in char::decode_utf16(units.iter().map(|unit| unit.0)) {
+        is_whole &= char.is_ok();
         let char = char.unwrap_or(char::REPLACEMENT_CHARACTER);
         // Each decoded character, a replacement too, stands for one or two units.
         let mut used = spans.by_ref().take(char.len_utf16());
         if let Some(first) = used.next() {
             let last = used.next().unwrap_or(first);
-            origins.push((text.len(), first.start..last.end));
+            text.push(char, first.start..last.end);
         }
-        text.push(char);
     }
-    Text { text, units: units.into_iter().map(|unit| unit.0).collect(), origins, span }
+    text.units = (!is_whole).then(|| units.into_iter().map(|unit| unit.0).collect());
+    text
 }
 
-/// Turns offsets into lines and columns, for offsets that mostly grow.
+/// Turns offsets into lines and columns, each in the same time wherever it is.
 #[derive(Debug)]
 pub(crate) struct Places<'a> {
     bytes: &'a [u8],
-    /// Editors show UTF-8 as such where it is valid, though Java does not read it so.
-    is_utf8: bool,
-    line: usize,
-    line_start: usize,
+    /// Where the lines begin.
+    lines: Vec<usize>,
+    /// How many characters begin before each block, and before the end. Empty where every byte is a
+    /// character.
+    characters: Vec<usize>,
 }
+
+/// The bytes of a block of `Places::characters`.
+const BLOCK: usize = 256;
 
 impl<'a> Places<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Places<'a> {
-        Places { bytes, is_utf8: std::str::from_utf8(bytes).is_ok(), line: 1, line_start: 0 }
+        let ends_line = |&at: &usize| match bytes[at] {
+            b'\n' => true,
+            b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+            _ => false,
+        };
+        let after_ends = (0..bytes.len()).filter(ends_line).map(|end| end + 1);
+        let lines = std::iter::once(0).chain(after_ends).collect();
+        // Editors show UTF-8 as such where it is valid, though Java does not read it so.
+        let is_utf8 = !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok();
+        let mut characters = Vec::new();
+        if is_utf8 {
+            let mut before = 0;
+            for block in bytes.chunks(BLOCK) {
+                characters.push(before);
+                before += count_characters(block);
+            }
+            characters.push(before);
+        }
+        Places { bytes, lines, characters }
     }
 
     /// The place of a byte; an offset past the end counts as the end.
-    pub(crate) fn position(&mut self, offset: usize) -> Position {
+    pub(crate) fn position(&self, offset: usize) -> Position {
         let offset = offset.min(self.bytes.len());
-        if offset < self.line_start {
-            (self.line, self.line_start) = (1, 0);
-        }
-        for at in self.line_start..offset {
-            let ends = match self.bytes[at] {
-                b'\n' => true,
-                b'\r' => self.bytes.get(at + 1) != Some(&b'\n'),
-                _ => false,
-            };
-            if ends {
-                (self.line, self.line_start) = (self.line + 1, at + 1);
-            }
-        }
-        let continues = |byte: &&u8| !self.is_utf8 || !(0x80..0xc0).contains(*byte);
-        let before = self.bytes[self.line_start..offset].iter().filter(continues).count();
-        Position { line: self.line, column: before + 1 }
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.line(line).start;
+        let before = self.characters_before(offset) - self.characters_before(start);
+        Position { line, column: before + 1 }
     }
+
+    /// The bytes of a line, its end included; empty where there is no such line.
+    pub(crate) fn line(&self, line: usize) -> Range<usize> {
+        let start = |index: usize| self.lines.get(index).copied().unwrap_or(self.bytes.len());
+        line.checked_sub(1).map_or(0..0, |index| start(index)..start(line))
+    }
+
+    pub(crate) fn count_lines(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn characters_before(&self, offset: usize) -> usize {
+        let block = offset / BLOCK;
+        match self.characters.get(block) {
+            Some(before) => before + count_characters(&self.bytes[block * BLOCK..offset]),
+            None => offset,
+        }
+    }
+}
+
+/// How many characters of UTF-8 begin here.
+fn count_characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| !(0x80..0xc0).contains(*byte)).count()
 }
 
 #[cfg(test)]
@@ -497,9 +577,46 @@ mod tests {
                         from = part.end;
                     }
                     prop_assert!(from <= text.span().end);
+                    let whole = text.span_of(0..text.as_str().len());
+                    prop_assert!(text.as_str().is_empty() || whole == text.span());
                 }
                 prop_assert!(entry.position.line >= 1 && entry.position.column >= 1);
             }
+        }
+
+        /// `Places` jumps; this walks.
+        #[test]
+        fn places_are_those_that_a_walk_finds(
+            text in prop_oneof![
+                "([a\u{e9}\u{1f600}]{0,200}[\r\n]{0,2}){0,8}".prop_map(String::into_bytes),
+                vec(any::<u8>(), 0..600),
+            ],
+            at: prop::sample::Index,
+        ) {
+            let offset = at.index(text.len() + 1);
+            let is_utf8 = std::str::from_utf8(&text).is_ok();
+            let mut walked = Position { line: 1, column: 1 };
+            for (at, byte) in text[..offset].iter().enumerate() {
+                match byte {
+                    b'\r' if text.get(at + 1) == Some(&b'\n') => walked.column += 1,
+                    b'\r' | b'\n' => walked = Position { line: walked.line + 1, column: 1 },
+                    0x80..0xc0 if is_utf8 => {}
+                    _ => walked.column += 1,
+                }
+            }
+            prop_assert_eq!(Places::new(&text).position(offset), walked);
+        }
+
+        /// However long a value is, its runs are few, so that a part of it is found at once.
+        #[test]
+        fn characters_of_one_length_are_one_run(length in 1..5_000usize) {
+            let text = format!("k={}\\\n  {}", "a".repeat(length), "\\u0062".repeat(length));
+            let file = File::parse(text.as_bytes()).unwrap();
+            let value = &file.entries()[0].value;
+            prop_assert_eq!(value.runs.len(), 2);
+            let b = length..length + 1;
+            prop_assert_eq!(value.span_of(b.clone()), 2 + length + 4..2 + length + 10);
+            prop_assert_eq!(Text::from("a".repeat(length + 1).as_str()).span_of(b.clone()), b);
         }
 
         #[test]
@@ -510,7 +627,7 @@ mod tests {
             let read: Vec<_> = file
                 .entries()
                 .iter()
-                .map(|entry| (entry.key.units().to_vec(), entry.value.units().to_vec()))
+                .map(|entry| (entry.key.units(), entry.value.units()))
                 .collect();
             prop_assert_eq!(read, pairs);
         }

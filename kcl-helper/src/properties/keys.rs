@@ -1,7 +1,10 @@
 //! The table of all keys that people write into the file, right ones and wrong ones: the one place
 //! that knows them, for checks, `--effective`, `--explain` and completion.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
 use super::Version;
 
@@ -94,15 +97,21 @@ impl Key {
         if self.sets.is_empty() { vec![self.name] } else { self.sets.to_vec() }
     }
 
-    /// Whether the daemon takes `written` for this key.
-    fn is_spelled(&self, written: &str) -> bool {
-        if let Some(prefix) = self.name.strip_suffix('*') {
-            return written.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty());
-        }
-        let in_bean = || written.strip_prefix(self.bean)?.strip_prefix('.');
-        self.name == written
-            || self.aliases.contains(&written)
-            || (!self.bean.is_empty() && in_bean() == Some(self.name))
+    /// Whether this is the row of a whole family, and `written` one of its members.
+    fn has_member(&self, written: &str) -> bool {
+        let rest = self.name.strip_suffix('*').and_then(|prefix| written.strip_prefix(prefix));
+        rest.is_some_and(|rest| !rest.is_empty())
+    }
+
+    /// All spellings that the daemon takes for this key, but for those of a family.
+    fn spellings(&'static self) -> impl Iterator<Item = Cow<'static, str>> {
+        let own = std::iter::once(self.name).chain(self.aliases.iter().copied());
+        let own = own.filter(|name| !name.ends_with('*')).map(Cow::Borrowed);
+        own.chain(self.in_bean().map(Cow::Owned))
+    }
+
+    fn in_bean(&self) -> Option<String> {
+        (!self.bean.is_empty()).then(|| format!("{}.{}", self.bean, self.name))
     }
 
     pub(crate) fn is_dropped(&self) -> bool {
@@ -159,8 +168,25 @@ impl Kind {
 pub(crate) fn lookup(written: &str) -> Option<&'static Key> {
     let normalised = credentials_spelling(written);
     let written = normalised.as_deref().unwrap_or(written);
-    KEYS.iter().find(|key| key.is_spelled(written))
+    let spelled = SPELLINGS.get(written).copied();
+    spelled.or_else(|| KEYS.iter().find(|key| key.has_member(written)))
 }
+
+/// A file may have very many keys, so none is looked for in the whole table.
+static SPELLINGS: LazyLock<HashMap<Cow<'static, str>, &'static Key>> = LazyLock::new(|| {
+    KEYS.iter().flat_map(|key| key.spellings().map(move |spelling| (spelling, key))).collect()
+});
+
+/// The spelling that this one would be in another letter case.
+pub(crate) fn in_other_case(written: &str) -> Option<&'static str> {
+    LOWER_CASE.get(&written.to_ascii_lowercase()).map(|spelling| &**spelling)
+}
+
+static LOWER_CASE: LazyLock<HashMap<String, Cow<'static, str>>> = LazyLock::new(|| {
+    let in_beans = KEYS.iter().filter_map(Key::in_bean).map(Cow::Owned);
+    let all = in_beans.chain(spellings().map(Cow::Borrowed));
+    all.map(|spelling| (spelling.to_ascii_lowercase(), spelling)).collect()
+});
 
 /// Keys that begin with `awscredentialsprovider` have that part brought to one spelling by 3.x.
 fn credentials_spelling(written: &str) -> Option<String> {
@@ -186,10 +212,18 @@ pub(crate) fn most_alike(
     written: &str,
     known: impl Iterator<Item = &'static str>,
 ) -> Option<&'static str> {
+    const LEAST: f64 = 0.7;
     let written = written.to_lowercase();
+    let length = written.chars().count();
+    // The difference in length alone is that many edits.
+    let may_be_alike = |name: &str| {
+        let (short, long) = (length.min(name.len()), length.max(name.len()));
+        short as f64 > LEAST * long as f64
+    };
     known
+        .filter(|name| may_be_alike(name))
         .map(|name| (strsim::normalized_damerau_levenshtein(&written, &name.to_lowercase()), name))
-        .filter(|(likeness, _)| *likeness > 0.7)
+        .filter(|(likeness, _)| *likeness > LEAST)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
 }
@@ -555,16 +589,21 @@ pub(crate) const KEYS: &[Key] = &[
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
+    /// So that it does not matter which row is looked at first.
     #[test]
     fn each_spelling_is_of_one_row() {
-        for key in KEYS {
-            let spelled = KEYS.iter().filter(|other| other.is_spelled(key.name)).count();
-            // The pattern of a family does not spell itself.
-            assert_eq!(spelled, 1, "{}", key.name);
+        let all = || KEYS.iter().flat_map(Key::spellings);
+        assert_eq!(all().count(), SPELLINGS.len());
+        for spelling in all() {
+            assert!(KEYS.iter().all(|key| !key.has_member(&spelling)), "{spelling}");
         }
         assert_eq!(KEYS.len(), 124);
+        let in_lower_case: BTreeSet<String> = spellings().map(str::to_ascii_lowercase).collect();
+        assert_eq!(spellings().count(), in_lower_case.len());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::path::Path;
 use settings::Settings;
 
 pub(crate) use effective::{Property, effective};
-pub(crate) use file::{File, Text, escaped_value, line};
+pub(crate) use file::{File, Text, escaped_value, line_of_units};
 pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
 pub(crate) use report::{Report, Severity};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
@@ -118,15 +118,10 @@ pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
             return Report::new(source, sets, Settings::default(), vec![finding]);
         }
     };
-    let settings = Settings::new(&file, request);
+    let settings = Settings::new(file, request);
     let facts =
         rules::Facts { source: &source, settings: &settings, request, folder: source.folder() };
-    let mut findings = rules::judge(&facts);
-    // What stops the daemon cannot be allowed.
-    findings.retain(|finding| {
-        finding.severity == Severity::Error
-            || !request.allow.iter().any(|name| name == finding.name)
-    });
+    let findings = rules::judge(&facts);
     Report::new(source, sets, settings, findings)
 }
 

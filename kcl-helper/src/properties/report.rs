@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin as PathLine, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin as PathLine, Renderer, Snippet};
 use serde::Serialize;
 
 use super::Source;
-use super::file::Places;
+use super::file::{Places, Position};
 use super::rules::{self, Place, Remark, Rule, Within};
 use super::settings::Settings;
 use crate::output::Styled;
@@ -32,15 +32,34 @@ pub(crate) struct Finding {
     /// What to do.
     pub(crate) hint: String,
     pub(crate) place: Place,
+    /// How many findings this is: more than one where it says that others are not shown.
+    pub(crate) stands_for: usize,
 }
 
 impl Finding {
     pub(crate) fn new(rule: &Rule, remark: Remark) -> Finding {
         let Remark { place, message, label, hint } = remark;
+        let (severity, name) = (rule.severity, rule.name);
         // They quote what the file says.
-        let [message, label, hint] = [message, label, hint].map(|text| escape(&text).into_owned());
-        Finding { severity: rule.severity, name: rule.name, message, label, hint, place }
+        let [message, label, hint] =
+            [message, label, hint].map(|text| escape(&abridged(text)).into_owned());
+        Finding { severity, name, message, label, hint, place, stands_for: 1 }
     }
+}
+
+/// The most characters of a text that quotes a file: a value may be as long as the file.
+const LONGEST_TEXT: usize = 1000;
+
+/// A text with the middle left out where it is too long. Its end says what is wrong.
+fn abridged(text: String) -> String {
+    let is_short = text.len() <= LONGEST_TEXT || text.chars().nth(LONGEST_TEXT).is_none();
+    if is_short {
+        return text;
+    }
+    let half = LONGEST_TEXT / 2;
+    let start = text.char_indices().nth(half).map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().nth_back(half - 1).map_or(0, |(at, _)| at);
+    format!("{}…{}", &text[..start], &text[end..])
 }
 
 /// All findings of one file, and what the daemon makes of it.
@@ -95,7 +114,8 @@ impl Report {
     }
 
     fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|finding| finding.severity == severity).count()
+        let of_it = self.findings.iter().filter(|finding| finding.severity == severity);
+        of_it.map(|finding| finding.stands_for).sum()
     }
 
     /// `app.properties: 1 error, 2 warnings`.
@@ -122,8 +142,7 @@ impl Report {
         let texts = self.findings.iter().map(|finding| {
             let (path, bytes) = self.within(finding);
             let set = matches!(finding.place.within, Within::Set(_)).then(|| Shown::new(bytes));
-            let group = finding.group(path, set.as_ref().unwrap_or(&file));
-            format!("{}\n\n", renderer.render(&[group]))
+            format!("{}\n", finding.render(&renderer, path, set.as_ref().unwrap_or(&file)))
         });
         Styled::new(texts.collect())
     }
@@ -140,12 +159,11 @@ impl Report {
 
     /// All findings for programs.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let mut in_file = Places::new(&self.source.bytes);
+        let in_file = Places::new(&self.source.bytes);
         self.findings.iter().map(move |finding| {
             let (file, bytes) = self.within(finding);
-            let mut in_set =
-                matches!(finding.place.within, Within::Set(_)).then(|| Places::new(bytes));
-            let places = in_set.as_mut().unwrap_or(&mut in_file);
+            let in_set = matches!(finding.place.within, Within::Set(_)).then(|| Places::new(bytes));
+            let places = in_set.as_ref().unwrap_or(&in_file);
             let start = places.position(finding.place.span.start);
             let end = places.position(finding.place.span.end);
             Record {
@@ -165,27 +183,39 @@ impl Report {
 }
 
 impl Finding {
-    /// The shape of a compiler's message.
-    fn group<'a>(&'a self, path: &'a str, shown: &'a Shown) -> Group<'a> {
+    /// The finding in the shape of a compiler's message.
+    fn render(&self, renderer: &Renderer, path: &str, shown: &Shown<'_>) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
+        let hint = Level::HELP.with_name("hint").message(&self.hint);
         let title = level.primary_title(&self.message).id(self.name);
-        let group = match self.place.within {
-            Within::Nowhere => title.element(PathLine::path(escape(path)).line(1).char_column(1)),
-            Within::File | Within::Set(_) => {
-                let (text, line, span) = shown.lines_with(&self.place.span);
-                let annotation = AnnotationKind::Primary.span(span);
-                let annotation = match self.label.as_str() {
-                    "" => annotation,
-                    label => annotation.label(label),
-                };
-                let lines = Snippet::source(text).line_start(line).path(escape(path));
-                title.element(lines.annotation(annotation))
-            }
+        if self.place.within == Within::Nowhere {
+            let nowhere = PathLine::path(escape(path)).line(1).char_column(1);
+            return format!("{}\n", renderer.render(&[title.element(nowhere).element(hint)]));
+        }
+        let excerpt = shown.excerpt(&self.place.span);
+        let is_counted_right = excerpt.is_counted_right();
+        let Excerpt { text, line, span, start } = excerpt;
+        let annotation = AnnotationKind::Primary.span(span);
+        let annotation = match self.label.as_str() {
+            "" => annotation,
+            label => annotation.label(label),
         };
-        group.element(Level::HELP.with_name("hint").message(&self.hint))
+        let lines = Snippet::source(text).line_start(line).annotation(annotation);
+        if is_counted_right {
+            return format!(
+                "{}\n",
+                renderer.render(&[title.element(lines.path(escape(path))).element(hint)])
+            );
+        }
+        let path = PathLine::path(escape(path)).line(start.line).char_column(start.column);
+        let text = renderer.render(&[title.element(path).element(lines).element(hint)]);
+        // The renderer takes the lines for those of a second file, and writes its name, which is
+        // empty, before them.
+        let is_name = |line: &str| anstream::adapter::strip_str(line).to_string().trim() == ":::";
+        text.lines().filter(|line| !is_name(line)).map(|line| format!("{line}\n")).collect()
     }
 }
 
@@ -230,71 +260,144 @@ impl Record<'_> {
 
 /// A file's bytes as an editor shows them: UTF-8 if they are, else ISO-8859-1; all ends of lines
 /// are one; blanks at the end of a line can be seen, and so can what is escaped.
-struct Shown {
-    text: String,
-    /// For each byte of the file, and its end, the offset in `text`.
-    offsets: Vec<usize>,
-    /// Where the lines of `text` begin.
-    lines: Vec<usize>,
+struct Shown<'a> {
+    bytes: &'a [u8],
+    places: Places<'a>,
+    is_utf8: bool,
 }
 
-impl Shown {
-    fn new(bytes: &[u8]) -> Shown {
-        let chars: Vec<char> = match std::str::from_utf8(bytes) {
-            Ok(text) => text.chars().collect(),
-            Err(_) => bytes.iter().copied().map(char::from).collect(),
-        };
-        let is_utf8 = chars.len() != bytes.len() || bytes.is_ascii();
-        let mut shown = Shown {
-            text: String::new(),
-            offsets: Vec::with_capacity(bytes.len() + 1),
-            lines: Vec::new(),
-        };
-        // Whether blanks are at the end of their line, found at the first of them.
-        let mut ends = None;
-        let mut rest = chars.as_slice();
-        while let Some((&char, after)) = rest.split_first() {
-            let width = if is_utf8 { char.len_utf8() } else { 1 };
-            shown.offsets.extend(std::iter::repeat_n(shown.text.len(), width));
-            let ends_line = || {
-                let next = after.iter().find(|c| !matches!(c, ' ' | '\t'));
-                next.is_none_or(|c| matches!(c, '\r' | '\n'))
-            };
-            ends = matches!(char, ' ' | '\t').then(|| ends.unwrap_or_else(ends_line));
-            match char {
-                '\r' if after.first() == Some(&'\n') => {}
-                '\r' => shown.text.push('\n'),
-                ' ' if ends == Some(true) => shown.text.push('␠'),
-                '\t' if ends == Some(true) => shown.text.push('␉'),
-                '\u{feff}' => shown.text.push(char::REPLACEMENT_CHARACTER),
-                char if char != '\n' && is_harmful(char) => {
-                    shown.text.extend(char.escape_default());
-                }
-                char => shown.text.push(char),
+/// As much of a file as the renderer needs for one finding. What it shows looks as if it had been
+/// given the whole file.
+struct Excerpt {
+    text: String,
+    /// The number of the first line.
+    line: usize,
+    /// The bytes of `text` to underline.
+    span: Range<usize>,
+    /// Where the underlined text begins in the file. The renderer would count what is left out and
+    /// what is escaped wrong.
+    start: Position,
+}
+
+/// The bytes that a long line keeps on either side of where the underlined text begins and ends:
+/// more than fit into the renderer's width.
+const KEPT: usize = 256;
+/// Of as many lines at the beginning and at the end of the underlined text there is more than the
+/// line's number. The renderer shows fewer.
+const KEPT_LINES: usize = 8;
+
+impl<'a> Shown<'a> {
+    fn new(bytes: &'a [u8]) -> Shown<'a> {
+        let is_utf8 = std::str::from_utf8(bytes).is_ok();
+        Shown { bytes, places: Places::new(bytes), is_utf8 }
+    }
+
+    /// The lines that bytes of the file are on, with one line on each side.
+    fn excerpt(&self, bytes: &Range<usize>) -> Excerpt {
+        let start = self.places.position(bytes.start);
+        let (first, last) = (start.line, self.places.position(bytes.end).line);
+        let line = (first - 1).max(1);
+        let mut excerpt = Excerpt { text: String::new(), line, span: 0..0, start };
+        for line in line..=(last + 1).min(self.places.count_lines()) {
+            let whole = self.places.line(line);
+            let end = whole.end - count_end(&self.bytes[whole.clone()]);
+            let is_kept = line < first + KEPT_LINES || line + KEPT_LINES > last;
+            let kept = if is_kept { kept(whole.start..end, bytes) } else { Vec::new() };
+            if kept.first().is_some_and(|kept| kept.start > whole.start) {
+                // Else the renderer would take blanks for the line's indentation.
+                excerpt.text.push('…');
             }
-            rest = after;
+            for part in kept {
+                self.push(whole.start..end, part, bytes, &mut excerpt);
+            }
+            if end < whole.end {
+                excerpt.text.push('\n');
+            }
         }
-        shown.offsets.push(shown.text.len());
-        let behind_ends = shown.text.match_indices('\n').map(|(end, _)| end + 1);
-        shown.lines = std::iter::once(0).chain(behind_ends).collect();
-        shown
+        excerpt
     }
 
-    /// The lines that bytes of the file stand on, with one line on each side: all that the renderer
-    /// need look at. With the first one's number, and where in them the bytes are.
-    fn lines_with(&self, bytes: &Range<usize>) -> (&str, usize, Range<usize>) {
-        let span = self.offset(bytes.start)..self.offset(bytes.end);
-        // The index of the line behind the one that it is on.
-        let behind = |offset: usize| self.lines.partition_point(|start| *start <= offset);
-        let first = behind(span.start).saturating_sub(2);
-        let start = self.lines[first];
-        let end = self.lines.get(behind(span.end) + 1).copied().unwrap_or(self.text.len());
-        (&self.text[start..end], first + 1, span.start - start..span.end - start)
+    /// Appends a part of a line, and finds out where in it the underlined text begins and ends.
+    fn push(
+        &self,
+        line: Range<usize>,
+        part: Range<usize>,
+        underlined: &Range<usize>,
+        to: &mut Excerpt,
+    ) {
+        // No byte of a longer character of UTF-8 is one of these.
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let last = self.bytes[line.clone()].iter().rposition(|byte| !is_blank(byte));
+        let blanks_start = last.map_or(line.start, |last| line.start + last + 1);
+        let (from, until) = (self.boundary(part.start), self.boundary(part.end));
+        let mut at = from;
+        let mut push = |char: char, width: usize| {
+            for (end, found) in
+                [(underlined.start, &mut to.span.start), (underlined.end, &mut to.span.end)]
+            {
+                if end >= at {
+                    *found = to.text.len();
+                }
+            }
+            match char {
+                ' ' if at >= blanks_start => to.text.push('␠'),
+                '\t' if at >= blanks_start => to.text.push('␉'),
+                '\u{feff}' => to.text.push(char::REPLACEMENT_CHARACTER),
+                char if is_harmful(char) => to.text.extend(char.escape_default()),
+                char => to.text.push(char),
+            }
+            at += width;
+        };
+        let bytes = &self.bytes[from..until];
+        match std::str::from_utf8(bytes).ok().filter(|_| self.is_utf8) {
+            Some(text) => text.chars().for_each(|char| push(char, char.len_utf8())),
+            None => bytes.iter().for_each(|byte| push(char::from(*byte), 1)),
+        }
+        if underlined.start >= until {
+            to.span.start = to.text.len();
+        }
+        if underlined.end >= until {
+            to.span.end = to.text.len();
+        }
     }
 
-    fn offset(&self, byte: usize) -> usize {
-        self.offsets.get(byte).copied().unwrap_or(self.text.len())
+    /// The beginning of the character that a byte belongs to.
+    fn boundary(&self, offset: usize) -> usize {
+        let continues =
+            |at: usize| self.bytes.get(at).is_some_and(|byte| (0x80..0xc0).contains(byte));
+        (0..=offset).rev().find(|at| !self.is_utf8 || !continues(*at)).unwrap_or(0)
     }
+}
+
+impl Excerpt {
+    /// Whether the renderer comes to the right column.
+    fn is_counted_right(&self) -> bool {
+        let before = self.text[..self.span.start].rsplit('\n').next().unwrap_or_default();
+        before.chars().count() + 1 == self.start.column
+    }
+}
+
+/// How many bytes end this line.
+fn count_end(line: &[u8]) -> usize {
+    match line {
+        [.., b'\r', b'\n'] => 2,
+        [.., b'\r' | b'\n'] => 1,
+        _ => 0,
+    }
+}
+
+/// The parts of a line to show, in order.
+fn kept(line: Range<usize>, underlined: &Range<usize>) -> Vec<Range<usize>> {
+    if line.len() <= 4 * KEPT {
+        return vec![line];
+    }
+    let around = |at: usize| {
+        let at = at.clamp(line.start, line.end);
+        at.saturating_sub(KEPT).max(line.start)..(at + KEPT).min(line.end)
+    };
+    let (first, second) = (around(underlined.start), around(underlined.end));
+    let both = first.start..second.end;
+    if first.end < second.start { vec![first, second] } else { vec![both] }
 }
 
 #[cfg(test)]
@@ -310,34 +413,120 @@ mod tests {
         Renderer::plain().term_width(100).render(&[group])
     }
 
-    /// Of any length, as each run of them is looked through once.
+    /// The whole file as it is shown, and for each of its bytes, and its end, the offset there.
+    fn whole(bytes: &[u8]) -> (String, Vec<usize>) {
+        let chars: Vec<char> = match std::str::from_utf8(bytes) {
+            Ok(text) => text.chars().collect(),
+            Err(_) => bytes.iter().copied().map(char::from).collect(),
+        };
+        let is_utf8 = chars.len() != bytes.len() || bytes.is_ascii();
+        let (mut shown, mut offsets) = (String::new(), Vec::new());
+        for (at, &char) in chars.iter().enumerate() {
+            let width = if is_utf8 { char.len_utf8() } else { 1 };
+            offsets.extend(std::iter::repeat_n(shown.len(), width));
+            let next = chars[at..].iter().find(|c| !matches!(c, ' ' | '\t'));
+            let ends = next.is_none_or(|c| matches!(c, '\r' | '\n'));
+            match char {
+                '\r' if chars.get(at + 1) == Some(&'\n') => {}
+                '\r' => shown.push('\n'),
+                ' ' if ends => shown.push('␠'),
+                '\t' if ends => shown.push('␉'),
+                '\u{feff}' => shown.push(char::REPLACEMENT_CHARACTER),
+                char if char != '\n' && is_harmful(char) => shown.extend(char.escape_default()),
+                char => shown.push(char),
+            }
+        }
+        offsets.push(shown.len());
+        (shown, offsets)
+    }
+
+    #[track_caller]
+    fn check_shown(text: &str, expected: &str) {
+        let excerpt = Shown::new(text.as_bytes()).excerpt(&(0..text.len()));
+        assert_eq!(excerpt.text, expected);
+        assert_eq!(excerpt.span, 0..expected.len());
+    }
+
     #[test]
     fn blanks_can_be_seen_at_the_end_of_a_line_only() {
-        let shown = |text: &str| Shown::new(text.as_bytes()).text;
-        assert_eq!(shown(" \ta \t\r\nb \t c\t\r \t"), " \ta␠␉\nb \t c␉\n␠␉");
-        let blanks = " ".repeat(400_000);
-        assert_eq!(
-            shown(&format!("a{blanks}b{blanks}")),
-            format!("a{blanks}b{}", "␠".repeat(400_000))
-        );
+        check_shown(" \ta \t\r\nb \t c\t\r \t", " \ta␠␉\nb \t c␉\n␠␉");
+    }
+
+    /// What is shown of a line, and of a text of many lines, does not grow with it.
+    #[test]
+    fn an_excerpt_has_a_bound() {
+        let length = 100_000;
+        let text = format!("k = {}b{}\nnext", "a".repeat(length), " ".repeat(length));
+        let excerpt = Shown::new(text.as_bytes()).excerpt(&(length + 4..length + 5));
+        assert_eq!(excerpt.text.chars().count(), 2 * KEPT + 2 + "\nnext".len());
+        assert!(!excerpt.is_counted_right());
+        assert_eq!(&excerpt.text[excerpt.span], "b");
+        let blanks = Shown::new(text.as_bytes()).excerpt(&(length + 5..2 * length + 5));
+        assert_eq!(blanks.text.matches('␠').count(), 2 * KEPT);
+        let many = "aaa\\\n".repeat(length);
+        let excerpt = Shown::new(many.as_bytes()).excerpt(&(0..many.len()));
+        assert_eq!(excerpt.text.matches('a').count(), 3 * 2 * KEPT_LINES - 3);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_loses_its_middle() {
+        let text = |length: usize| format!("{}é{}", "a".repeat(length), "z".repeat(length));
+        assert_eq!(abridged(text(499)), text(499));
+        let shown = abridged(text(500));
+        assert_eq!(shown, format!("{}…{}", "a".repeat(500), "z".repeat(500)));
     }
 
     proptest! {
-        /// The lines around a finding are shown as if the renderer had the whole file.
+        /// The excerpt is shown as if the renderer had the whole file.
         #[test]
-        fn a_few_lines_are_enough(
-            text in "([ab\u{e9}]{0,3}[\n\r ]){0,24}[a\n]{0,2}",
+        fn an_excerpt_is_enough(
+            text in "([ab\u{e9}\u{1b}]{0,3}[\n\r ]){0,24}[a\n]{0,2}",
+            long in "[ab\u{e9}\u{1f600}]{0,2000}(\r\n)?[ab]{0,2000} {0,900}\n?",
+            order: bool,
             places in any::<(usize, usize)>(),
+            in_latin: bool,
         ) {
-            let shown = Shown::new(text.as_bytes());
-            let boundaries: Vec<usize> =
-                text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let text = if order { format!("{text}{long}") } else { format!("{long}{text}") };
+            let bytes: Vec<u8> = match in_latin {
+                true => text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect(),
+                false => text.clone().into_bytes(),
+            };
+            // Nothing begins or ends between CR and LF.
+            let is_start = |at: &usize| {
+                (in_latin || text.is_char_boundary(*at)) && !bytes[*at..].starts_with(b"\n")
+            };
+            let boundaries: Vec<usize> = (0..=bytes.len()).filter(is_start).collect();
             let place = |place: usize| boundaries[place % boundaries.len()];
             let (one, other) = (place(places.0), place(places.1));
             let span = one.min(other)..one.max(other);
-            let whole = shown.offset(span.start)..shown.offset(span.end);
-            let (lines, line, within) = shown.lines_with(&span);
-            prop_assert_eq!(rendered(lines, line, within), rendered(&shown.text, 1, whole));
+            let (shown, offsets) = whole(&bytes);
+            let expected = rendered(&shown, 1, offsets[span.start]..offsets[span.end]);
+            let shown = Shown::new(&bytes);
+            let excerpt = shown.excerpt(&span);
+            let finding = Finding {
+                severity: Severity::Error,
+                name: "",
+                message: "what".to_owned(),
+                label: "why".to_owned(),
+                hint: String::new(),
+                place: Place { within: Within::File, span: span.clone() },
+                stands_for: 1,
+            };
+            let found = rendered(&excerpt.text, excerpt.line, excerpt.span.clone());
+            // The renderer may show all of a long line of which much is underlined.
+            let is_on_one_line = !bytes[span.clone()].iter().any(|b| matches!(b, b'\r' | b'\n'));
+            let is_cut = bytes.split(|b| matches!(b, b'\r' | b'\n')).any(|l| l.len() > 4 * KEPT);
+            if !is_cut || (is_on_one_line && span.len() <= KEPT) {
+                let skipped = if excerpt.is_counted_right() { 0 } else { 2 };
+                let picture =
+                    |text: &str| text.lines().skip(skipped).collect::<Vec<_>>().join("\n");
+                prop_assert_eq!(picture(&found), picture(&expected));
+            }
+            let text = finding.render(&Renderer::plain().term_width(100), "file", &shown);
+            prop_assert!(text.starts_with("error[]: what\n"));
+            let start = shown.places.position(span.start);
+            let place = format!("--> file:{}:{}", start.line, start.column);
+            prop_assert_eq!(text.lines().nth(1).map(str::trim_start), Some(place.as_str()));
         }
     }
 }

@@ -29,15 +29,17 @@ pub(crate) struct Settings {
     settings: Vec<Setting>,
     /// What a later line or a `--set` replaced, each with the index of what counts.
     replaced: Vec<(Setting, usize)>,
+    /// By the names of the table's rows, the settings of each.
+    rows: HashMap<&'static str, Vec<usize>>,
 }
 
 impl Settings {
-    pub(crate) fn new(file: &File, request: &Request<'_>) -> Settings {
-        let from_file = file.entries().iter().map(|entry| Setting {
-            key: entry.key.clone(),
-            value: entry.value.clone(),
-            origin: Origin::File(entry.position),
+    pub(crate) fn new(file: File, request: &Request<'_>) -> Settings {
+        let from_file = file.into_entries().into_iter().map(|entry| Setting {
             row: row(entry.key.as_str(), request.version),
+            key: entry.key,
+            value: entry.value,
+            origin: Origin::File(entry.position),
         });
         let from_set = request.overrides.iter().enumerate().map(|(index, (key, value))| Setting {
             key: Text::from(key.as_str()),
@@ -50,10 +52,15 @@ impl Settings {
         let mut places: HashMap<Vec<u16>, usize> = HashMap::new();
         for setting in from_file.chain(from_set) {
             let next = all.settings.len();
-            let index = *places.entry(setting.key.units().to_vec()).or_insert(next);
+            let index = *places.entry(setting.key.units()).or_insert(next);
             match all.settings.get_mut(index) {
                 Some(place) => all.replaced.push((std::mem::replace(place, setting), index)),
-                None => all.settings.push(setting),
+                None => {
+                    if let Some(row) = setting.row {
+                        all.rows.entry(row.name).or_default().push(index);
+                    }
+                    all.settings.push(setting);
+                }
             }
         }
         all
@@ -70,7 +77,8 @@ impl Settings {
 
     /// All settings of this row: the daemon takes one of them, and nobody knows which.
     pub(crate) fn of(&self, name: &'static str) -> impl Iterator<Item = &Setting> {
-        self.iter().filter(move |setting| setting.row.is_some_and(|row| row.name == name))
+        let of_row = self.rows.get(name).into_iter().flatten();
+        of_row.filter_map(|index| self.settings.get(*index))
     }
 
     /// Lines that have no effect, with the setting that replaced them.

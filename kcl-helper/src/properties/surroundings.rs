@@ -130,17 +130,24 @@ impl Surroundings {
             Ok(path) => return self.interpreted(path),
             Err(why) => why,
         };
-        for used in 1..=words.len() {
+        let mut name = String::new();
+        for (index, word) in words.iter().enumerate() {
             // Runs of blanks in a name are one blank here, which is enough for names in use.
-            let name = words[..used].join(" ");
+            if index > 0 {
+                name.push(' ');
+            }
+            name.push_str(word);
+            if !fits_a_name(&name) {
+                break;
+            }
             let from_folder = || {
                 let place = folder.join(&name);
                 self.can_execute(&place).is_ok().then_some(place)
             };
             let Some(path) = self.find(&name).ok().or_else(from_folder) else { continue };
-            let arguments = words[used..].iter().map(|&word| word.to_owned()).collect();
-            let why = match used {
-                1 => "it is in the file's folder only",
+            let arguments = words[index + 1..].iter().map(|&word| word.to_owned()).collect();
+            let why = match index {
+                0 => "it is in the file's folder only",
                 _ => "the daemon ends the name at this blank",
             };
             return Program::OnlyUnderRun { path, arguments, why: why.to_owned() };
@@ -212,6 +219,13 @@ impl Surroundings {
             }
         }
     }
+}
+
+/// Whether there can be a file of this name or path: no system that we know has longer ones.
+fn fits_a_name(name: &str) -> bool {
+    const LONGEST_NAME: usize = 255;
+    const LONGEST_PATH: usize = 4096;
+    name.len() <= if name.contains('/') { LONGEST_PATH } else { LONGEST_NAME }
 }
 
 fn missing(why: &str, hint: &str) -> Program {

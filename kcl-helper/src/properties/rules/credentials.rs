@@ -6,7 +6,7 @@ use super::super::keys::{Kind, most_alike};
 use super::super::settings::Setting;
 use super::super::value::java_trim;
 use super::names::rivals;
-use super::{Facts, Place, Remark};
+use super::{Facts, Place, Remark, Remarks};
 
 /// Short names of the SDK 1.x that mean nothing to 2.x, and what to write instead.
 const V1_NAMES: &[(&str, &str)] = &[
@@ -178,7 +178,7 @@ impl Item<'_> {
     }
 }
 
-pub(super) fn v1_provider(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn v1_provider(facts: &Facts<'_>) -> Remarks {
     let items = lists(facts).filter(|list| !list.2).flat_map(|list| list.1);
     items
         .filter_map(|item| match &item.verdict {
@@ -192,8 +192,8 @@ pub(super) fn v1_provider(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn v2_provider(facts: &Facts<'_>) -> Vec<Remark> {
-    let mut remarks = Vec::new();
+pub(super) fn v2_provider(facts: &Facts<'_>) -> Remarks {
+    let mut remarks = Remarks::default();
     for (_, items, _) in lists(facts) {
         let v1_name =
             |item: &Item<'_>| V2_NAMES.iter().find(|(v2, _)| *v2 == item.name).map(|(_, v1)| *v1);
@@ -214,26 +214,27 @@ pub(super) fn v2_provider(facts: &Facts<'_>) -> Vec<Remark> {
     remarks
 }
 
-pub(super) fn no_provider(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn no_provider(facts: &Facts<'_>) -> Remarks {
     const MESSAGE: &str = "the daemon stops: no provider can be made";
-    let mut remarks = Vec::new();
+    let mut remarks = Remarks::default();
     for (setting, items, _) in lists(facts).filter(|list| !list.2) {
         if items.is_empty() {
             let remark = Remark::new(Place::value(setting), MESSAGE).label("the list is empty");
             remarks.push(remark.hint("write `DefaultCredentialsProvider`"));
         }
         for item in &items {
-            let remark = Remark::new(item.place(), MESSAGE);
-            remarks.extend(match &item.verdict {
-                Verdict::Fails(why) => Some(remark.label(why).hint(STS_SHAPE)),
-                Verdict::Unknown => {
-                    Some(remark.label("no such provider").hint(like(item.name).map_or_else(
+            let remark = || Remark::new(item.place(), MESSAGE);
+            match &item.verdict {
+                Verdict::Fails(why) => remarks.add(|| remark().label(why).hint(STS_SHAPE)),
+                Verdict::Unknown => remarks.add(|| {
+                    let hint = like(item.name).map_or_else(
                         || "write the full name of the class".to_owned(),
                         |known| format!("did you mean `{known}`?"),
-                    )))
-                }
-                Verdict::Works | Verdict::V1(_) => None,
-            });
+                    );
+                    remark().label("no such provider").hint(hint)
+                }),
+                Verdict::Works | Verdict::V1(_) => {}
+            }
         }
     }
     remarks
@@ -247,7 +248,7 @@ fn like(name: &str) -> Option<&'static str> {
     most_alike(name, known)
 }
 
-pub(super) fn provider_skipped(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn provider_skipped(facts: &Facts<'_>) -> Remarks {
     let items = lists(facts).filter(|list| list.2).flat_map(|list| list.1);
     items
         .filter_map(|item| {
@@ -265,8 +266,8 @@ pub(super) fn provider_skipped(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Vec<Remark> {
-    let mut remarks = Vec::new();
+pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Remarks {
+    let mut remarks = Remarks::default();
     for (setting, items, _) in lists(facts) {
         for item in items.iter().filter(|item| item.is_sts()) {
             let text = &setting.value.as_str()[item.span.clone()];
@@ -290,9 +291,9 @@ pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Vec<Remark> {
     remarks
 }
 
-pub(super) fn sts_no_region(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn sts_no_region(facts: &Facts<'_>) -> Remarks {
     if facts.request.surroundings.region(facts.request.jvm_args).is_some() {
-        return Vec::new();
+        return Remarks::default();
     }
     let items = lists(facts).flat_map(|list| list.1).filter(|item| {
         let text = &item.setting.value.as_str()[item.span.clone()];
@@ -311,7 +312,7 @@ pub(super) fn sts_no_region(facts: &Facts<'_>) -> Vec<Remark> {
 
 /// Whether the second stops the daemon hangs on their order when only one is a list; that too is
 /// an error, as it works by chance.
-pub(super) fn set_twice(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn set_twice(facts: &Facts<'_>) -> Remarks {
     let is_list = |s: &Setting| s.row.is_some_and(|row| row.kind == Kind::Providers);
     let rivals = rivals(facts).into_iter().filter(|(a, b, _)| is_list(a) || is_list(b));
     rivals

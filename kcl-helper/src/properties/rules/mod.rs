@@ -26,8 +26,10 @@ pub(crate) struct Rule {
     judged: Judged,
     /// What goes wrong, for `--explain`.
     pub(crate) why: &'static str,
-    judge: fn(&Facts<'_>) -> Vec<Remark>,
+    judge: Judge,
 }
+
+type Judge = fn(&Facts<'_>) -> Remarks;
 
 /// For which daemons a rule holds. Of 1.x and 2.x less is known for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,63 @@ pub(crate) struct Remark {
     /// Words under the underlined text.
     pub(crate) label: String,
     pub(crate) hint: String,
+}
+
+/// How many remarks of one rule are shown. Nobody corrects more at a time, and a file of nothing
+/// but faults must not become a report of many times its length.
+pub(crate) const MOST_SHOWN: usize = 100;
+
+/// The remarks of one rule on one file. Those that are not shown are only counted.
+#[derive(Default)]
+pub(crate) struct Remarks {
+    /// Those that are shown, and one more.
+    kept: Vec<Remark>,
+    counted: usize,
+}
+
+impl Remarks {
+    fn push(&mut self, remark: Remark) {
+        self.add(|| remark);
+    }
+
+    /// Makes the remark only if it is kept: to find what was meant takes long.
+    fn add(&mut self, remark: impl FnOnce() -> Remark) {
+        self.counted += 1;
+        if self.kept.len() <= MOST_SHOWN {
+            self.kept.push(remark());
+        }
+    }
+
+    /// The findings of this rule: of many remarks, the last one says how many more there are.
+    fn into_findings(self, rule: &'static Rule) -> Vec<Finding> {
+        let Remarks { kept, counted } = self;
+        let not_shown = counted - kept.len().min(MOST_SHOWN);
+        let mut findings: Vec<Finding> =
+            kept.into_iter().map(|remark| Finding::new(rule, remark)).collect();
+        if let Some(last) = findings.get_mut(MOST_SHOWN).filter(|_| not_shown > 1) {
+            let message = format!("{not_shown} more findings of this kind are not shown");
+            let remark = Remark::new(last.place.clone(), message)
+                .hint("correct those that are shown, then check again");
+            *last = Finding { stands_for: not_shown, ..Finding::new(rule, remark) };
+        }
+        findings
+    }
+}
+
+impl From<Remark> for Remarks {
+    fn from(remark: Remark) -> Remarks {
+        std::iter::once(remark).collect()
+    }
+}
+
+impl FromIterator<Remark> for Remarks {
+    fn from_iter<T: IntoIterator<Item = Remark>>(all: T) -> Remarks {
+        let mut remarks = Remarks::default();
+        for remark in all {
+            remarks.push(remark);
+        }
+        remarks
+    }
 }
 
 /// Where a finding stands.
@@ -81,9 +140,11 @@ pub(crate) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
             Judged::Before3 => !from_3,
             Judged::From3 => from_3,
         };
-        if holds {
-            let remarks = (rule.judge)(facts).into_iter();
-            findings.extend(remarks.map(|remark| Finding::new(rule, remark)));
+        // What stops the daemon cannot be allowed.
+        let is_allowed = rule.severity == Severity::Warning
+            && facts.request.allow.iter().any(|name| name == rule.name);
+        if holds && !is_allowed {
+            findings.extend((rule.judge)(facts).into_findings(rule));
         }
     }
     findings.sort_by_key(|finding| finding.place.order());
@@ -206,7 +267,7 @@ impl Origin {
 pub(crate) const BAD_ESCAPE: Rule = error(
     "bad-escape",
     Judged::Always,
-    |_| Vec::new(),
+    |_| Remarks::default(),
     "Java refuses the whole file when \\u is not followed by four hexadecimal digits. Only \
         comments are free of this.",
 );
@@ -359,8 +420,6 @@ pub(crate) const RULES: &[Rule] = &[
     warning("metrics-to-aws", Judged::From3, production::metrics_to_aws,
         "With Kinesis on this machine, metrics still go to CloudWatch at AWS."),
 ];
-
-type Judge = fn(&Facts<'_>) -> Vec<Remark>;
 
 const fn error(name: &'static str, judged: Judged, judge: Judge, why: &'static str) -> Rule {
     Rule { name, severity: Severity::Error, judged, why, judge }

@@ -1,10 +1,12 @@
 //! Rules about keys: which are missing, unknown, misspelled, old, new, or said twice.
 
+use std::collections::HashMap;
+
 use super::super::keys::{self, Kind, Status};
 use super::super::settings::Setting;
-use super::{Facts, Place, Remark};
+use super::{Facts, Place, Remark, Remarks};
 
-pub(super) fn missing_key(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn missing_key(facts: &Facts<'_>) -> Remarks {
     let blank = |name: &'static str| {
         facts.settings.get(name).is_none_or(|setting| setting.value.as_str().trim().is_empty())
     };
@@ -12,7 +14,7 @@ pub(super) fn missing_key(facts: &Facts<'_>) -> Vec<Remark> {
         Remark::new(Place::NOWHERE, format!("the daemon stops: there is no {what}"))
             .hint(format!("add `{example}`"))
     };
-    let mut remarks = Vec::new();
+    let mut remarks = Remarks::default();
     if facts.settings.get("executableName").is_none() {
         remarks.push(missing("executableName", "executableName = my_processor"));
     }
@@ -58,17 +60,20 @@ const BUILDER_METHODS: &[&str] = &[
     "overrideConfiguration",
 ];
 
-pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Vec<Remark> {
-    let unknown = unknown(facts).filter_map(|setting| {
-        let (client, method) = client_key(setting.key.as_str())?;
+pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Remarks {
+    let mut remarks = Remarks::default();
+    for setting in unknown(facts) {
+        let Some((client, method)) = client_key(setting.key.as_str()) else { continue };
         if BUILDER_METHODS.contains(&method) {
-            return None;
+            continue;
         }
-        let message =
-            format!("the daemon stops: {} has no `{method}`", client.trim_end_matches('.'));
-        Some(Remark::new(Place::key(setting), message).hint(hint_for(setting.key.as_str())))
-    });
-    unknown.collect()
+        remarks.add(|| {
+            let message =
+                format!("the daemon stops: {} has no `{method}`", client.trim_end_matches('.'));
+            Remark::new(Place::key(setting), message).hint(hint_for(setting.key.as_str()))
+        });
+    }
+    remarks
 }
 
 /// The client of such a key, and the method of its builder.
@@ -82,17 +87,19 @@ fn unknown<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = &'a Setting> {
     facts.settings.iter().filter(|setting| setting.row.is_none())
 }
 
-pub(super) fn unknown_key(facts: &Facts<'_>) -> Vec<Remark> {
-    let remarks = unknown(facts).filter_map(|setting| {
+pub(super) fn unknown_key(facts: &Facts<'_>) -> Remarks {
+    let mut remarks = Remarks::default();
+    for setting in unknown(facts) {
         let key = setting.key.as_str();
         if client_key(key).is_some() || other_case(facts, key).is_some() || has_mark(key) {
-            return None;
+            continue;
         }
-        let hint = hint_for(key);
-        let message = format!("the daemon ignores `{key}`");
-        Some(Remark::new(Place::key(setting), message).label("no such key").hint(hint))
-    });
-    remarks.collect()
+        remarks.add(|| {
+            let message = format!("the daemon ignores `{key}`");
+            Remark::new(Place::key(setting), message).label("no such key").hint(hint_for(key))
+        });
+    }
+    remarks
 }
 
 fn hint_for(unknown: &str) -> String {
@@ -100,7 +107,7 @@ fn hint_for(unknown: &str) -> String {
         .map_or_else(|| "delete the line".to_owned(), |known| format!("did you mean `{known}`?"))
 }
 
-pub(super) fn wrong_letter_case(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn wrong_letter_case(facts: &Facts<'_>) -> Remarks {
     // Under a client these stop the daemon, of which another rule speaks.
     let dropped = unknown(facts).filter(|setting| client_key(setting.key.as_str()).is_none());
     let remarks = dropped.filter_map(|setting| {
@@ -120,17 +127,7 @@ fn other_case(facts: &Facts<'_>, key: &str) -> Option<String> {
             return Some(format!("AWSCredentialsProvider{rest}"));
         }
     }
-    let (bean, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let whole = keys::spellings().find(|known| known.eq_ignore_ascii_case(key));
-    let in_bean = || {
-        let row = keys::KEYS.iter().find(|row| {
-            !row.bean.is_empty()
-                && row.bean.eq_ignore_ascii_case(bean)
-                && row.name.eq_ignore_ascii_case(name)
-        })?;
-        Some(format!("{}.{}", row.bean, row.name))
-    };
-    whole.map(str::to_owned).or_else(in_bean)
+    keys::in_other_case(key).map(str::to_owned)
 }
 
 /// A byte order mark as Java reads it.
@@ -140,16 +137,18 @@ fn has_mark(key: &str) -> bool {
     key.starts_with(MARK)
 }
 
-pub(super) fn byte_order_mark(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn byte_order_mark(facts: &Facts<'_>) -> Remarks {
     let Some(first) = facts.settings.iter().find(|setting| has_mark(setting.key.as_str())) else {
-        return Vec::new();
+        return Remarks::default();
     };
     let key = &first.key.as_str()[MARK.len()..];
     let message = format!("the daemon ignores `{key}`: a byte order mark stands before it");
-    vec![Remark::new(Place::key(first), message).hint("save the file without a byte order mark")]
+    Remarks::from(
+        Remark::new(Place::key(first), message).hint("save the file without a byte order mark"),
+    )
 }
 
-pub(super) fn repeated_key(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn repeated_key(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.replaced().filter_map(|(old, new)| {
         // To override a file is what --set is for.
         if std::mem::discriminant(&old.origin) != std::mem::discriminant(&new.origin) {
@@ -162,7 +161,7 @@ pub(super) fn repeated_key(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn newer_key(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn newer_key(facts: &Facts<'_>) -> Remarks {
     let version = facts.request.version;
     let remarks = facts.settings.iter().filter_map(|setting| {
         let since = setting.row?.since.filter(|since| *since > version)?;
@@ -173,7 +172,7 @@ pub(super) fn newer_key(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn dropped_key(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn dropped_key(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
         let row = setting.row?;
         let Status::Dropped(instead) = row.status else {
@@ -189,7 +188,7 @@ pub(super) fn dropped_key(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn deprecated_key(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn deprecated_key(facts: &Facts<'_>) -> Remarks {
     with_status(facts, Status::Deprecated)
         .map(|setting| {
             Remark::new(Place::key(setting), format!("`{}` is deprecated", setting.key))
@@ -198,7 +197,7 @@ pub(super) fn deprecated_key(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn unused_key(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn unused_key(facts: &Facts<'_>) -> Remarks {
     let unused = with_status(facts, Status::Unused)
         .filter(|setting| setting.row.is_some_and(|row| row.kind != Kind::Unusable))
         .map(|setting| (setting, ""));
@@ -225,17 +224,22 @@ fn with_status<'a>(facts: &'a Facts<'_>, status: Status) -> impl Iterator<Item =
 
 /// Each setting that sets what an earlier one does: the earlier, itself, and the thing.
 pub(super) fn rivals<'a>(facts: &'a Facts<'_>) -> Vec<(&'a Setting, &'a Setting, &'static str)> {
-    let all = facts.settings.iter().map(|setting| (setting, things_set(facts, setting)));
-    // A file may have thousands that set nothing.
-    let all: Vec<_> = all.filter(|(_, things)| !things.is_empty()).collect();
-    let rivals = all.iter().enumerate().filter_map(|(index, (second, sets))| {
-        let mut earlier = all[..index].iter();
-        earlier.find_map(|(first, things)| {
-            let thing = things.iter().find(|thing| sets.contains(thing))?;
-            Some((*first, *second, *thing))
-        })
-    });
-    rivals.collect()
+    let mut rivals = Vec::new();
+    // Which setting sets each thing first, and its place among all.
+    let mut firsts: HashMap<&'static str, (usize, &Setting)> = HashMap::new();
+    for (index, second) in facts.settings.iter().enumerate() {
+        let sets = things_set(facts, second);
+        let rival = sets.iter().filter_map(|thing| firsts.get(thing)).min_by_key(|(at, _)| *at);
+        if let Some((_, first)) = rival {
+            let things = things_set(facts, first);
+            let thing = things.into_iter().find(|thing| sets.contains(thing));
+            rivals.extend(thing.map(|thing| (*first, second, thing)));
+        }
+        for thing in sets {
+            firsts.entry(thing).or_insert((index, second));
+        }
+    }
+    rivals
 }
 
 fn things_set(facts: &Facts<'_>, setting: &Setting) -> Vec<&'static str> {
@@ -249,7 +253,7 @@ fn is_credentials(field: &str) -> bool {
     field.ends_with("CredentialsProvider")
 }
 
-pub(super) fn two_keys_one_field(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn two_keys_one_field(facts: &Facts<'_>) -> Remarks {
     let rivals = rivals(facts).into_iter().filter(|(_, _, field)| !is_credentials(field));
     rivals
         .map(|(first, second, _)| {
@@ -262,7 +266,7 @@ pub(super) fn two_keys_one_field(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn unordered_keys(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn unordered_keys(facts: &Facts<'_>) -> Remarks {
     let is_family = |setting: &Setting| setting.row.is_some_and(|row| row.kind == Kind::Builder);
     let rivals = rivals(facts).into_iter().filter(|(first, second, field)| {
         is_credentials(field) && is_family(first) && is_family(second)

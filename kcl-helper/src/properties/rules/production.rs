@@ -3,7 +3,7 @@
 use super::super::Launcher;
 use super::super::value::Reading;
 use super::values::numbers;
-use super::{Facts, Place, Remark};
+use super::{Facts, Place, Remark, Remarks};
 
 /// Keys that make DEFAULT poll.
 const POLLING_KEYS: &[&str] = &[
@@ -32,12 +32,12 @@ fn applied<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = &'a super::Setting>
     })
 }
 
-pub(super) fn other_retrieval_mode(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn other_retrieval_mode(facts: &Facts<'_>) -> Remarks {
     let unread = match mode(facts).as_deref() {
         Some("FANOUT") => applied(facts).collect::<Vec<_>>(),
         Some("POLLING") => fan_out_keys(facts),
         Some("DEFAULT") if applied(facts).next().is_some() => fan_out_keys(facts),
-        _ => return Vec::new(),
+        _ => return Remarks::default(),
     };
     let polls = mode(facts).as_deref() != Some("FANOUT");
     let remarks = unread.into_iter().map(|setting| {
@@ -56,9 +56,9 @@ fn fan_out_keys<'a>(facts: &'a Facts<'_>) -> Vec<&'a super::Setting> {
     facts.settings.iter().filter(is_fan_out).collect()
 }
 
-pub(super) fn polling_by_leftover(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn polling_by_leftover(facts: &Facts<'_>) -> Remarks {
     if mode(facts).as_deref() != Some("DEFAULT") {
-        return Vec::new();
+        return Remarks::default();
     }
     let unused = ["retryGetRecordsInSeconds", "maxGetRecordsThreadPool"];
     let mut all = applied(facts);
@@ -66,37 +66,37 @@ pub(super) fn polling_by_leftover(facts: &Facts<'_>) -> Vec<Remark> {
     let Some(setting) = first.filter(|setting| {
         setting.row.is_some_and(|row| unused.contains(&row.name)) && all.next().is_none()
     }) else {
-        return Vec::new();
+        return Remarks::default();
     };
     let message = format!("the daemon polls because of `{}`, which it has no use for", setting.key);
     let hint = "delete the line, and write retrievalMode = POLLING if polling is meant";
-    vec![Remark::new(Place::key(setting), message).hint(hint)]
+    Remarks::from(Remark::new(Place::key(setting), message).hint(hint))
 }
 
-pub(super) fn fan_out_by_default(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn fan_out_by_default(facts: &Facts<'_>) -> Remarks {
     if mode(facts).as_deref() != Some("DEFAULT") || applied(facts).next().is_some() {
-        return Vec::new();
+        return Remarks::default();
     }
     let place = facts.settings.get("retrievalMode").map_or(Place::NOWHERE, Place::value);
     let message = "the daemon registers an enhanced fan-out consumer, which is billed for each \
         shard-hour and gigabyte";
     let hint = "write retrievalMode = FANOUT if that is meant, else retrievalMode = POLLING";
-    vec![Remark::new(place, message).hint(hint)]
+    Remarks::from(Remark::new(place, message).hint(hint))
 }
 
-pub(super) fn no_shutdown_grace(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn no_shutdown_grace(facts: &Facts<'_>) -> Remarks {
     let setting = facts.settings.get("shutdownGraceMillis");
     let grace = numbers(facts, "shutdownGraceMillis").next().map_or(0, |(_, millis)| millis);
     // `kcl-helper run` sets one, and says so.
     if grace != 0 || facts.request.launcher == Launcher::Run {
-        return Vec::new();
+        return Remarks::default();
     }
     let place = setting.map_or(Place::NOWHERE, Place::value);
     let message = "a stopping daemon does not wait: no child is asked to checkpoint";
-    vec![Remark::new(place, message).hint("write shutdownGraceMillis = 30000")]
+    Remarks::from(Remark::new(place, message).hint("write shutdownGraceMillis = 30000"))
 }
 
-pub(super) fn few_threads(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn few_threads(facts: &Facts<'_>) -> Remarks {
     numbers(facts, "maxActiveThreads")
         .filter(|(_, number)| (1..=3).contains(number))
         .map(|(setting, _)| {
@@ -107,7 +107,7 @@ pub(super) fn few_threads(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn short_idle_time(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn short_idle_time(facts: &Facts<'_>) -> Remarks {
     const LEAST: i64 = 200;
     numbers(facts, "idleTimeBetweenReadsInMillis")
         .filter(|(_, number)| (1..LEAST).contains(number))
@@ -119,17 +119,17 @@ pub(super) fn short_idle_time(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn latest_by_omission(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn latest_by_omission(facts: &Facts<'_>) -> Remarks {
     let names = ["initialPositionInStream", "initialPositionInStreamExtended"];
     if names.iter().any(|name| facts.settings.get(name).is_some()) {
-        return Vec::new();
+        return Remarks::default();
     }
     let message = "a new application misses what is in the stream already: it begins at LATEST";
     let hint = "write initialPositionInStream = TRIM_HORIZON, or = LATEST if that is meant";
-    vec![Remark::new(Place::NOWHERE, message).hint(hint)]
+    Remarks::from(Remark::new(Place::NOWHERE, message).hint(hint))
 }
 
-pub(super) fn short_timeout(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn short_timeout(facts: &Facts<'_>) -> Remarks {
     const LEAST: i64 = 60;
     numbers(facts, "timeoutInSeconds")
         .filter(|(_, number)| (1..LEAST).contains(number))
@@ -142,13 +142,13 @@ pub(super) fn short_timeout(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn no_region(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn no_region(facts: &Facts<'_>) -> Remarks {
     let request = facts.request;
     let clients = ["kinesisClient.region", "dynamoDbClient.region", "cloudWatchClient.region"];
     let in_file = facts.settings.get("regionName").is_some()
         || clients.iter().all(|name| facts.settings.get(name).is_some());
     if in_file || request.surroundings.region(request.jvm_args).is_some() {
-        return Vec::new();
+        return Remarks::default();
     }
     let message = "no region in file, environment, JVM arguments or profile: the daemon stops \
         unless instance metadata gives one";
@@ -156,10 +156,10 @@ pub(super) fn no_region(facts: &Facts<'_>) -> Vec<Remark> {
     if request.surroundings.variable("AWS_DEFAULT_REGION").is_some() {
         hint.push_str("; Java does not look at AWS_DEFAULT_REGION");
     }
-    vec![Remark::new(Place::NOWHERE, message).hint(hint)]
+    Remarks::from(Remark::new(Place::NOWHERE, message).hint(hint))
 }
 
-pub(super) fn metrics_to_aws(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn metrics_to_aws(facts: &Facts<'_>) -> Remarks {
     let is_here = |setting: &&super::Setting| {
         let text = setting.value.as_str();
         let host = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -168,14 +168,14 @@ pub(super) fn metrics_to_aws(facts: &Facts<'_>) -> Vec<Remark> {
     let mut endpoints = ["kinesisEndpoint", "kinesisClient.endpointOverride"]
         .into_iter()
         .filter_map(|name| facts.settings.get(name));
-    let Some(endpoint) = endpoints.find(is_here) else { return Vec::new() };
+    let Some(endpoint) = endpoints.find(is_here) else { return Remarks::default() };
     let elsewhere = facts.settings.get("cloudWatchClient.endpointOverride").is_some()
         || facts.taken("metricsLevel").as_deref() == Some("NONE")
         || facts.request.surroundings.endpoint("CLOUDWATCH", facts.request.jvm_args).is_some();
     if elsewhere {
-        return Vec::new();
+        return Remarks::default();
     }
     let message = "the daemon sends metrics to CloudWatch at AWS all the same";
     let hint = "write metricsLevel = NONE, or cloudWatchClient.endpointOverride = <URL>";
-    vec![Remark::new(Place::value(endpoint), message).label("not AWS").hint(hint)]
+    Remarks::from(Remark::new(Place::value(endpoint), message).label("not AWS").hint(hint))
 }

@@ -6,7 +6,7 @@ use super::super::keys::{Key, Kind};
 use super::super::settings::Setting;
 use super::super::surroundings::Program;
 use super::super::value::{self, Reading, StreamArn, java_trim, scheme};
-use super::{Facts, Place, Remark};
+use super::{Facts, Place, Remark, Remarks};
 
 /// Settings of some kind that stop the daemon, but for those that only have a blank too many.
 fn stopping<'a>(
@@ -38,7 +38,7 @@ fn row_name(setting: &Setting) -> &str {
     setting.row.map_or_else(|| setting.key.as_str(), |row| row.name)
 }
 
-pub(super) fn trailing_blank(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn trailing_blank(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.readings(|_| true).filter_map(|(setting, kind, reading)| {
         if reading != Reading::Stops || !is_cured_by_trimming(facts, setting, kind) {
             return None;
@@ -59,7 +59,7 @@ pub(super) fn trailing_blank(facts: &Facts<'_>) -> Vec<Remark> {
 }
 
 /// Names, which the daemon takes with the blank in them.
-pub(super) fn kept_blank(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn kept_blank(facts: &Facts<'_>) -> Remarks {
     let names = facts.readings(|kind| matches!(kind, Kind::Text | Kind::StreamArn));
     let remarks = names.filter_map(|(setting, _, _)| {
         let is_blank = java_trim(setting.value.as_str()).is_empty();
@@ -80,7 +80,7 @@ fn is_at_timestamp(setting: &Setting) -> bool {
         && java_trim(setting.value.as_str()).eq_ignore_ascii_case(AT_TIMESTAMP)
 }
 
-pub(super) fn at_timestamp(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn at_timestamp(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter(|setting| is_at_timestamp(setting)).map(|setting| {
         Remark::new(Place::value(setting), "the daemon stops: it has no time to begin at").hint(
             "instead of this line write `initialPositionInStreamExtended = <seconds since 1970>`",
@@ -89,7 +89,7 @@ pub(super) fn at_timestamp(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn bad_choice(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn bad_choice(facts: &Facts<'_>) -> Remarks {
     let version = facts.request.version;
     let remarks = stopping(facts, |kind| matches!(kind, Kind::Choice(_))).filter_map(|setting| {
         let Some(Kind::Choice(names)) = setting.row.map(|row| row.kind) else { return None };
@@ -117,7 +117,7 @@ fn list(names: &[&str], word: &str) -> String {
     }
 }
 
-pub(super) fn bad_number(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn bad_number(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| matches!(kind, Kind::StrictInt | Kind::EpochSeconds))
         .map(|setting| {
             let is_seconds = setting.row.is_some_and(|row| row.kind == Kind::EpochSeconds);
@@ -132,7 +132,7 @@ pub(super) fn bad_number(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn bad_duration(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn bad_duration(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::Duration)
         .map(|setting| {
             let message = format!("the daemon stops: \"{}\" is not a duration", setting.value);
@@ -141,7 +141,7 @@ pub(super) fn bad_duration(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn bad_endpoint(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn bad_endpoint(facts: &Facts<'_>) -> Remarks {
     let remarks =
         facts.readings(|kind| kind == Kind::Uri).filter_map(|(setting, kind, reading)| {
             let text = setting.value.as_str();
@@ -176,7 +176,7 @@ fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-pub(super) fn bad_region(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn bad_region(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::Region)
         .map(|setting| {
             let is_empty = java_trim(setting.value.as_str()).is_empty();
@@ -192,7 +192,7 @@ pub(super) fn bad_region(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn bad_stream_arn(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn bad_stream_arn(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::StreamArn)
         .map(|setting| {
             Remark::new(Place::value(setting), "the daemon stops: this is not the ARN of a stream")
@@ -203,7 +203,7 @@ pub(super) fn bad_stream_arn(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn unusable_key(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn unusable_key(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::Unusable)
         .map(|setting| {
             let message = format!("the daemon stops: no text can be a {}", setting.key);
@@ -212,11 +212,11 @@ pub(super) fn unusable_key(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn too_many_records(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn too_many_records(facts: &Facts<'_>) -> Remarks {
     const MOST: i64 = 10_000;
     // Nothing reads the polling keys then.
     if facts.taken("retrievalMode").as_deref() == Some("FANOUT") {
-        return Vec::new();
+        return Remarks::default();
     }
     above(facts, "maxRecords", |number| number > MOST)
         .map(|(setting, number)| {
@@ -226,7 +226,7 @@ pub(super) fn too_many_records(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn negative_segments(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn negative_segments(facts: &Facts<'_>) -> Remarks {
     above(facts, "leaseTableScanTotalSegments", |number| number < 0)
         .map(|(setting, _)| {
             Remark::new(Place::value(setting), "the daemon stops: less than no segments")
@@ -235,7 +235,7 @@ pub(super) fn negative_segments(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn timeout_zero(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn timeout_zero(facts: &Facts<'_>) -> Remarks {
     numbers(facts, "timeoutInSeconds")
         .filter(|(_, number)| *number <= 0)
         .map(|(setting, number)| {
@@ -278,7 +278,7 @@ fn default_of(row: &Key) -> String {
     }
 }
 
-pub(super) fn number_falls_back(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn number_falls_back(facts: &Facts<'_>) -> Remarks {
     let is_number = |kind| {
         matches!(
             kind,
@@ -307,7 +307,7 @@ pub(super) fn number_falls_back(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn zero_is_unset(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn zero_is_unset(facts: &Facts<'_>) -> Remarks {
     let is_number = |kind| matches!(kind, Kind::Int | Kind::Long | Kind::Double);
     let remarks = facts.readings(is_number).filter_map(|(setting, _, reading)| {
         let row = setting.row.filter(|row| reading == Reading::Unset && row.default != "0")?;
@@ -318,7 +318,7 @@ pub(super) fn zero_is_unset(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn negative_number(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn negative_number(facts: &Facts<'_>) -> Remarks {
     let is_number =
         |kind| matches!(kind, Kind::Int | Kind::Long | Kind::Double | Kind::NullableLong);
     let remarks = facts.readings(is_number).filter_map(|(setting, _, reading)| {
@@ -332,7 +332,7 @@ pub(super) fn negative_number(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn boolean_falls_back(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn boolean_falls_back(facts: &Facts<'_>) -> Remarks {
     let booleans = facts.readings(|kind| matches!(kind, Kind::Flag | Kind::Switch));
     let remarks = booleans.filter_map(|(setting, kind, reading)| {
         if reading != Reading::UnreadableTaken("false") {
@@ -355,7 +355,7 @@ pub(super) fn boolean_falls_back(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn false_is_dropped(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn false_is_dropped(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.readings(|kind| kind == Kind::Flag).filter_map(|(setting, _, reading)| {
         let row = setting.row?;
         (reading == Reading::Unset && row.default == "true").then(|| {
@@ -368,7 +368,7 @@ pub(super) fn false_is_dropped(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn position_in_millis(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn position_in_millis(facts: &Facts<'_>) -> Remarks {
     // As seconds this is the year 5138, as milliseconds 1973.
     const FAR: i64 = 100_000_000_000;
     above(facts, "initialPositionInStreamExtended", |number| number >= FAR)
@@ -380,7 +380,7 @@ pub(super) fn position_in_millis(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn bake_time_clamped(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn bake_time_clamped(facts: &Facts<'_>) -> Remarks {
     const RANGE: std::ops::RangeInclusive<i64> = 3600..=604_800;
     numbers(facts, "tableMigrationCompleteBakeTimeSeconds")
         .filter(|(_, number)| !RANGE.contains(number))
@@ -395,8 +395,8 @@ pub(super) fn bake_time_clamped(facts: &Facts<'_>) -> Vec<Remark> {
         .collect()
 }
 
-pub(super) fn bad_tag(facts: &Facts<'_>) -> Vec<Remark> {
-    let mut remarks = Vec::new();
+pub(super) fn bad_tag(facts: &Facts<'_>) -> Remarks {
+    let mut remarks = Remarks::default();
     for (setting, _, _) in facts.readings(|kind| kind == Kind::Tags) {
         let mut at = 0;
         for pair in setting.value.as_str().split(',') {
@@ -412,10 +412,10 @@ pub(super) fn bad_tag(facts: &Facts<'_>) -> Vec<Remark> {
     remarks
 }
 
-pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Vec<Remark> {
-    let Some(setting) = facts.settings.get("streamArn") else { return Vec::new() };
-    let Some(arn) = StreamArn::parse(setting.value.as_str()) else { return Vec::new() };
-    let mut remarks = Vec::new();
+pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Remarks {
+    let Some(setting) = facts.settings.get("streamArn") else { return Remarks::default() };
+    let Some(arn) = StreamArn::parse(setting.value.as_str()) else { return Remarks::default() };
+    let mut remarks = Remarks::default();
     if let Some(name) = facts.settings.get("streamName").filter(|s| s.value.as_str() != arn.stream)
     {
         let message = format!("the daemon reads stream \"{}\"", arn.stream);
@@ -440,7 +440,7 @@ pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Vec<Remark> {
     remarks
 }
 
-pub(super) fn variable_not_expanded(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn variable_not_expanded(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
         let text = setting.value.as_str();
         let start = text.match_indices('$').map(|(at, _)| at).find(|at| {
@@ -467,7 +467,7 @@ pub(super) fn variable_not_expanded(facts: &Facts<'_>) -> Vec<Remark> {
 }
 
 /// Letters that were UTF-8 when they were written.
-pub(super) fn misread_letters(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn misread_letters(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
         let super::Origin::File(_) = setting.origin else { return None };
         // A raw byte is one byte of the file, an escape is six and was meant.
@@ -490,7 +490,7 @@ pub(super) fn misread_letters(facts: &Facts<'_>) -> Vec<Remark> {
     remarks.collect()
 }
 
-pub(super) fn secret_in_file(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn secret_in_file(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
         let key = setting.key.as_str().to_lowercase();
         let text = setting.value.as_str();
@@ -528,20 +528,20 @@ fn program(facts: &Facts<'_>) -> Option<(String, Program, Place)> {
     Some((command[..length].to_owned(), found, place))
 }
 
-pub(super) fn executable_not_found(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn executable_not_found(facts: &Facts<'_>) -> Remarks {
     let Some((name, Program::Missing { why, hint }, place)) = program(facts) else {
-        return Vec::new();
+        return Remarks::default();
     };
     let message = format!("the daemon cannot start \"{name}\"");
-    vec![Remark::new(place, message).label(why).hint(hint)]
+    Remarks::from(Remark::new(place, message).label(why).hint(hint))
 }
 
-pub(super) fn only_under_run(facts: &Facts<'_>) -> Vec<Remark> {
+pub(super) fn only_under_run(facts: &Facts<'_>) -> Remarks {
     let Some((name, Program::OnlyUnderRun { path, why, .. }, place)) = program(facts) else {
-        return Vec::new();
+        return Remarks::default();
     };
     if facts.request.launcher == Launcher::Run {
-        return Vec::new();
+        return Remarks::default();
     }
     let message = format!("only under `kcl-helper run` can the daemon start \"{name}\"");
     let hint = format!(
@@ -549,5 +549,5 @@ pub(super) fn only_under_run(facts: &Facts<'_>) -> Vec<Remark> {
         the daemon's working folder",
         path.display()
     );
-    vec![Remark::new(place, message).label(why).hint(hint)]
+    Remarks::from(Remark::new(place, message).label(why).hint(hint))
 }
