@@ -15,6 +15,8 @@ mod child;
 #[cfg(unix)]
 mod cli;
 #[cfg(unix)]
+mod columns;
+#[cfg(unix)]
 mod commands;
 #[cfg(unix)]
 mod dispositions;

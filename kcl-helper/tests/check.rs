@@ -207,7 +207,7 @@ fn a_file_may_have_very_many_of_anything() {
         ("lines of one value", format!("a = {}", "b\\\n".repeat(MANY)), "no errors, 1 warning"),
         ("spellings", spellings, "19998 errors"),
     ] {
-        for arguments in [&["--format", "json"]] {
+        for arguments in [&["--format", "json"][..], &["--effective"]] {
             let shown = check_with(&text, arguments);
             let found = shown.lines().last().unwrap();
             assert_eq!(found, format!("app.properties: {summary}"), "{shape}");
@@ -216,6 +216,31 @@ fn a_file_may_have_very_many_of_anything() {
             assert!(shown.len() < bound, "{shape}: {}", shown.len());
         }
     }
+}
+
+/// Neither does it keep the other rows from being read: only its own is out of line.
+#[test]
+fn a_long_text_has_its_own_row_of_the_table_only() {
+    let short = check_with("workerId = v\n", &["--effective"]);
+    let rows = |shown: &str| -> Vec<String> {
+        shown
+            .lines()
+            .filter(|line| !line.starts_with("workerIdentifier "))
+            .map(str::to_owned)
+            .collect()
+    };
+    let long = "v".repeat(100_000);
+    let shown = check_with(&format!("workerId = {long}\n"), &["--effective"]);
+    assert_eq!(rows(&shown), rows(&short));
+    let half = "v".repeat(500);
+    let row = format!("workerIdentifier  {half}…{half}  app.properties:10");
+    let found = shown.lines().find(|line| line.starts_with("workerIdentifier ")).unwrap();
+    assert_eq!(found.split_whitespace().collect::<Vec<_>>().join("  "), row);
+    let json = check_with(&format!("workerId = {long}\n"), &["--effective", "--format", "json"]);
+    assert!(json.contains(&format!("\"workerIdentifier\",\"value\":\"{long}\"")));
+    let shown = check_with(&format!("{long} = 1\n"), &["--effective"]);
+    let row = format!("{half}…{half}  -");
+    assert!(shown.lines().any(|line| line.starts_with(&row)), "{shown}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::load::Load;
 use super::shard::Until;
 use super::usage::Memory;
 use crate::child::Program;
+use crate::columns::{Side, pad};
 use crate::output::with_commas;
 
 /// How many bars show the latencies: equal steps to the 99th percentile, and the rest.
@@ -129,9 +130,9 @@ fn bars(latency: &Histogram<u64>) -> String {
     let most = counts.iter().copied().max().unwrap_or(1).max(1);
     for ((label, number), count) in labels.iter().zip(&numbers).zip(&counts) {
         let length = (count * BAR_WIDTH).div_ceil(most) as usize;
-        let line =
-            format!("{label:>label_width$} [{number:>number_width$}] |{}", "■".repeat(length));
-        let _ = writeln!(text, "{line}");
+        let (label, number) =
+            (pad(label, label_width, Side::Right), pad(number, number_width, Side::Right));
+        let _ = writeln!(text, "{label} [{number}] |{}", "■".repeat(length));
     }
     text
 }

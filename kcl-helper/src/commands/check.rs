@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::columns::{self, Side};
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
 use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
-    Surroundings, Text, Version,
+    Surroundings, Text, Version, abridged,
 };
 use crate::text::escape;
 
@@ -178,22 +179,16 @@ struct FileProperty<'a> {
     property: Property,
 }
 
-/// Key, value, origin, note, in columns.
+/// Key, value, origin, note, in columns. What is too long is whole in JSON only.
 fn table(properties: &[Property]) -> Vec<String> {
     let head = ["KEY", "VALUE", "ORIGIN", "NOTE"].map(str::to_owned);
     let rows = properties.iter().map(|property| {
         let value = property.value.clone().unwrap_or_else(|| "-".to_owned());
         [&property.key, &value, &property.origin, &property.note]
-            .map(|cell| escape(cell).into_owned())
+            .map(|cell| escape(&abridged(cell)).into_owned())
     });
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let [key, value, origin] = [0, 1, 2].map(|column| width(column).unwrap_or(0));
-    let lines = rows.iter().map(|[k, v, o, note]| {
-        let line = format!("{k:key$}  {v:value$}  {o:origin$}  {note}");
-        line.trim_end().to_owned()
-    });
-    lines.collect()
+    columns::lines(&rows, [Side::Left; 4])
 }
 
 /// Prints the row of a key, or what a finding is about.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::driver::{Outcome, Report};
 use super::progress::ShardStats;
 use super::shards::{Place, covered};
+use crate::columns::{self, Side};
 use crate::error::{Error, Exit};
 use crate::output::with_commas;
 
@@ -80,8 +81,12 @@ pub(crate) fn rows(
 
 const HEAD: [&str; 8] =
     ["shard", "records", "skipped", "batches", "MB", "records/s", "checkpoint", "outcome"];
-/// The columns of words, which stand to the left.
-const WORDS: [usize; 3] = [0, 6, 7];
+/// Words stand to the left, numbers to the right.
+const SIDES: [Side; 8] = {
+    let mut sides = [Side::Right; 8];
+    (sides[0], sides[6], sides[7]) = (Side::Left, Side::Left, Side::Left);
+    sides
+};
 
 /// A line for each shard, and one for their sum.
 pub(crate) fn table(rows: &[Row], took: Duration) -> Vec<String> {
@@ -99,23 +104,7 @@ pub(crate) fn table(rows: &[Row], took: Duration) -> Vec<String> {
     lines.extend(rows.iter().enumerate().map(|(shard, row)| cells(shard.to_string(), row)));
     lines.push(cells("total".into(), &total));
 
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths: Vec<usize> = (0..HEAD.len()).filter_map(width).collect();
-    let mut table = Vec::new();
-    for line in &lines {
-        let mut row = String::new();
-        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            let between = if column == 0 { "" } else { "  " };
-            row.push_str(between);
-            if WORDS.contains(&column) {
-                row.push_str(&format!("{cell:<width$}"));
-            } else {
-                row.push_str(&format!("{cell:>width$}"));
-            }
-        }
-        table.push(row.trim_end().to_owned());
-    }
-    table
+    columns::lines(&lines, SIDES)
 }
 
 fn cells(shard: String, row: &Row) -> [String; 8] {

@@ -20,7 +20,7 @@ use settings::Settings;
 pub(crate) use effective::{Property, effective};
 pub(crate) use file::{File, Text, escaped_value, line_of_units};
 pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
-pub(crate) use report::{Report, Severity};
+pub(crate) use report::{Report, Severity, abridged};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
 pub(crate) use surroundings::{Program, Surroundings};
 pub(crate) use value::number_in_use;

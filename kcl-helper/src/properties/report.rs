@@ -1,5 +1,6 @@
 //! What was found in a file, and the three forms it is shown in.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Origin as PathLine, Renderer, Snippet};
@@ -42,7 +43,7 @@ impl Finding {
         let (severity, name) = (rule.severity, rule.name);
         // They quote what the file says.
         let [message, label, hint] =
-            [message, label, hint].map(|text| escape(&abridged(text)).into_owned());
+            [message, label, hint].map(|text| escape(&abridged(&text)).into_owned());
         Finding { severity, name, message, label, hint, place, stands_for: 1 }
     }
 }
@@ -51,15 +52,15 @@ impl Finding {
 const LONGEST_TEXT: usize = 1000;
 
 /// A text with the middle left out where it is too long. Its end says what is wrong.
-fn abridged(text: String) -> String {
+pub(crate) fn abridged(text: &str) -> Cow<'_, str> {
     let is_short = text.len() <= LONGEST_TEXT || text.chars().nth(LONGEST_TEXT).is_none();
     if is_short {
-        return text;
+        return Cow::Borrowed(text);
     }
     let half = LONGEST_TEXT / 2;
     let start = text.char_indices().nth(half).map_or(text.len(), |(at, _)| at);
     let end = text.char_indices().nth_back(half - 1).map_or(0, |(at, _)| at);
-    format!("{}…{}", &text[..start], &text[end..])
+    Cow::Owned(format!("{}…{}", &text[..start], &text[end..]))
 }
 
 /// All findings of one file, and what the daemon makes of it.
@@ -471,9 +472,8 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_loses_its_middle() {
         let text = |length: usize| format!("{}é{}", "a".repeat(length), "z".repeat(length));
-        assert_eq!(abridged(text(499)), text(499));
-        let shown = abridged(text(500));
-        assert_eq!(shown, format!("{}…{}", "a".repeat(500), "z".repeat(500)));
+        assert_eq!(abridged(&text(499)), text(499));
+        assert_eq!(abridged(&text(500)), format!("{}…{}", "a".repeat(500), "z".repeat(500)));
     }
 
     proptest! {
