@@ -21,14 +21,18 @@ const FLOOD: &str = "while :; do echo a line that nobody reads >&2; done";
 
 /// A pipe that takes nothing until somebody reads.
 fn full_pipe() -> (PipeReader, PipeWriter) {
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    let flags = fcntl_getfl(&writer).unwrap();
-    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    fill(&writer);
+    (reader, writer)
+}
+
+fn fill(mut writer: &PipeWriter) {
+    let flags = fcntl_getfl(writer).unwrap();
+    fcntl_setfl(writer, flags | OFlags::NONBLOCK).unwrap();
     for size in [4096, 1] {
         while writer.write(&vec![b'.'; size]).is_ok() {}
     }
-    fcntl_setfl(&writer, flags).unwrap();
-    (reader, writer)
+    fcntl_setfl(writer, flags).unwrap();
 }
 
 /// A terminal's two ends.
@@ -139,11 +143,13 @@ fn local_ends_by_itself() {
 fn one_signal_stops_the_daemon_properly() {
     let stage = Stage::new();
     stage.write("play", "trap 'echo asked > $HOME/got; exit 143' TERM; echo > $HOME/ready; exec 2>/dev/null; while :; do sleep 0.1; done");
-    let (_reader, writer) = full_pipe();
-    // What it says before it starts the daemon waits like any program's words.
-    let mut command = stage.helper(&["run", "-qq", "app.properties"]);
-    let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let mut command = stage.helper(&["run", "app.properties"]);
+    command.stdout(Stdio::null()).stderr(writer.try_clone().unwrap());
+    let mut running = Running::start(&mut command);
     eventually("the daemon's start", || stage.path("ready").exists());
+    // What was said before that would have waited, as any program does.
+    fill(&writer);
     running.signal(Signal::TERM);
     assert_eq!(running.end().code(), Some(0));
     assert!(stage.path("got").exists());
@@ -154,7 +160,8 @@ fn one_signal_ends_bench() {
     let stage = Stage::new();
     for child in [vec![awkward()], vec!["sh".into(), "-c".into(), FLOOD.into()]] {
         let (reader, writer) = std::io::pipe().unwrap();
-        let mut command = stage.helper(&["bench", "-v", "--duration", "1h", "--"]);
+        let mut command =
+            stage.helper(&["bench", "-v", "--patience", "100ms", "--duration", "1h", "--"]);
         command.args(child).stdout(Stdio::piped()).stderr(writer);
         let mut running = Running::start(&mut command);
         a_moment();
