@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use kcl_protocol::{CheckpointError, DecodeError, ExtendedSequenceNumber, LineError, Record};
 
+use crate::contain::contain;
+
 /// What a processor's method returns.
 pub type Result<T = (), E = ProcessorError> = std::result::Result<T, E>;
 
@@ -70,13 +72,8 @@ impl ProcessorError {
 
     /// The error and all its causes in one line.
     pub(crate) fn in_full(&self) -> String {
-        // Their texts are the user's code, which may panic.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| chain(self.get_ref())))
-            .unwrap_or_else(|payload| {
-                // To drop it is the user's code again.
-                std::mem::forget(payload);
-                "an error whose own text panics".to_owned()
-            })
+        contain(|| chain(self.get_ref()))
+            .unwrap_or_else(|_| "an error whose own text panics".to_owned())
     }
 
     /// The error that the method returned.
@@ -84,6 +81,20 @@ impl ProcessorError {
         &*self.source
     }
 }
+
+/// Wherever an error is dropped, be it by us between two tries, a panic in its destructor ends here.
+impl Drop for ProcessorError {
+    fn drop(&mut self) {
+        let source = std::mem::replace(&mut self.source, Box::new(Dropped));
+        // What it says the panic hook has printed.
+        let _ = contain(|| drop(source));
+    }
+}
+
+/// Takes the place of an error that is being dropped. It needs no memory.
+#[derive(Debug, thiserror::Error)]
+#[error("dropped")]
+struct Dropped;
 
 // Like `anyhow::Error` this is no `std::error::Error` itself: else it could not be made from all.
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for ProcessorError {
@@ -137,6 +148,11 @@ pub enum CheckpointFailed {
     Broken,
 }
 
+/// The shard that an error is about. There is none before `initialize`.
+fn before(shard_id: &str) -> String {
+    if shard_id.is_empty() { String::new() } else { format!("{shard_id}: ") }
+}
+
 fn after(tries: u32) -> String {
     match tries {
         0 | 1 => String::new(),
@@ -179,6 +195,9 @@ pub enum Method {
     Drop,
     /// The callback of [`OnError::skip`](crate::OnError::skip).
     SkipCallback,
+    /// Code of the program that is no method of the processor: the reader, writer or timer given to
+    /// [`run_over`](crate::Runtime::run_over), or a subscriber of `tracing`.
+    Other,
 }
 
 impl fmt::Display for Method {
@@ -191,6 +210,7 @@ impl fmt::Display for Method {
             Method::ShutdownRequested => "shutdown_requested",
             Method::Drop => "drop",
             Method::SkipCallback => "the callback for skipped records",
+            Method::Other => "a reader, writer, timer or log subscriber",
         })
     }
 }
@@ -205,7 +225,7 @@ impl fmt::Display for Method {
 /// | --- | --- |
 /// | 0 | the daemon closed our input at a time when that is a normal end (no error) |
 /// | 1 | [`Processor`](Self::Processor): the processor failed, after all retries |
-/// | 3 | [`Io`](Self::Io): reading or writing failed |
+/// | 3 | [`Io`](Self::Io): reading or writing failed; or stdin or stdout is closed, or the null device |
 /// | 4 | [`HungUp`](Self::HungUp): the daemon went away in the middle of a message |
 /// | 5 | [`Protocol`](Self::Protocol), [`Foreign`](Self::Foreign), [`Line`](Self::Line): what the daemon sent cannot be read, or must not come now |
 /// | 6 | [`ShardEnd`](Self::ShardEnd): the shard's end could not be checkpointed |
@@ -237,7 +257,7 @@ impl fmt::Display for Method {
 #[non_exhaustive]
 pub enum RunError {
     /// A method of the processor returned an error.
-    #[error("{shard_id}: {method} failed{}: {}", after(*tries), error.in_full())]
+    #[error("{}{method} failed{}: {}", before(shard_id), after(*tries), error.in_full())]
     Processor {
         /// The shard.
         shard_id: String,
@@ -249,7 +269,7 @@ pub enum RunError {
         error: ProcessorError,
     },
     /// A method of the processor panicked.
-    #[error("{shard_id}: {method} panicked: {message}")]
+    #[error("{}{method} panicked: {message}", before(shard_id))]
     Panicked {
         /// The shard.
         shard_id: String,
@@ -314,11 +334,15 @@ impl From<LineError> for RunError {
     }
 }
 
+/// The most causes of an error that are told. An error may be its own cause.
+const MOST_CAUSES: usize = 100;
+
 /// An error and all its causes in one line.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
-    while let Some(cause) = source {
+    for _ in 0..MOST_CAUSES {
+        let Some(cause) = source else { break };
         let text = cause.to_string();
         // Some libraries print their cause as well as returning it.
         if !line.ends_with(&text) {

@@ -42,7 +42,12 @@
 //!   in the process, or a program that it starts, prints to stdout goes to stderr, and stdin reads
 //!   as empty. What was printed before [`run`] went to the daemon, which skips such lines; but what it left
 //!   without a line end makes the first status unreadable, and both sides wait for ever: print
-//!   nothing before [`run`]. It works once in a process, and a second time is an error.
+//!   nothing before [`run`]. It works once in a process, and a second time is an error. So is a stdin
+//!   or stdout that is closed or the null device.
+//! - **One process.** A program that is started (`std::process::Command`) has no part in the protocol.
+//!   A copy made by `fork` without `exec`, as by a crate that daemonizes or forks workers, has: two
+//!   processes then read the daemon's messages and answer them, and records are lost. Fork before
+//!   [`run`] only where the copy never calls it, and never after it.
 //! - **Signals.** A terminal's Ctrl-C and systemd's stop reach the daemon and its children alike.
 //!   The children must live on until the daemon has told them to finish, so SIGINT, SIGTERM and
 //!   SIGHUP do not end this process while the daemon holds its stdin open. The third within 5 s
@@ -54,13 +59,14 @@
 //!
 //! # Panics
 //! None of its own; a processor's panic is caught and treated as an error, unless the program is
-//! built with `panic = "abort"`. Once the daemon has died nobody reads stderr, and
+//! built with `panic = "abort"`. A panic in an error's text or destructor changes nothing. Once the daemon has died nobody reads stderr, and
 //! a processor's own `println!` and `eprintln!` may panic; `tracing` by our subscriber does not.
 //!
 //! # Platforms
 //! Unix. Elsewhere the crate compiles, but neither guards stdout nor catches signals.
 
 mod checkpointer;
+mod contain;
 mod error;
 mod link;
 mod policy;

@@ -2,7 +2,6 @@
 //! the end of input leads to is decided here.
 
 use std::io::{Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use kcl_protocol::{
@@ -12,6 +11,7 @@ use kcl_protocol::{
 use tracing::{debug, info, warn};
 
 use crate::checkpointer::{Desk, Retries};
+use crate::contain::contain;
 use crate::link::Link;
 use crate::{
     Backoff, Cadence, CheckpointFailed, Checkpointer, FailedRecords, Method, OnError,
@@ -167,16 +167,26 @@ impl Runtime {
     /// Runs a processor over this process's stdin and stdout, which belong to the protocol from now
     /// on, until the daemon closes our input.
     ///
+    /// They belong to this one process: never `fork` without `exec` from here on, as the copy would
+    /// speak to the daemon too. To start a program with `std::process::Command` is fine.
+    ///
     /// An error has been written to stderr, as one line, when this returns it.
     ///
     /// # Errors
     /// See [`RunError`], which also gives the process's exit code.
     pub fn run(self, processor: impl RecordProcessor) -> Result<(), RunError> {
         let signals = self.signals;
-        let result = stdio::take(signals).and_then(|pipes| {
-            let enlarge = self.pipe_size.and_then(|bytes| pipes.enlarger(bytes));
-            self.run_with(pipes.reader, pipes.writer, pipes.timer, processor, enlarge)
-        });
+        let result = match stdio::take(signals) {
+            Ok(pipes) => {
+                let enlarge = self.pipe_size.and_then(|bytes| pipes.enlarger(bytes));
+                self.run_with(pipes.reader, pipes.writer, pipes.timer, processor, enlarge)
+            }
+            Err(error) => {
+                // Why there was no run says more than how the processor ended without one.
+                let _ = end(processor, self.on_error);
+                Err(error)
+            }
+        };
         if let Err(error) = &result {
             stdio::say(&format!("error: {error}"));
         }
@@ -237,15 +247,16 @@ impl Runtime {
             looked_at_clock: None,
             batches_without_look: 0,
         };
-        let result = shard.live(&mut processor, &mut on_error);
-        // What they do at their end is the user's code too.
-        let dropped = guarded(|| {
-            drop((processor, on_error));
-            Ok(())
-        });
-        result.and(
-            dropped.map_err(|failure| failure.into_run_error(&shard.shard_id, Method::Drop, 1)),
-        )
+        let lived = contain(|| shard.live(&mut processor, &mut on_error));
+        let shard_id = std::mem::take(&mut shard.shard_id);
+        let ended = end(processor, on_error);
+        let closed = contain(|| drop(shard));
+        let panicked =
+            |method, message| RunError::Panicked { shard_id: shard_id.clone(), method, message };
+        lived
+            .unwrap_or_else(|message| Err(panicked(Method::Other, message)))
+            .and_then(|()| ended.map_err(|message| panicked(Method::Drop, message)))
+            .and_then(|()| closed.map_err(|message| panicked(Method::Other, message)))
     }
 }
 
@@ -351,19 +362,16 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Calls the user's code; a panic in it becomes a failure.
-fn guarded(call: impl FnOnce() -> crate::Result) -> Result<(), Failure> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(Failure::Error),
-        Err(payload) => {
-            let text = payload.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-            let text = text.unwrap_or("(no message)").to_owned();
-            // To drop it is the user's code again, which may panic again.
-            std::mem::forget(payload);
-            Err(Failure::Panic(text))
-        }
-    }
+/// Calls a method of the processor, or the callback.
+fn call(code: impl FnOnce() -> crate::Result) -> Result<(), Failure> {
+    contain(code).map_err(Failure::Panic)?.map_err(Failure::Error)
+}
+
+/// Drops the user's code, which may have something to do at its end.
+fn end(processor: impl RecordProcessor, on_error: OnError) -> Result<(), String> {
+    // One after the other: a second panic while the first unwinds would abort the process.
+    let processor = contain(|| drop(processor));
+    processor.and(contain(|| drop(on_error)))
 }
 
 impl<R: Read, W: Write, T: Timer> Desk for Shard<R, W, T> {
@@ -470,7 +478,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             Some(number) => info!("{}: initialize, records from {number} on", self.shard_id),
             None => info!("{}: initialize", self.shard_id),
         }
-        guarded(|| processor.initialize(input))
+        call(|| processor.initialize(input))
             .map_err(|failure| failure.into_run_error(&self.shard_id, Method::Initialize, 1))
     }
 
@@ -487,8 +495,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         let mut tries: u32 = 0;
         loop {
             tries = tries.saturating_add(1);
-            let result =
-                guarded(|| processor.process_records(input, &mut Checkpointer(&mut *self)));
+            let result = call(|| processor.process_records(input, &mut Checkpointer(&mut *self)));
             self.check_link()?;
             let Err(failure) = result else { break };
             if self.ledger.is_lease_gone {
@@ -574,7 +581,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         }
         let records = &records[failed];
         let failed = FailedRecords { shard_id, records, error: &error, tries };
-        guarded(|| keep(&failed))
+        call(|| keep(&failed))
             .map_err(|failure| failure.into_run_error(shard_id, Method::SkipCallback, 1))?;
         warn!("{shard_id}: skipped {count} records, which the callback kept: {}", error.in_full());
         Ok(end)
@@ -652,7 +659,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
     fn lease_lost(&mut self, processor: &mut impl RecordProcessor) -> Result<(), RunError> {
         info!("{}: the lease is lost", self.shard_id);
         self.ledger.is_lease_gone = true;
-        if let Err(failure) = guarded(|| processor.lease_lost()) {
+        if let Err(failure) = call(|| processor.lease_lost()) {
             warn!("{}: lease_lost failed: {failure}", self.shard_id);
         }
         Ok(())
@@ -660,7 +667,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
 
     fn shutdown_requested(&mut self, processor: &mut impl RecordProcessor) -> Result<(), RunError> {
         info!("{}: shutdown is requested", self.shard_id);
-        let result = guarded(|| processor.shutdown_requested(&mut Checkpointer(&mut *self)));
+        let result = call(|| processor.shutdown_requested(&mut Checkpointer(&mut *self)));
         self.check_link()?;
         match result {
             Ok(()) if self.settings.cadence == Cadence::ByHand => Ok(()),
@@ -684,9 +691,8 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             tries = tries.saturating_add(1);
             // Once stored it stays so, whatever becomes of another try.
             self.ledger.shard_end = self.ledger.shard_end.take().filter(Result::is_ok);
-            let result = guarded(|| {
-                processor.shard_ended(&mut ShardEndCheckpointer(&mut ShardEndDesk(self)))
-            });
+            let result =
+                call(|| processor.shard_ended(&mut ShardEndCheckpointer(&mut ShardEndDesk(self))));
             self.check_link()?;
             if self.ledger.is_lease_gone {
                 return Ok(());

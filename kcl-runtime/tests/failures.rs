@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use kcl_protocol::Action;
 use kcl_runtime::testing::Daemon;
-use kcl_runtime::{Backoff, CheckpointError, OnError, RunError, Runtime, SystemTimer, at};
+use kcl_runtime::{
+    Backoff, CheckpointError, Checkpointer, OnError, ProcessRecordsInput, ProcessorError,
+    RecordProcessor, RunError, Runtime, ShardEndCheckpointer, SystemTimer, at,
+};
 use support::{Scripted, payloads, processing, scripted, warnings};
 
 use Action::{Initialize, LeaseLost, ProcessRecords, ShutdownRequested};
@@ -439,14 +442,17 @@ fn a_daemon_that_dies_before_the_status_ends_the_run() {
     );
 }
 
+/// As a panic's payload it panics when the panic has been caught.
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("and once more");
+    }
+}
+
 #[test]
 fn a_panic_without_a_text_is_an_error_like_any_other() {
-    struct PanicsWhenDropped;
-    impl Drop for PanicsWhenDropped {
-        fn drop(&mut self) {
-            panic!("and once more");
-        }
-    }
     let report =
         Daemon::new().batch(["a"]).run(processing(|_, _| std::panic::panic_any(PanicsWhenDropped)));
     assert_eq!(
@@ -482,6 +488,174 @@ fn an_error_whose_text_panics_ends_the_run_in_the_usual_way() {
     assert_eq!(
         warnings,
         ["shardId-000000000000: lease_lost failed: an error whose own text panics"]
+    );
+}
+
+/// An error whose destructor panics.
+#[derive(Debug)]
+struct Undroppable;
+
+impl std::fmt::Display for Undroppable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stuck")
+    }
+}
+
+impl std::error::Error for Undroppable {}
+
+impl Drop for Undroppable {
+    fn drop(&mut self) {
+        std::panic::panic_any(PanicsWhenDropped);
+    }
+}
+
+/// Between two tries, after the last one, behind the lease, in an answer to any message.
+#[test]
+fn an_error_whose_destructor_panics_is_an_error_like_any_other() {
+    let stuck = || Err(Undroppable.into());
+    let policy = || OnError::retry(three_retries());
+    let report = Daemon::new()
+        .batch(["a"])
+        .run_with(with(policy()), processing(move |_, _| Err(Undroppable.into())));
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: process_records failed after 4 tries: stuck"
+    );
+
+    let mut tries = 0;
+    let succeeds_later = processing(move |_, _| {
+        tries += 1;
+        if tries < 3 { Err(Undroppable.into()) } else { Ok(()) }
+    });
+    let report = Daemon::new().batch(["a"]).lease_lost().run_with(with(policy()), succeeds_later);
+    report.outcome.unwrap();
+    assert_eq!(report.answered, [Initialize, ProcessRecords, LeaseLost]);
+
+    let report = Daemon::new().batch(["a"]).lease_lost().run_with(
+        with(policy().then_skip(move |_| Ok(()))),
+        processing(move |_, _| Err(Undroppable.into())),
+    );
+    report.outcome.unwrap();
+    let report = Daemon::new().batch(["a"]).run_with(
+        with(OnError::skip(move |_| Err(Undroppable.into()))),
+        processing(|_, _| Err(Undroppable.into())),
+    );
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: the callback for skipped records failed: stuck"
+    );
+
+    let processor = Scripted {
+        lease_lost: Box::new(stuck),
+        shutdown_requested: Box::new(move |_| stuck()),
+        ..scripted()
+    };
+    let report = Daemon::new().shutdown_requested().lease_lost().run(processor);
+    report.outcome.unwrap();
+    assert_eq!(report.answered, [Initialize, ShutdownRequested, LeaseLost]);
+
+    let mut tries = 0;
+    let shard_ended = Box::new(move |checkpointer: &mut ShardEndCheckpointer<'_>| {
+        tries += 1;
+        if tries < 3 { stuck() } else { Ok(checkpointer.checkpoint()?) }
+    });
+    let report = Daemon::new().shard_ended().run(Scripted { shard_ended, ..scripted() });
+    report.outcome.unwrap();
+    let after_refusal = Box::new(move |checkpointer: &mut ShardEndCheckpointer<'_>| {
+        let _ = checkpointer.checkpoint();
+        stuck()
+    });
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::InvalidState)
+        .shard_ended()
+        .run(Scripted { shard_ended: after_refusal, ..scripted() });
+    assert!(matches!(report.outcome, Err(RunError::ShardEnd { .. })));
+}
+
+/// A destructor that runs while another panic unwinds may not panic itself, unless it is ours.
+#[test]
+fn an_error_that_is_dropped_by_a_panic_may_panic_too() {
+    let report = Daemon::new().batch(["a"]).run(processing(|_, _| {
+        let _error = ProcessorError::from(Undroppable);
+        panic!("torn")
+    }));
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: process_records panicked: torn"
+    );
+}
+
+#[test]
+fn an_error_that_is_its_own_cause_is_told_in_part() {
+    #[derive(Debug)]
+    struct Endless(u32);
+    impl std::fmt::Display for Endless {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "turn {}", self.0)
+        }
+    }
+    static TURNS: [Endless; 2] = [Endless(0), Endless(1)];
+    impl std::error::Error for Endless {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&TURNS[1 - self.0 as usize])
+        }
+    }
+    let report = Daemon::new().batch(["a"]).run(processing(|_, _| Err(Endless(0).into())));
+    let text = report.outcome.unwrap_err().to_string();
+    assert_eq!(text.matches("turn").count(), 101);
+}
+
+/// Everything that is not the processor, and is not ours either.
+#[test]
+fn a_panic_of_a_reader_or_writer_is_an_error() {
+    struct Torn;
+    impl std::io::Read for Torn {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            panic!("torn")
+        }
+    }
+    impl Drop for Torn {
+        fn drop(&mut self) {
+            panic!("and once more")
+        }
+    }
+    struct PanicsAtItsEnd;
+    impl RecordProcessor for PanicsAtItsEnd {
+        fn process_records(
+            &mut self,
+            _: &ProcessRecordsInput<'_>,
+            _: &mut Checkpointer<'_>,
+        ) -> kcl_runtime::Result {
+            Ok(())
+        }
+    }
+    impl Drop for PanicsAtItsEnd {
+        fn drop(&mut self) {
+            panic!("no flush")
+        }
+    }
+    let outcome = Runtime::new().run_over(Torn, Vec::new(), SystemTimer::new(), PanicsAtItsEnd);
+    assert_eq!(
+        outcome.unwrap_err().to_string(),
+        "a reader, writer, timer or log subscriber panicked: torn"
+    );
+}
+
+#[test]
+fn a_processor_and_a_callback_may_both_panic_at_their_end() {
+    let (of_processor, of_callback) = (PanicsWhenDropped, PanicsWhenDropped);
+    let policy = OnError::skip(move |_| {
+        let _ = &of_callback;
+        Ok(())
+    });
+    let processor = processing(move |_, _| {
+        let _ = &of_processor;
+        Ok(())
+    });
+    let report = Daemon::new().batch(["a"]).lease_lost().run_with(with(policy), processor);
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: drop panicked: and once more"
     );
 }
 
