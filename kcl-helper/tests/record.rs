@@ -310,6 +310,23 @@ fn a_device_takes_what_the_program_writes() {
 }
 
 #[test]
+fn a_stdout_that_is_lost_is_told() {
+    for (redirection, is_told) in [(">&-", true), (">/dev/null", true), ("", false)] {
+        let place = Place::new();
+        let mut command = kcl_fixtures::command("sh");
+        command.arg("-c").arg(format!("exec \"$0\" \"$@\" {redirection}")).arg(HELPER);
+        command.args(["record", "--to"]).arg(place.rec()).args(["--", "echo", "one"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let warning = "warning: stdout is closed, or the null device: nobody gets what the program \
+                       writes there\n";
+        let expected = if is_told { warning } else { "" };
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(place.recorded(">"), "one\n");
+    }
+}
+
+#[test]
 fn a_daemon_that_closes_stdout_is_a_broken_pipe_to_the_program() {
     let place = Place::new();
     let mut child = place.start(&["yes"]);

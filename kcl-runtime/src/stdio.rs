@@ -62,7 +62,7 @@ pub(crate) use unix::take;
 
 #[cfg(unix)]
 mod unix {
-    use std::fs::OpenOptions;
+    use std::fs::{File, OpenOptions};
     use std::io::{self, IsTerminal, Read, Write};
     use std::os::fd::OwnedFd;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +70,7 @@ mod unix {
     use std::time::{Duration, Instant};
 
     use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::fs::{FileType, Stat, fstat};
     use rustix::io::Errno;
 
     use super::{RunError, Signals, explain_terminal, hang_up, log_to_stderr};
@@ -132,6 +133,8 @@ mod unix {
             .write(true)
             .open("/dev/null")
             .map_err(|error| RunError::Io { doing: "open /dev/null", error })?;
+        refuse_null(&input, &null, "take stdin", "no message can come")?;
+        refuse_null(&output, &null, "take stdout", "no answer would reach the daemon")?;
         rustix::stdio::dup2_stdin(&null).map_err(failed("redirect stdin"))?;
         // Where stderr is closed, prints go nowhere.
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())
@@ -150,6 +153,29 @@ mod unix {
             writer: Output(output),
             timer: PipeTimer { clock: SystemTimer::new(), input },
         })
+    }
+
+    /// Ends a run that nobody could talk to. A program that is started without a stdin or a stdout
+    /// has the null device in its place, which Rust's standard library opens before `main`.
+    fn refuse_null(
+        pipe: &OwnedFd,
+        null: &File,
+        doing: &'static str,
+        what: &str,
+    ) -> Result<(), RunError> {
+        let device = |stat: Stat| {
+            let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+            is_device.then_some(stat.st_rdev)
+        };
+        let (pipe, null) = (fstat(pipe).ok().and_then(device), fstat(null).ok().and_then(device));
+        if pipe.is_none() || pipe != null {
+            return Ok(());
+        }
+        let error = io::Error::other(format!(
+            "it is closed, or the null device, so {what}; start this program by `kcl-helper run` or \
+             `kcl-helper local`, which talk to it over both"
+        ));
+        Err(RunError::Io { doing, error })
     }
 
     fn failed(doing: &'static str) -> impl FnOnce(Errno) -> RunError {

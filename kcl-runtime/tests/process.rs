@@ -395,6 +395,41 @@ fn in_a_terminal_signals_are_left_alone() {
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
 }
 
+/// What a shell makes of the program's stdin, stdout and stderr: closed ones are the null device by
+/// the time `main` runs.
+#[test]
+fn a_run_that_nobody_can_talk_to_ends_at_once() {
+    const STDIN: &str = "error: cannot take stdin: it is closed, or the null device, so no message \
+        can come; start this program by `kcl-helper run` or `kcl-helper local`, which talk to it \
+        over both\n";
+    const STDOUT: &str = "error: cannot take stdout: it is closed, or the null device, so no answer \
+        would reach the daemon; start this program by `kcl-helper run` or `kcl-helper local`, which \
+        talk to it over both\n";
+    for (redirection, code, stdout, stderr) in [
+        (">&-", 3, "", STDOUT),
+        (">/dev/null", 3, "", STDOUT),
+        ("1<>/dev/null", 3, "", STDOUT),
+        ("<&-", 3, "", STDIN),
+        ("</dev/null", 3, "", STDIN),
+        ("<&- >&-", 3, "", STDIN),
+        ("<&- >&- 2>&-", 3, "", ""),
+        (">&- 2>/dev/null", 3, "", ""),
+        ("2>&-", 0, INITIALIZED, ""),
+        ("2>/dev/null", 0, INITIALIZED, ""),
+    ] {
+        let mut shell = kcl_fixtures::command("sh");
+        shell.arg("-c").arg(format!("exec \"$0\" plain {redirection}")).arg(program());
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = start(&mut shell);
+        // Nobody may be there to read it.
+        let _ = child.stdin.take().unwrap().write_all(format!("{INITIALIZE}\n").as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{redirection}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), stdout, "{redirection}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), stderr, "{redirection}");
+    }
+}
+
 #[test]
 fn a_second_run_in_one_process_says_so_instead_of_ending_well() {
     let mut processor = Processor::start("runs-twice");

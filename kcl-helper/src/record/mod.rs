@@ -20,6 +20,7 @@ mod redact;
 mod tape;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -30,7 +31,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, Stat, fstat, stat};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpgrp, getpid, kill_process, setpgid, setrlimit,
 };
@@ -39,7 +40,7 @@ use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 
 use crate::child::{Program, Waiter, cannot_start, describe};
 use crate::error::{Error, Exit, Result};
-use crate::output::Reporter;
+use crate::output::{Reporter, stdout_of_another};
 use crate::signals::{self, Cause, Request, STOP_SIGNALS, Stopping};
 use pump::{End, Ours, pump};
 use tape::{Kind, Recorder};
@@ -68,6 +69,11 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
     let failed = |error: io::Error| {
         Error::new(Exit::Surroundings, "the program cannot be recorded").because(error)
     };
+    if is_null_device(stdout_of_another()) {
+        reporter.warn(
+            "stdout is closed, or the null device: nobody gets what the program writes there",
+        );
+    }
     let leader = getpgrp() == getpid();
     let signals = Signals::listen(leader).map_err(failed)?;
     pump::prepare().map_err(failed)?;
@@ -139,6 +145,17 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
     }
     reporter.flush();
     Ok(end_as(status))
+}
+
+/// Whether what is written there is lost, as where stdout was closed when we were started: the
+/// program, which has a pipe, cannot see that.
+fn is_null_device(stream: BorrowedFd<'_>) -> bool {
+    let device = |stat: Stat| {
+        let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        is_device.then_some(stat.st_rdev)
+    };
+    let null = stat("/dev/null").ok().and_then(device);
+    null.is_some() && fstat(stream).ok().and_then(device) == null
 }
 
 /// Waits until all that the program wrote has been passed on; whether it could be. Once we are to
