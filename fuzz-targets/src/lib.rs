@@ -31,10 +31,21 @@ pub const TARGETS: [(&str, Target); 6] = [
 ];
 
 /// Runs the target of this name.
+///
+/// # Panics
+/// Where there is no such target: a misspelt name would otherwise fuzz nothing.
+#[expect(clippy::panic, reason = "so a fuzzer and a test hear of it")]
 pub fn run(name: &str, bytes: &[u8]) {
-    for (target, call) in TARGETS {
-        if target == name {
-            call(bytes);
-        }
+    let target = TARGETS.iter().find(|(target, _)| *target == name);
+    let (_, call) = target.unwrap_or_else(|| panic!("no fuzz target is named {name:?}"));
+    call(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[should_panic(expected = "no fuzz target is named \"line\"")]
+    fn an_unknown_name_is_refused() {
+        super::run("line", b"");
     }
 }

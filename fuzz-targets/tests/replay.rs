@@ -1,6 +1,7 @@
 //! The targets over the corpus, and under proptest over what lies near it.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -16,6 +17,35 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     files.sort();
     assert!(!files.is_empty(), "no corpus in {folder:?}");
     files.into_iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// The names of what lies in a folder of `fuzz/`, without their extensions.
+fn names(folder: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(folder);
+    let entries = fs::read_dir(folder).unwrap();
+    let stem = |entry: fs::DirEntry| entry.path().file_stem().unwrap().to_str().unwrap().to_owned();
+    entries.map(|entry| stem(entry.unwrap())).collect()
+}
+
+/// Otherwise a corpus without a target would never be replayed, and a target without a program
+/// never be fuzzed.
+#[test]
+fn each_target_has_one_program_and_one_corpus() {
+    let targets: BTreeSet<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(targets.len(), TARGETS.len(), "a name is there twice");
+    assert_eq!(names("corpus"), targets);
+    assert_eq!(names("fuzz_targets"), targets);
+
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    let programs = manifest.split("[[bin]]").count() - 1;
+    assert_eq!(programs, targets.len());
+    for name in targets {
+        let entry = format!("[[bin]]\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n");
+        assert!(manifest.contains(&entry), "fuzz/Cargo.toml has no program {name}");
+        let program = fs::read_to_string(fuzz.join(format!("fuzz_targets/{name}.rs"))).unwrap();
+        assert!(program.contains(&format!("run(\"{name}\", bytes)")), "{name}: {program}");
+    }
 }
 
 #[test]
