@@ -31,6 +31,9 @@
 //! beggar                   read nothing after initialize, ask for checkpoints for ever
 //! insistent                in processRecords, checkpoint for ever, reading each answer
 //! close=stdin|stdout       give that pipe away during the first processRecords
+//! orphan                   leave a process in a session of its own that nothing but SIGKILL ends
+//! chain                    leave a process that starts another one and ends, again and again, each in
+//!                          a session of its own
 //! grandchild=SECONDS       leave a process behind that holds stdout and stderr
 //! ignore-eof               stay when stdin ends
 //! unfinished               leave out the line's end of the last status
@@ -45,7 +48,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -53,7 +56,7 @@ use std::time::Duration;
 use kcl_protocol::{
     Action, ChildSession, DaemonMessage, LineBuffer, Position, ProcessRecordsInput, SequenceNumber,
 };
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Signal, getpid, kill_process, setsid};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -62,6 +65,21 @@ fn main() -> Result<ExitCode> {
     for arg in std::env::args().skip(1) {
         let (name, value) = arg.split_once('=').unwrap_or((&arg, ""));
         options.insert(name.to_owned(), value.to_owned());
+    }
+    match options.get("leaves").map(String::as_str) {
+        None => {}
+        Some("orphan") => {
+            setsid()?;
+            signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::default())?;
+            rest();
+        }
+        // Also if the one that should end it does not.
+        Some(generation) if generation.len() < 20_000 => {
+            setsid()?;
+            leave(&format!("{generation}."))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(_) => return Ok(ExitCode::SUCCESS),
     }
     if let Some(status) = number(&options, "die-at-start")? {
         return Ok(ExitCode::from(status as u8));
@@ -146,6 +164,11 @@ impl Child {
             let mut stdout = io::stdout().lock();
             while stdout.write_all(&[b'x'; 1 << 16]).is_ok() {}
             rest();
+        }
+        for what in ["orphan", "chain"] {
+            if self.options.contains_key(what) {
+                leave(what)?;
+            }
         }
         if let Some(seconds) = self.options.get("grandchild") {
             let grandchild = Command::new("sleep").arg(seconds).spawn()?;
@@ -325,6 +348,13 @@ fn flood(mut to: impl Write, bytes: u64) -> io::Result<()> {
         to.write_all(&line)?;
     }
     to.flush()
+}
+
+/// Starts this program once more, with no pipe of ours in its hands.
+fn leave(what: &str) -> io::Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(format!("leaves={what}")).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
 }
 
 fn number(options: &HashMap<String, String>, name: &str) -> Result<Option<u64>> {

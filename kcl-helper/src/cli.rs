@@ -134,8 +134,9 @@ pub(crate) enum Command {
     PrintClasspath(commands::print_command::ClassPathOnlyArgs),
     /// Print a script that completes this command line in a shell
     Completions(commands::completions::Args),
-    #[command(name = commands::exec::NAME, hide = true)]
-    ExecDaemon(commands::exec::Args),
+    /// The parent of what we start, which ends it when we are killed
+    #[command(name = crate::guardian::NAME, hide = true)]
+    Guardian,
     /// The sample processor, as `local --sample` starts it
     #[command(name = commands::SAMPLE_CHILD, hide = true)]
     SampleChild,

@@ -47,13 +47,9 @@ impl Cpus {
         system::move_to(self.ours)
     }
 
-    /// Runs with the calling thread on a child's core, which what it starts inherits, and then
-    /// comes back. So a child is in its place before its first instruction.
-    pub(crate) fn with_child<T>(&self, shard: u32, start: impl FnOnce() -> Result<T>) -> Result<T> {
-        system::move_to(self.theirs[shard as usize % self.theirs.len()])?;
-        let result = start();
-        self.move_here()?;
-        result
+    /// The core of a shard's child.
+    pub(crate) fn of_child(&self, shard: u32) -> usize {
+        self.theirs[shard as usize % self.theirs.len()]
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) use shard::{Answers, Until};
 use crate::child::faults::{self, Silence};
 use crate::child::{Process, Program, allow_files};
 use crate::error::{Error, Exit, Result};
+use crate::guardian::{Guardian, Patience};
 use crate::output::Reporter;
 use crate::signals::{Cause, Request, Requests};
 use figures::{Figures, TurnFigures};
@@ -99,7 +100,7 @@ struct Member {
 
 impl Member {
     fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| lock(process).id())
+        self.process.as_ref().map(|process| lock(process).pid().as_raw_pid().unsigned_abs())
     }
 
     fn cpu(&self) -> Option<Duration> {
@@ -108,20 +109,29 @@ impl Member {
 }
 
 /// Measures, prints, and judges.
-pub(crate) fn run(options: &Options) -> Result<Exit> {
+pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
     let requests = Requests::watch(options.timeout, &options.reporter)?;
     if let Some(cpus) = &options.cpus {
         cpus.check()?;
     }
     allow_files(u64::from(options.shards) * options.programs.len() as u64)?;
+    // Its own start is no part of a child's.
+    guardian.start()?;
     let load = Arc::new(Load::new(options.batch, options.size)?);
     options.reporter.say(&report::banner(options, &load));
     let (sender, news) = mpsc::channel();
     let stop = sender.clone();
     requests.receive(move |request| drop(stop.send(News::Stop(request))));
-    let mut bench = Bench { options, load, sender, news, members: HashMap::new(), next_member: 0 };
+    let members = HashMap::new();
+    let mut bench = Bench { options, guardian, load, sender, news, members, next_member: 0 };
     let result = bench.measure();
     bench.kill_all();
+    if result.is_ok() {
+        let patience = Patience::for_the_rest(options.patience);
+        guardian.clear(patience, "the children", &options.reporter);
+    } else {
+        guardian.kill_all(&options.reporter);
+    }
     let figures = match result {
         Ok(figures) => figures,
         Err(Stop::Failed(error)) => return Err(error),
@@ -148,6 +158,7 @@ pub(crate) fn run(options: &Options) -> Result<Exit> {
 
 struct Bench<'a> {
     options: &'a Options,
+    guardian: &'a Guardian,
     load: Arc<Load>,
     sender: mpsc::Sender<News>,
     news: mpsc::Receiver<News>,
@@ -235,6 +246,7 @@ impl Bench<'_> {
             load: self.load.clone(),
             answers: options.answers.clone(),
             cpus: options.cpus.clone(),
+            guardian: self.guardian.clone(),
             patience: options.patience,
             watch: watch.clone(),
             reporter: options.reporter.clone(),

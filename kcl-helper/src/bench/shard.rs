@@ -21,6 +21,7 @@ use crate::child::{
     Broken, LastWords, Pipes, Process, Program, StdoutEnd, Wire, describe, pump_stderr,
 };
 use crate::error::{Error, Exit, Result};
+use crate::guardian::{Guardian, How};
 use crate::local::shards::{shard_id, trim_horizon};
 use crate::output::Reporter;
 
@@ -133,6 +134,7 @@ pub(crate) struct Driver {
     pub(crate) load: Arc<Load>,
     pub(crate) answers: Answers,
     pub(crate) cpus: Option<Cpus>,
+    pub(crate) guardian: Guardian,
     pub(crate) patience: Duration,
     pub(crate) watch: Arc<Watch>,
     pub(crate) reporter: Reporter,
@@ -163,12 +165,10 @@ impl Driver {
             cpus.move_here().map_err(plain)?;
         }
         let spawned = Instant::now();
-        let spawn = || Process::spawn(&self.program);
-        let (process, pipes) = match &self.cpus {
-            None => spawn(),
-            Some(cpus) => cpus.with_child(self.shard, spawn),
-        }
-        .map_err(plain)?;
+        let cpu = self.cpus.as_ref().map(|cpus| cpus.of_child(self.shard));
+        // A measurement that is cut short is of no use, so its children have no time to end.
+        let how = How { group: None, cpu, grace: Duration::ZERO };
+        let (process, pipes) = Process::spawn(&self.guardian, &self.program, how).map_err(plain)?;
         let process = Arc::new(Mutex::new(process));
         tell(Told::Started(process.clone()));
         let Pipes { stdin, stdout, stderr } = pipes;

@@ -10,7 +10,6 @@
 
 mod bell;
 pub(crate) mod faults;
-mod group;
 mod process;
 mod stderr;
 mod wire;
@@ -26,12 +25,12 @@ use std::time::Instant;
 use kcl_protocol::Line;
 
 pub(crate) use bell::Bell;
-pub(crate) use group::{is_group_gone, signal_group};
-pub(crate) use process::{Pipes, Process, Program, Waiter, allow_files, cannot_start, describe};
+pub(crate) use process::{Pipes, Process, Program, allow_files, describe};
 pub(crate) use stderr::{LastWords, pump as pump_stderr};
 pub(crate) use wire::{Broken, StdoutEnd, Wire};
 
 use crate::error::{Error, Exit, Result};
+use crate::guardian::{Guardian, How};
 
 /// The longest line of stdout that is taken. The Java daemon has no limit, and no message of a
 /// child comes near this one: it is there so that a child that never ends its line cannot fill our
@@ -72,11 +71,13 @@ impl Child {
     /// Starts the program. Every piece of news about it rings the bell; whole lines of its stderr
     /// go to `show` as they come.
     pub(crate) fn spawn(
+        guardian: &Guardian,
         program: &Program,
+        how: How,
         bell: Bell,
         mut show: impl FnMut(&[String]) + Send + 'static,
     ) -> Result<Child> {
-        let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(program)?;
+        let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(guardian, program, how)?;
         let waiter = process.waiter();
         let wire = Wire::new(stdin, stdout).map_err(|error| {
             Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)

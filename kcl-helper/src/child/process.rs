@@ -3,21 +3,25 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::iter;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::Access;
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit,
-    waitid,
-};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::error::{Error, Exit, Result};
+use crate::guardian::{Guarded, Guardian, How};
+
+/// How long the kernel may take to end what was killed. Only what waits for a disk or a file server
+/// takes longer.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -82,9 +86,8 @@ fn check_executable(path: &Path) -> io::Result<()> {
 /// A process in a group of its own. Dropping it kills the group.
 #[derive(Debug)]
 pub(crate) struct Process {
-    process: std::process::Child,
-    pid: Option<Pid>,
-    reaped: Option<ExitStatus>,
+    guarded: Arc<Guarded>,
+    ended: Option<ExitStatus>,
 }
 
 /// Our ends of its three pipes.
@@ -96,58 +99,67 @@ pub(crate) struct Pipes {
 }
 
 /// What a thread needs to wait for a process's end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Waiter(Option<Pid>);
+#[derive(Debug, Clone)]
+pub(crate) struct Waiter(Arc<Guarded>);
 
 impl Process {
-    pub(crate) fn spawn(program: &Program) -> Result<(Process, Pipes)> {
-        let mut process = Command::new(&program.program)
-            .args(&program.args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| cannot_start(program, error))?;
-        let Waiter(pid) = Waiter::of(&process);
-        let pipes = (process.stdin.take(), process.stdout.take(), process.stderr.take());
-        let process = Process { process, pid, reaped: None };
-        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(Error::new(Exit::Surroundings, "the child has no pipes"));
+    pub(crate) fn spawn(
+        guardian: &Guardian,
+        program: &Program,
+        how: How,
+    ) -> Result<(Process, Pipes)> {
+        let pipe = || {
+            io::pipe().map_err(|error| {
+                Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
+            })
         };
-        Ok((process, Pipes { stdin, stdout, stderr }))
+        let ((its_stdin, stdin), (stdout, its_stdout), (stderr, its_stderr)) =
+            (pipe()?, pipe()?, pipe()?);
+        let streams = [its_stdin.into(), its_stdout.into(), its_stderr.into()];
+        let words = iter::once(&program.program).chain(&program.args).cloned().collect();
+        let guarded = guardian
+            .spawn(words, how, streams, &[])
+            .map_err(|error| cannot_start(program, error))?;
+        let process = Process { guarded: Arc::new(guarded), ended: None };
+        let pipes = Pipes {
+            stdin: OwnedFd::from(stdin).into(),
+            stdout: OwnedFd::from(stdout).into(),
+            stderr: OwnedFd::from(stderr).into(),
+        };
+        Ok((process, pipes))
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+    pub(crate) fn pid(&self) -> Pid {
+        self.guarded.pid()
     }
 
     pub(crate) fn waiter(&self) -> Waiter {
-        Waiter(self.pid)
+        Waiter(self.guarded.clone())
+    }
+
+    /// Sends a signal to it alone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        // It may have ended, and belongs to us.
+        let _ = self.guarded.signal(signal);
     }
 
     /// Kills it and every process that it left in its group.
     pub(crate) fn kill(&self) {
-        // Until it is waited for, even a dead process holds its number, so that no stranger is hit.
-        if let (Some(group), None) = (self.pid, self.reaped) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        let _ = self.guarded.kill();
     }
 
     /// How it ended, once that has been taken.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
-        self.reaped
+        self.ended
     }
 
     /// How it ended, after killing what is left of its group. `None` if it cannot be ended.
     pub(crate) fn finish(&mut self) -> Option<ExitStatus> {
-        if self.reaped.is_none() {
+        if self.ended.is_none() {
             self.kill();
-            if self.waiter().has_exited_within(Duration::from_secs(5)) {
-                self.reaped = self.process.wait().ok();
-            }
+            self.ended = self.guarded.status_within(KILLED_WITHIN).ok().flatten();
         }
-        self.reaped
+        self.ended
     }
 }
 
@@ -158,60 +170,28 @@ impl Drop for Process {
 }
 
 impl Waiter {
-    pub(crate) fn of(child: &std::process::Child) -> Waiter {
-        Waiter(i32::try_from(child.id()).ok().and_then(Pid::from_raw))
-    }
-
-    /// Waits for the end without taking the status, so that the number stays the process's own.
-    pub(crate) fn wait(self) {
-        // Where it cannot be waited for, there is no process any more.
+    /// Waits for the end.
+    pub(crate) fn wait(&self) {
+        // Where nobody can tell of it, it has ended.
         let _ = self.status();
     }
 
-    /// Waits for the end, and tells it without taking it: no stranger gets a signal meant for the
-    /// process.
+    /// Waits for the end, and tells how it came.
     ///
     /// # Errors
-    /// The status has been taken already, or the process is not ours.
-    pub(crate) fn status(self) -> io::Result<ExitStatus> {
-        loop {
-            // Without NOHANG there is always an answer.
-            if let Some(status) = self.look(WaitIdOptions::empty())? {
-                return Ok(status);
-            }
-        }
+    /// Nobody can tell.
+    pub(crate) fn status(&self) -> io::Result<ExitStatus> {
+        self.0.status()
     }
 
-    /// Whether the end has come. Not to be asked once the status has been taken.
-    pub(crate) fn has_exited(self) -> bool {
-        !matches!(self.look(WaitIdOptions::NOHANG), Ok(None))
+    /// Whether the end has come.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.has_exited_within(Duration::ZERO)
     }
 
     /// Waits for the end, at most so long; whether it has come.
-    pub(crate) fn has_exited_within(self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        while !self.has_exited() {
-            if Instant::now() >= until {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        true
-    }
-
-    fn look(self, more: WaitIdOptions) -> io::Result<Option<ExitStatus>> {
-        let pid = self.0.ok_or(io::ErrorKind::NotFound)?;
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | more;
-        let found = loop {
-            match waitid(WaitId::Pid(pid), options) {
-                Err(Errno::INTR) => {}
-                found => break found?,
-            }
-        };
-        Ok(found.map(|status| {
-            let code = status.exit_status().map(|code| (code & 0xff) << 8);
-            ExitStatus::from_raw(code.or(status.terminating_signal()).unwrap_or(0))
-        }))
+    pub(crate) fn has_exited_within(&self, time: Duration) -> bool {
+        !matches!(self.0.status_within(time), Ok(None))
     }
 }
 
@@ -229,8 +209,9 @@ pub(crate) fn describe(status: ExitStatus) -> String {
 
 /// Makes sure that so many children may have their pipes.
 pub(crate) fn allow_files(children: u64) -> Result<()> {
-    // Three pipes and the two ends of a bell; a few files are open for other ends.
-    let needed = children * 5 + 100;
+    // Three pipes, the guardian's socket and the two ends of a bell; a few files are open for other
+    // ends.
+    let needed = children * 6 + 100;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
@@ -245,7 +226,7 @@ pub(crate) fn allow_files(children: u64) -> Result<()> {
 }
 
 /// Why the program does not start, and what may help.
-pub(crate) fn cannot_start(program: &Program, error: io::Error) -> Error {
+fn cannot_start(program: &Program, error: io::Error) -> Error {
     let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
     let has_slash = program.program.as_encoded_bytes().contains(&b'/');
     let exists_here = Path::new(&program.program).exists();

@@ -9,6 +9,7 @@ use super::units::{self, BYTES, COUNTS};
 use crate::bench::{self, Answers, AtLeast, Cpus, Until};
 use crate::child::Program;
 use crate::error::{Error, Exit, Result};
+use crate::guardian::Guardian;
 use crate::output::Reporter;
 
 const EXAMPLES: &str = "\
@@ -108,7 +109,7 @@ enum Format {
     Json,
 }
 
-pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let first = match (args.sample, args.command.is_empty()) {
         (true, _) => super::ourselves(super::BENCH_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
@@ -136,7 +137,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         }
         (None, None) => Until::Passed(args.duration),
     };
-    bench::run(&bench::Options {
+    let options = bench::Options {
         programs,
         batch: args.batch,
         size: args.size,
@@ -154,7 +155,8 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         timeout: args.timeout,
         json: args.format == Format::Json,
         reporter: reporter.clone(),
-    })
+    };
+    bench::run(&options, guardian)
 }
 
 fn at_least(text: &str) -> Result<AtLeast, String> {

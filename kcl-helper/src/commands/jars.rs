@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::print_command::Format;
 use crate::error::{Error, Exit, Result};
+use crate::guardian::Guardian;
 use crate::launch::archive;
 use crate::launch::daemon::Daemon;
 use crate::launch::jars::{Cache, Faulty, Jar, Jars, Source, megabytes};
@@ -103,9 +104,9 @@ struct ListArgs {
     format: Format,
 }
 
-pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     match args.action {
-        Action::Fetch(args) => fetch(&args, reporter),
+        Action::Fetch(args) => fetch(&args, guardian, reporter),
         Action::List(args) => list(&args, reporter),
         Action::Verify(place) => verify(&place, reporter),
         Action::Path(place) => {
@@ -115,20 +116,20 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     }
 }
 
-fn fetch(args: &FetchArgs, reporter: &Reporter) -> Result<Exit> {
+fn fetch(args: &FetchArgs, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let mut jars = args.place.jars()?;
     let changed = if args.lock {
-        let lock = jars.resolve_and_lock(reporter)?;
+        let lock = jars.resolve_and_lock(guardian, reporter)?;
         reporter.say(&format!("lock: {}", lock.display()));
         jars = args.place.jars()?;
         true
     } else {
-        jars.fetch(&args.source.source(), reporter)? > 0
+        jars.fetch(&args.source.source(), guardian, reporter)? > 0
     };
     if !args.no_archive {
         // Jars may be fetched where no Java is.
-        match Java::find(args.java.as_deref(), &Surroundings::of_this_process()) {
-            Ok(java) => archive::make(&jars, &java, changed, reporter)?,
+        match Java::find(args.java.as_deref(), &Surroundings::of_this_process(), guardian) {
+            Ok(java) => archive::make(&jars, &java, changed, guardian, reporter)?,
             Err(error) => reporter.detail(&format!("no class-data archive: {error}")),
         }
     }

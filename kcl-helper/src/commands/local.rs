@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::child::Program;
 use crate::error::{Error, Exit, Result};
+use crate::guardian::Guardian;
 use crate::local::{self, AtEnd, Source};
 use crate::output::Reporter;
 
@@ -58,7 +59,7 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let program = match (args.sample, args.command.is_empty()) {
         (true, _) => super::ourselves(super::SAMPLE_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
@@ -78,5 +79,5 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         grace: args.grace,
         timeout: args.timeout,
     };
-    local::run(&options, reporter)
+    local::run(&options, guardian, reporter)
 }

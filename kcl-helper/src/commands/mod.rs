@@ -3,7 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
-pub(crate) mod exec;
+pub(crate) mod guardian;
 pub(crate) mod init;
 pub(crate) mod jars;
 pub(crate) mod local;
@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use crate::child::Program;
 use crate::cli::{Cli, Command, Globals};
 use crate::error::{Error, Exit, Result};
+use crate::guardian::Guardian;
 use crate::output::Reporter;
 
 /// The hidden subcommand that is the sample processor.
@@ -40,21 +41,31 @@ fn sample(main: fn() -> ExitCode) -> ExitCode {
 
 pub(crate) fn run(cli: Cli, reporter: &Reporter) -> Result<ExitCode> {
     let Globals { verbose, quiet, color } = cli.globals;
-    let reporter = &reporter.with(verbose, quiet, color.into());
-    let exit = match cli.command {
-        Command::Local(args) => local::run(args, reporter)?,
+    let guardian = match cli.command {
+        // Whoever started us must see the end of the program's stderr, and nothing of ours in it.
+        Command::Record(_) => Guardian::silent(),
+        _ => Guardian::new(),
+    };
+    let result = dispatch(cli.command, &guardian, &reporter.with(verbose, quiet, color.into()));
+    guardian.end();
+    result
+}
+
+fn dispatch(command: Command, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
+    let exit = match command {
+        Command::Local(args) => local::run(args, guardian, reporter)?,
         Command::Init(args) => init::run(args, reporter)?,
-        Command::Bench(args) => bench::run(args, reporter)?,
+        Command::Bench(args) => bench::run(args, guardian, reporter)?,
         Command::Check(args) => check::run(args, reporter)?,
         Command::DumpProperties(args) => check::dump(&args, reporter)?,
         // These pass another program's status on.
-        Command::Run(args) => return run::run(&args, reporter),
-        Command::Record(args) => return record::run(args, reporter),
-        Command::Jars(args) => jars::run(args, reporter)?,
-        Command::Print(args) => print_command::run(args, reporter)?,
+        Command::Run(args) => return run::run(&args, guardian, reporter),
+        Command::Record(args) => return record::run(args, guardian, reporter),
+        Command::Jars(args) => jars::run(args, guardian, reporter)?,
+        Command::Print(args) => print_command::run(args, guardian, reporter)?,
         Command::PrintClasspath(args) => print_command::run_class_path(args, reporter)?,
         Command::Completions(args) => completions::run(&args, reporter)?,
-        Command::ExecDaemon(args) => exec::run(args)?,
+        Command::Guardian => guardian::run(reporter)?,
         // The samples are whole programs, with exit codes and panics of their own.
         Command::SampleChild => return Ok(sample(kcl_samples::sample_kcl_app::main)),
         Command::BenchChild => return Ok(sample(kcl_samples::bench_processor::main)),

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use super::jars::Place;
 use crate::error::{Error, Exit, Result};
+use crate::guardian::Guardian;
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::jars::Jars;
 use crate::launch::java::{Java, Origin};
@@ -93,7 +94,7 @@ pub(crate) enum Format {
     Json,
 }
 
-pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let surroundings = Surroundings::of_this_process();
     let properties = chosen_file(args.properties.properties, args.properties.sample, reporter)?
         .ok_or_else(|| Error::new(Exit::Usage, "no properties file is named"))?;
@@ -102,7 +103,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let mut flags = Vec::new();
     if !args.plain_jvm {
         // A java that is not here, as when the line is for another machine, has no archive here.
-        let java = Java::ask(&args.java, Origin::Option).ok();
+        let java = Java::ask(&args.java, Origin::Option, guardian).ok();
         let archive = java.and_then(|java| archive::present(&jars, &java));
         flags = lean::flags(archive.as_deref(), &args.jvm_arg, &surroundings);
     }

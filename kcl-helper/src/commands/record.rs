@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::units::{duration_or_zero, size};
 use crate::child::Program;
 use crate::error::Result;
+use crate::guardian::Guardian;
 use crate::output::Reporter;
 use crate::record;
 
@@ -41,7 +42,7 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<ExitCode> {
+pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
     let options = record::Options {
         program: Program::from(args.command.as_slice()),
         folder: args.to,
@@ -49,5 +50,5 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<ExitCode> {
         max_size: args.max_size as u64,
         grace: args.grace,
     };
-    record::run(&options, reporter)
+    record::run(&options, guardian, reporter)
 }

@@ -1,6 +1,7 @@
 //! `kcl-helper run FILE`: checks, fetches what is missing, and runs the real daemon.
 
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,13 +12,14 @@ use clap::ValueEnum;
 use super::jars::{Place, SourceArgs};
 use super::units::{duration, duration_or_zero};
 use crate::error::{Error, Exit, Result};
+use crate::guardian::Guardian;
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::daemon::Daemon;
 use crate::launch::jars::Jars;
 use crate::launch::java::Java;
 use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, Wishes};
-use crate::launch::supervise::{self, Events};
+use crate::launch::supervise::{self, Ended, Events};
 use crate::launch::worker_id::WorkerId;
 use crate::launch::{archive, lean, sample};
 use crate::output::Reporter;
@@ -95,7 +97,7 @@ enum Restart {
     OnFailure,
 }
 
-pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
     let requests = Requests::watch(args.timeout, reporter)?;
     let surroundings = Surroundings::of_this_process();
     let jars = args.place.jars()?;
@@ -114,7 +116,7 @@ pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<ExitCode> {
     };
     let mut changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
     let verdict = checked(source, &changes, args, &surroundings, reporter)?;
-    let java = Java::find(args.java.as_deref(), &surroundings)?;
+    let java = Java::find(args.java.as_deref(), &surroundings, guardian)?;
     reporter.say(&format!(
         "java {} ({}) · daemon {} · {verdict}",
         java.version,
@@ -124,18 +126,20 @@ pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<ExitCode> {
     for note in &changes.notes {
         reporter.say(note);
     }
-    provide(&jars, &java, args, reporter)?;
+    provide(&jars, &java, args, guardian, reporter)?;
     // From here on there is something to clean up.
-    let events = Events::listen(&requests)?;
-    let folder = RunFolder::new()?;
+    let events = Events::listen(&requests, guardian)?;
+    let folder = RunFolder::new(guardian)?;
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
     let launch =
         Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, reporter };
     let worker_id = launch.worker_id(&mut changes)?;
     let command = launch.command(changes, &java, &jars, &folder)?;
-    let status = repeated(&command, grace, &events, args, reporter)?;
-    // It was ours until here.
-    drop(worker_id);
+    // Also for a daemon that outlives us.
+    let locks: Vec<BorrowedFd<'_>> =
+        worker_id.iter().map(WorkerId::lock).chain([folder.lock()]).collect();
+    let daemon = || supervise::run(&command, &locks, grace, guardian, &events, reporter);
+    let status = repeated(daemon, &events, args, reporter)?;
     Ok(ExitCode::from(status))
 }
 
@@ -166,11 +170,17 @@ fn checked(
 }
 
 /// Makes sure that the jars are those of the lock.
-fn provide(jars: &Jars, java: &Java, args: &Args, reporter: &Reporter) -> Result<()> {
+fn provide(
+    jars: &Jars,
+    java: &Java,
+    args: &Args,
+    guardian: &Guardian,
+    reporter: &Reporter,
+) -> Result<()> {
     if !jars.faults()?.is_empty() {
-        let fetched = jars.fetch(&args.source.source(), reporter)?;
+        let fetched = jars.fetch(&args.source.source(), guardian, reporter)?;
         if !args.plain_jvm {
-            archive::make(jars, java, fetched > 0, reporter)?;
+            archive::make(jars, java, fetched > 0, guardian, reporter)?;
         }
     } else if !args.plain_jvm && archive::present(jars, java).is_none() {
         reporter.detail("no class-data archive for this Java: `kcl-helper jars fetch` makes one");
@@ -275,8 +285,7 @@ impl Launch<'_> {
 
 /// Runs the daemon, and again where that is asked for. Returns the status that ours shall be.
 fn repeated(
-    command: &JavaCommand,
-    grace: Duration,
+    daemon: impl Fn() -> Result<Ended>,
     events: &Events,
     args: &Args,
     reporter: &Reporter,
@@ -288,7 +297,7 @@ fn repeated(
     let mut waits = backoff.build();
     loop {
         let start = Instant::now();
-        let ended = supervise::run(command, grace, events, reporter)?;
+        let ended = daemon()?;
         let status = ended.exit_status();
         if status == 0 || !ended.was_unasked() || args.restart == Restart::Never {
             return Ok(status);

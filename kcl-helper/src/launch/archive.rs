@@ -9,7 +9,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
@@ -19,6 +18,7 @@ use super::jars::{Jars, hexadecimal, megabytes};
 use super::java::Java;
 use crate::error::Result;
 use crate::files::{is_regular_file, publish};
+use crate::guardian::Guardian;
 use crate::output::Reporter;
 
 /// Classes that a version or a Java does not have are left out.
@@ -44,6 +44,7 @@ pub(crate) fn make(
     jars: &Jars,
     java: &Java,
     jars_changed: bool,
+    guardian: &Guardian,
     reporter: &Reporter,
 ) -> Result<()> {
     if present(jars, java).is_some() && !jars_changed {
@@ -57,19 +58,19 @@ pub(crate) fn make(
     }
     let start = Instant::now();
     reporter.say(&format!("making a class-data archive for Java {}, once", java.version));
-    let made = jars.while_locked(reporter, |unfinished| {
+    let made = jars.while_locked(guardian, reporter, |unfinished| {
         let list = unfinished.join("classes.txt");
         let archive = unfinished.join("archive.jsa");
         fs::write(&list, CLASSES).map_err(|error| error.to_string())?;
-        let output = Command::new(&java.path)
-            .arg("-Xshare:dump")
-            .arg(super::command::flag("-XX:SharedClassListFile=", &list))
-            .arg(super::command::flag("-XX:SharedArchiveFile=", &archive))
-            .arg("-cp")
-            .arg(join_class_path(&jars.present().0))
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| error.to_string())?;
+        let words = vec![
+            java.path.clone().into(),
+            "-Xshare:dump".into(),
+            super::command::flag("-XX:SharedClassListFile=", &list),
+            super::command::flag("-XX:SharedArchiveFile=", &archive),
+            "-cp".into(),
+            join_class_path(&jars.present().0),
+        ];
+        let output = guardian.output(words).map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() || !archive.is_file() {
             let last = said.lines().last().unwrap_or("nothing");

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::error::{Error, Exit, Result};
+use crate::guardian::Guardian;
 use crate::properties::Surroundings;
 
 /// The oldest that any daemon runs on.
@@ -44,13 +44,17 @@ impl fmt::Display for Origin {
 impl Java {
     /// The java to run: `--java`, else that of JAVA_HOME, else the first in PATH. One that is named
     /// and does not work is an error; taking another one in silence would hide it.
-    pub(crate) fn find(option: Option<&Path>, surroundings: &Surroundings) -> Result<Java> {
+    pub(crate) fn find(
+        option: Option<&Path>,
+        surroundings: &Surroundings,
+        guardian: &Guardian,
+    ) -> Result<Java> {
         let (path, origin) = match (option, surroundings.variable("JAVA_HOME")) {
             (Some(path), _) => (path.to_owned(), Origin::Option),
             (None, Some(home)) => (Path::new(home).join("bin").join("java"), Origin::JavaHome),
             (None, None) => (PathBuf::from("java"), Origin::Path),
         };
-        let java = Java::ask(&path, origin)?;
+        let java = Java::ask(&path, origin, guardian)?;
         if java.major < OLDEST {
             let message =
                 format!("{} is Java {}, and the daemon needs 8", path.display(), java.version);
@@ -60,15 +64,13 @@ impl Java {
     }
 
     /// Runs `java -version`.
-    pub(crate) fn ask(path: &Path, origin: Origin) -> Result<Java> {
+    pub(crate) fn ask(path: &Path, origin: Origin, guardian: &Guardian) -> Result<Java> {
         let failed = |why: String| {
             let message = format!("no Java: {} ({origin})", path.display());
             Error::new(Exit::Surroundings, message).because(why).hint(INSTALL)
         };
-        let output = Command::new(path)
-            .arg("-version")
-            .stdin(Stdio::null())
-            .output()
+        let output = guardian
+            .output(vec![path.into(), "-version".into()])
             .map_err(|error| failed(error.to_string()))?;
         // All known javas answer on stderr; `Picked up JAVA_TOOL_OPTIONS` may come first.
         let mut banner = String::from_utf8_lossy(&output.stderr).into_owned();

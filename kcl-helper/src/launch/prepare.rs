@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::logging::{self, Level};
 use super::temporary::TemporaryFolder;
 use crate::error::{Error, Exit, Result};
 use crate::files::create_private_file;
+use crate::guardian::Guardian;
 use crate::properties::{File, Program, Surroundings, line_of_units, lookup_key, number_in_use};
 use crate::text::Escaped;
 
@@ -175,8 +177,18 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    pub(crate) fn new() -> Result<RunFolder> {
-        TemporaryFolder::new().map(|folder| RunFolder { folder }).map_err(unwritable)
+    pub(crate) fn new(guardian: &Guardian) -> Result<RunFolder> {
+        let new = || {
+            let folder = TemporaryFolder::new()?;
+            guardian.remove_at_end(folder.path())?;
+            Ok(RunFolder { folder })
+        };
+        new().map_err(unwritable)
+    }
+
+    /// Whoever holds it uses the folder.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.folder.lock()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -265,6 +277,10 @@ mod tests {
     use super::*;
     use crate::properties::Version;
 
+    fn run_folder() -> RunFolder {
+        RunFolder { folder: TemporaryFolder::new().unwrap() }
+    }
+
     fn expanded(value: &str) -> Result<String, String> {
         expand(value, |name| (name == "A").then(|| "x y".to_owned()))
     }
@@ -282,7 +298,7 @@ mod tests {
     fn the_copy_has_lone_surrogates_as_the_file_has_them() {
         let text = "\\uD800=\\uDC00\n\\uD801=b\n";
         let file = File::parse(text.as_bytes()).unwrap();
-        let folder = RunFolder::new().unwrap();
+        let folder = run_folder();
         let set = [("a".to_owned(), "1".to_owned())];
         let path = folder.properties(Path::new("f"), &file, &set).unwrap();
         let copy = std::fs::read_to_string(path).unwrap();
@@ -312,7 +328,7 @@ mod tests {
                 .map(|(key, value)| line_of_units(&units(key), &units(value)))
                 .collect();
             let file = File::parse(text.as_bytes()).unwrap();
-            let folder = RunFolder::new().unwrap();
+            let folder = run_folder();
             let path = folder.properties(Path::new("f\na=1"), &file, &overrides).unwrap();
             let copy = File::parse(&std::fs::read(path).unwrap()).unwrap();
             let changes = Changes { overrides, ..Changes::default() };
@@ -331,8 +347,7 @@ mod tests {
         let text: String = (0..50_000).map(|number| format!("k{number}=1\n")).collect();
         let file = File::parse(text.as_bytes()).unwrap();
         let set: Vec<_> = (25_000..75_000).map(setting).collect();
-        let path =
-            RunFolder::new().unwrap().properties(Path::new("f"), &file, &set).map(std::fs::read);
+        let path = run_folder().properties(Path::new("f"), &file, &set).map(std::fs::read);
         assert!(path.is_ok());
         for unclosed in ["${", "${1", "$"] {
             let value = unclosed.repeat(200_000);

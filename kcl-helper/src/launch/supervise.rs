@@ -1,62 +1,68 @@
 //! Looking after the JVM: one graceful stop, then a hard one, and nothing left behind.
 //!
 //! The JVM leads a process group of its own, so that a terminal's Ctrl-C reaches us alone and we
-//! decide: the first signal goes to the JVM only, which lets it talk to its children; the hard stop
-//! goes to the whole group. This loop is also all that PID 1 of a container has to do: it waits for
-//! any child, so what is handed to it is reaped.
+//! decide: the first request goes to the JVM only, which lets it talk to its children; the hard stop
+//! goes to all. As PID 1 of a container we also reap what nobody else waits for.
 
+use std::fs::File;
 use std::io;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::Signal;
 use signal_hook::consts::SIGCHLD;
 
 use super::command::JavaCommand;
-use crate::child::{is_group_gone, signal_group};
 use crate::error::{Error, Exit, Result};
+use crate::guardian::{Guarded, Guardian, How, Patience};
 use crate::output::{Reporter, stderr_of_another};
 use crate::signals::{self, Cause, Request, Requests, Step, Stop, Stopping};
 
-/// How long what is left of the group may take to notice that the JVM is gone.
-const LEFT_ALONE: Duration = Duration::from_secs(2);
-/// How long it may then take to follow a SIGTERM.
-const TOLD_TO_STOP: Duration = Duration::from_secs(1);
+/// How long the kernel may take to end a JVM that was killed.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a run waits for.
 #[derive(Debug)]
 enum Event {
     Stop(Request),
-    /// A child has ended.
-    Child,
+    /// The JVM has ended, or nobody can tell.
+    Ended(io::Result<ExitStatus>),
 }
 
-/// Requests to stop, and ends of children, one after the other.
+/// Requests to stop, and ends of JVMs, one after the other.
 #[derive(Debug)]
-pub(crate) struct Events(Receiver<Event>);
+pub(crate) struct Events {
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+}
 
 impl Events {
     /// From now on requests come here.
-    pub(crate) fn listen(requests: &Requests) -> Result<Events> {
-        let (send, received) = mpsc::channel();
-        let children = send.clone();
-        signals::watch(&[SIGCHLD], move |_| drop(children.send(Event::Child))).map_err(
-            |error| Error::new(Exit::Surroundings, "cannot watch for signals").because(error),
-        )?;
+    pub(crate) fn listen(requests: &Requests, guardian: &Guardian) -> Result<Events> {
+        let (sender, receiver) = mpsc::channel();
+        let send = sender.clone();
         requests.receive(move |request| drop(send.send(Event::Stop(request))));
-        Ok(Events(received))
+        if rustix::process::getpid().is_init() {
+            let guardian = guardian.clone();
+            signals::watch(&[SIGCHLD], move |_| guardian.reap_strangers()).map_err(|error| {
+                Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
+            })?;
+        }
+        Ok(Events { sender, receiver })
     }
 
     /// The next one, unless time runs out before.
     fn next(&self, until: Option<Instant>) -> Option<Event> {
         let Some(until) = until else {
-            // The thread at the other end lasts as long as the process.
-            return self.0.recv().ok();
+            // We hold a sender ourselves.
+            return self.receiver.recv().ok();
         };
-        self.0.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+        self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Waits for a request to stop, at most so long.
@@ -98,23 +104,30 @@ impl Ended {
     }
 }
 
-/// Runs a command until it has ended and its group is empty.
+/// Runs a command until it has ended and nothing of it is left. It has these files open as well.
 pub(crate) fn run(
     command: &JavaCommand,
+    inherited: &[BorrowedFd<'_>],
     grace: Duration,
+    guardian: &Guardian,
     events: &Events,
     reporter: &Reporter,
 ) -> Result<Ended> {
     reporter.settle();
-    let mut daemon = Daemon { pid: spawn(command)?, status: None, reporter };
+    let daemon = spawn(command, inherited, grace, guardian, events)?;
+    let report = |sent: io::Result<()>| {
+        if let Err(error) = sent {
+            reporter.warn(&format!("the daemon cannot be signalled: {error}"));
+        }
+    };
     let mut stopping = Stopping::new(grace);
-    while daemon.status.is_none() {
-        let step = match events.next(stopping.deadline()) {
+    let mut killed_at = None;
+    let status = loop {
+        let until = killed_at.map(|at: Instant| at + KILLED_WITHIN);
+        let step = match events.next(stopping.deadline().or(until)) {
             Some(Event::Stop(request)) => stopping.request(request),
-            Some(Event::Child) => {
-                daemon.reap();
-                None
-            }
+            Some(Event::Ended(status)) => break status.ok(),
+            None if until.is_some_and(|until| Instant::now() >= until) => break None,
             None => None,
         };
         match step.or_else(|| stopping.tick(Instant::now())) {
@@ -125,129 +138,72 @@ pub(crate) fn run(
                     "{cause}: asking the daemon to stop, for up to {grace}; signal again to kill it"
                 ));
                 reporter.settle();
-                daemon.ask_to_stop();
+                // The JVM alone: its children learn of it from the daemon.
+                report(daemon.signal(Signal::TERM));
             }
             Some(Step::ForceAsAskedAgain(cause)) => {
                 reporter.warn(&format!("{cause} again: killing the daemon and its processors"));
-                daemon.kill_group();
+                report(daemon.kill());
+                killed_at = Some(Instant::now());
             }
             Some(Step::ForceAsGraceIsOver(grace)) => {
                 let grace = humantime::format_duration(grace);
                 reporter.warn(&format!(
                     "not stopped within {grace}: killing the daemon and its processors"
                 ));
-                daemon.kill_group();
+                report(daemon.kill());
+                killed_at = Some(Instant::now());
             }
         }
-    }
-    let ended = Ended { status: daemon.status.unwrap_or(0), stop: stopping.stop() };
-    if let Stop::Asked(request) = ended.stop {
+    };
+    if let Stop::Asked(request) = stopping.stop() {
         reporter.say(&format!("stopped in {:.1}s", request.at.elapsed().as_secs_f64()));
     }
-    daemon.clear_group();
-    Ok(ended)
+    if killed_at.is_some() {
+        guardian.kill_all(reporter);
+    } else {
+        guardian.clear(Patience::for_the_rest(grace), "the daemon", reporter);
+    }
+    let status = status.ok_or_else(|| {
+        Error::new(Exit::Surroundings, "cannot tell how the daemon ended, or whether it did")
+    })?;
+    Ok(Ended { status: status_of(status), stop: stopping.stop() })
 }
 
-/// Starts the JVM through a copy of ourselves, which first binds its life to ours.
-fn spawn(command: &JavaCommand) -> Result<Pid> {
+fn spawn(
+    command: &JavaCommand,
+    inherited: &[BorrowedFd<'_>],
+    grace: Duration,
+    guardian: &Guardian,
+    events: &Events,
+) -> Result<Arc<Guarded>> {
     let failed = |error: io::Error| {
         let message = format!("{} cannot be started", command.java.display());
         Error::new(Exit::Surroundings, message).because(error)
     };
-    // stdout is data, and a log is not.
-    let log = stderr_of_another().try_clone_to_owned().map_err(failed)?;
-    let mut words = command.words().into_iter();
-    let mut starter = if cfg!(target_os = "linux") {
-        // Also right when the file has been replaced since we started.
-        let mut starter = Command::new("/proc/self/exe");
-        starter.arg(crate::commands::exec::NAME).arg(std::process::id().to_string()).args(words);
-        starter
-    } else {
-        // The first word is always java.
-        let mut starter = Command::new(words.next().unwrap_or_default());
-        starter.args(words);
-        starter
+    let streams = || {
+        // stdout is data, and a log is not.
+        let log = || stderr_of_another().try_clone_to_owned();
+        Ok([File::open("/dev/null")?.into(), log()?, log()?])
     };
-    // The kernel takes the end of the thread that spawned for the parent's death. This is the main
-    // thread, which ends with the process.
-    let child =
-        starter.stdin(Stdio::null()).stdout(log).process_group(0).spawn().map_err(failed)?;
-    // A child's id is a positive number.
-    Ok(Pid::from_child(&child))
+    let how = How { group: None, cpu: None, grace };
+    let daemon = streams()
+        .and_then(|streams| guardian.spawn(command.words(), how, streams, inherited))
+        .map_err(failed)?;
+    let daemon = Arc::new(daemon);
+    let (waits, ends) = (daemon.clone(), events.sender.clone());
+    thread::Builder::new()
+        .name("daemon".into())
+        .stack_size(256 << 10)
+        .spawn(move || {
+            let _ = ends.send(Event::Ended(waits.status()));
+        })
+        .map_err(failed)?;
+    Ok(daemon)
 }
 
-/// The JVM, which leads a group of the same number.
-struct Daemon<'a> {
-    pid: Pid,
-    status: Option<u8>,
-    reporter: &'a Reporter,
-}
-
-impl Daemon<'_> {
-    /// Takes the status of every child that has ended; PID 1 gets those of others, too.
-    fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if pid == self.pid {
-                self.status = status_of(status).or(self.status);
-            }
-        }
-    }
-
-    /// The JVM alone: its children learn of it from the daemon.
-    fn ask_to_stop(&self) {
-        match rustix::process::kill_process(self.pid, Signal::TERM) {
-            // It has just ended by itself.
-            Err(rustix::io::Errno::SRCH) => {}
-            sent => self.report(sent),
-        }
-    }
-
-    fn kill_group(&self) {
-        self.report(signal_group(self.pid, Signal::KILL));
-    }
-
-    fn report(&self, sent: rustix::io::Result<()>) {
-        if let Err(error) = sent {
-            self.reporter.warn(&format!("the daemon cannot be signalled: {error}"));
-        }
-    }
-
-    /// Ends what the JVM has left in its group. Most of it reads the end of its input and goes.
-    fn clear_group(&mut self) {
-        if self.group_ends_within(LEFT_ALONE) {
-            return;
-        }
-        self.reporter.warn("processors outlive the daemon: they are told to stop");
-        self.report(signal_group(self.pid, Signal::TERM));
-        if !self.group_ends_within(TOLD_TO_STOP) {
-            self.kill_group();
-            self.group_ends_within(TOLD_TO_STOP);
-        }
-    }
-
-    /// While any of the group lives, no other group can get its number.
-    fn group_ends_within(&mut self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        loop {
-            self.reap();
-            if is_group_gone(self.pid) {
-                return true;
-            }
-            if Instant::now() >= until {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-fn status_of(status: WaitStatus) -> Option<u8> {
-    let status = match (status.exit_status(), status.terminating_signal()) {
-        (Some(status), _) => status,
-        (None, Some(signal)) => 128 + signal,
-        // Stopped or continued: not ended.
-        (None, None) => return None,
-    };
-    // Both are below 256.
-    u8::try_from(status).ok()
+fn status_of(status: ExitStatus) -> u8 {
+    let status = status.code().or(status.signal().map(|signal| 128 + signal));
+    // Both are below 256, and one of them is there.
+    status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX)
 }

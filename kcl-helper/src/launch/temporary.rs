@@ -7,10 +7,10 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use rustix::io::{FdFlags, fcntl_setfd};
 use tempfile::TempDir;
 
 use crate::files::{open_dir, open_own_dir};
@@ -19,8 +19,7 @@ use crate::files::{open_dir, open_own_dir};
 pub(crate) struct TemporaryFolder {
     // Before the lock: it is removed while it is still ours.
     folder: TempDir,
-    /// The JVM gets a copy, and closes it for its own children.
-    _lock: File,
+    lock: File,
 }
 
 impl TemporaryFolder {
@@ -42,12 +41,16 @@ impl TemporaryFolder {
             .tempdir_in(&place)?;
         let lock = open_dir(folder.path())?;
         let _ = lock.try_lock();
-        fcntl_setfd(&lock, FdFlags::empty())?;
-        Ok(TemporaryFolder { folder, _lock: lock })
+        Ok(TemporaryFolder { folder, lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The JVM gets a copy, and closes it for its own children.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 }
 
@@ -101,12 +104,13 @@ mod tests {
     fn a_process_that_was_given_the_lock_keeps_the_folder() {
         let shared = tempfile::tempdir().unwrap();
         let run = TemporaryFolder::within(shared.path()).unwrap();
+        rustix::io::fcntl_setfd(run.lock(), rustix::io::FdFlags::empty()).unwrap();
         let mut jvm = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let path = run.path().to_owned();
         // As if this process were killed.
-        let TemporaryFolder { folder, _lock } = run;
+        let TemporaryFolder { folder, lock } = run;
         let _ = folder.keep();
-        drop(_lock);
+        drop(lock);
         drop(TemporaryFolder::within(shared.path()).unwrap());
         assert!(path.exists());
         drop(jvm.stdin.take());

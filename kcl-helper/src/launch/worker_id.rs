@@ -10,9 +10,9 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use rustix::io::{FdFlags, fcntl_setfd};
 use sha2::{Digest as _, Sha256};
 
 use super::jars::hexadecimal;
@@ -28,7 +28,7 @@ pub(crate) struct WorkerId {
     pub(crate) name: String,
     /// The JVM gets a copy, and closes it for its own children. So the name is in use while either
     /// lives: a daemon that outlives its helper is still stopping under this name.
-    _lock: File,
+    lock: File,
 }
 
 impl WorkerId {
@@ -47,11 +47,15 @@ impl WorkerId {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             let digits = kept(&file)?;
-            fcntl_setfd(&file, FdFlags::empty())?;
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            return Ok(Some(WorkerId { name: format!("{host}-{digits}"), _lock: file }));
+            return Ok(Some(WorkerId { name: format!("{host}-{digits}"), lock: file }));
         }
         Ok(None)
+    }
+
+    /// Whoever holds it uses the name.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 }
 

@@ -26,8 +26,9 @@ use kcl_protocol::DaemonCheckpointer;
 
 use crate::child::{Bell, Child, Program, allow_files};
 use crate::error::{Error, Exit, Result};
+use crate::guardian::{Guardian, How, Patience};
 use crate::output::{Reporter, with_commas};
-use crate::signals::{Cause, Request, Requests, Step, Stopping};
+use crate::signals::{Cause, Request, Requests, Step, Stop, Stopping};
 use driver::{Control, Driver, Outcome, Report};
 use prefix::{Checked, Expected, History, Mark, Mismatch, Prefix};
 use progress::{Progress, ShardStats};
@@ -119,10 +120,13 @@ enum End {
 }
 
 /// Runs to the end of the input, or to the first failure, or until told to stop.
-pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<Exit> {
+pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let requests = Requests::watch(options.timeout, reporter)?;
     // Also where an earlier run has left nothing to do.
     options.program.check()?;
+    allow_files(options.shards.into())?;
+    // Before there is a lock, of which a new process holds a copy until it has become another one.
+    guardian.start()?;
     let input = options.source.open()?;
     let state = match &options.state {
         Some(folder) if input.is_repeatable() => {
@@ -141,7 +145,7 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<Exit> {
         }
     }
     reporter.say(&banner(options, state.as_ref(), &resume));
-    let run = Run::start(options, reporter, &requests, state, resume, &input)?;
+    let run = Run::start(options, guardian, reporter, &requests, state, resume, &input)?;
     run.supervise(&requests)
 }
 
@@ -261,6 +265,7 @@ struct Run {
     skipped: Vec<u64>,
     /// `None` while a shard is at work.
     reports: Vec<Option<Report>>,
+    guardian: Guardian,
     /// What went wrong first.
     failure: Option<Error>,
     stopping: Stopping,
@@ -275,6 +280,7 @@ impl Run {
     /// Starts all children, then all threads.
     fn start(
         options: &Options,
+        guardian: &Guardian,
         reporter: &Reporter,
         requests: &Requests,
         state: Option<State>,
@@ -284,7 +290,6 @@ impl Run {
         let (sender, news) = mpsc::channel();
         let stop = sender.clone();
         requests.receive(move |request| drop(stop.send(News::Stop(request))));
-        allow_files(options.shards.into())?;
         let bells: io::Result<Vec<Bell>> = (0..options.shards).map(|_| Bell::new()).collect();
         let bells = bells.map_err(|error| {
             Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
@@ -303,6 +308,7 @@ impl Run {
             length: input.length(),
             skipped: resume.skipped.clone(),
             reports: bells.iter().map(|_| None).collect(),
+            guardian: guardian.clone(),
             failure: None,
             stopping: Stopping::new(options.grace),
             end: None,
@@ -324,11 +330,13 @@ impl Run {
                 continue;
             }
             let to = run.reporter.clone();
-            let child = Child::spawn(&options.program, bell.clone(), move |lines| {
-                if !to.is_quiet() {
-                    to.child(shard, lines);
-                }
-            })?;
+            let how = How { group: None, cpu: None, grace: options.grace };
+            let child =
+                Child::spawn(guardian, &options.program, how, bell.clone(), move |lines| {
+                    if !to.is_quiet() {
+                        to.child(shard, lines);
+                    }
+                })?;
             drivers.push(Driver {
                 shard,
                 program: options.program.name(),
@@ -466,6 +474,13 @@ impl Run {
     /// The summary, and what it comes to.
     fn close(mut self) -> Result<Exit> {
         let took = self.started.elapsed();
+        match self.stopping.stop() {
+            Stop::Forced(_) => self.guardian.kill_all(&self.reporter),
+            Stop::Unasked | Stop::Asked(_) => {
+                let patience = Patience::for_the_rest(self.stopping.grace());
+                self.guardian.clear(patience, "the children", &self.reporter);
+            }
+        }
         if let (None, Some(state)) = (&self.failure, &self.state) {
             // Also where no checkpoint was made that would have told.
             self.failure = state.check().err();

@@ -23,7 +23,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -32,14 +32,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Stat, fstat, stat};
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, getpgrp, getpid, kill_process, setpgid, setrlimit,
-};
+use rustix::process::{Resource, Rlimit, Signal, getpgrp, getpid, setpgid, setrlimit};
 use rustix::stdio::stdin;
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::child::{Program, Waiter, cannot_start, describe};
+use crate::child::{Pipes, Process, Program, describe};
 use crate::error::{Error, Exit, Result};
+use crate::guardian::{Guardian, How};
 use crate::output::{Reporter, stdout_of_another};
 use crate::signals::{self, Cause, Request, STOP_SIGNALS, Stopping};
 use pump::{End, Ours, pump};
@@ -65,7 +64,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the program to its end. If a signal ended it, this ends us by the same one.
-pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
+pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
     let failed = |error: io::Error| {
         Error::new(Exit::Surroundings, "the program cannot be recorded").because(error)
     };
@@ -74,26 +73,21 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
             "stdout is closed, or the null device: nobody gets what the program writes there",
         );
     }
-    let leader = getpgrp() == getpid();
+    let group = getpgrp();
+    let leader = group == getpid();
     let signals = Signals::listen(leader).map_err(failed)?;
     pump::prepare().map_err(failed)?;
-    let mut child = Command::new(&options.program.program)
-        .args(&options.program.args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| cannot_start(&options.program, error))?;
-    let pid = Pid::from_child(&child);
+    guardian.start()?;
+    // Whoever kills us means the program.
+    let how = How { group: Some(group), cpu: None, grace: Duration::ZERO };
+    let (process, pipes) = Process::spawn(guardian, &options.program, how)?;
+    let Pipes { stdin, stdout, stderr } = pipes;
+    let process = Arc::new(process);
     if !leader {
         // Without it both get what is sent to the group, and the program gets it twice.
         let _ = setpgid(None, None);
     }
-    let recorder = Arc::new(Recorder::start(options, pid, reporter));
-    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-        return Err(Error::new(Exit::Surroundings, "the program has no pipes"));
-    };
+    let recorder = Arc::new(Recorder::start(options, process.pid(), reporter));
     reporter.supervise();
     let (ends, ended) = mpsc::channel();
     let pieces = Arc::new(AtomicU64::new(0));
@@ -122,7 +116,8 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
     // Trouble with stdout is told on stderr, which a program that ends closes at the same moment.
     let (stdout_ends, stdout_end) = mpsc::channel::<()>();
     let started = (|| {
-        signals.pass_on(pid, options.grace, reporter)?;
+        let stop = Stop { process: process.clone(), grace: options.grace, guardian, reporter };
+        signals.pass_on(stop)?;
         start(Kind::Stdin, End::ours(Ours::Stdin), End::childs(stdin), Box::new(|| {}))?;
         let out = move || drop(stdout_ends);
         let err = move || {
@@ -132,14 +127,14 @@ pub(crate) fn run(options: &Options, reporter: &Reporter) -> Result<ExitCode> {
         start(Kind::Stderr, End::childs(stderr), End::ours(Ours::Stderr), Box::new(err))
     })();
     drop(ends);
-    started.map_err(|error| {
-        let _ = child.kill();
-        failed(error)
-    })?;
+    started.map_err(failed)?;
     // Its number stays its own until we end ourselves: signals are still passed on.
-    let status = Waiter::of(&child).status().map_err(failed)?;
+    let status = process.waiter().status().map_err(failed)?;
     let passed_on = all_passed_on(&ended, &pieces, reporter);
     recorder.end(&describe(status));
+    // What the program has left on purpose would be left without us as well.
+    guardian.leave_the_rest();
+    guardian.end();
     if !passed_on {
         return Ok(Exit::Surroundings.into());
     }
@@ -190,6 +185,14 @@ fn end_as(status: ExitStatus) -> ExitCode {
     ExitCode::from(128u8.saturating_add(signal as u8))
 }
 
+/// What a request to stop leads to.
+struct Stop<'a> {
+    process: Arc<Process>,
+    grace: Duration,
+    guardian: &'a Guardian,
+    reporter: &'a Reporter,
+}
+
 /// What somebody may send us and means for the program.
 struct Signals {
     received: mpsc::Receiver<i32>,
@@ -210,9 +213,10 @@ impl Signals {
         Ok(Signals { received, shared })
     }
 
-    /// Passes them on, and sees to the program's end after a request to stop.
-    fn pass_on(self, pid: Pid, grace: Duration, reporter: &Reporter) -> io::Result<()> {
-        let reporter = reporter.clone();
+    /// Passes them on, and sees to our end after a request to stop.
+    fn pass_on(self, stop: Stop<'_>) -> io::Result<()> {
+        let Stop { process, grace, .. } = stop;
+        let (guardian, reporter) = (stop.guardian.clone(), stop.reporter.clone());
         let run = move || {
             let (mut asked, mut stopping) = (None, Stopping::new(grace));
             loop {
@@ -224,7 +228,7 @@ impl Signals {
                 match received {
                     Ok(signal) => {
                         if let Some(signal) = self.passed_on(signal) {
-                            let _ = kill_process(pid, signal);
+                            process.signal(signal);
                         }
                         if STOP_SIGNALS.contains(&signal) {
                             reporter.stop();
@@ -239,9 +243,14 @@ impl Signals {
                     stopping.request(Request { cause, at: now });
                 }
                 if stopping.tick(now).is_some() {
-                    let _ = kill_process(pid, Signal::KILL);
                     let grace = humantime::format_duration(grace);
                     reporter.warn(&format!("not stopped within {grace}: killing the program"));
+                    // Also what it has started, which may hold its pipes.
+                    guardian.kill_all(&reporter);
+                    if !process.waiter().has_exited() {
+                        // Which has been said.
+                        reporter.exit(Exit::Surroundings as i32);
+                    }
                 }
             }
         };
@@ -259,7 +268,8 @@ fn somebody_writes_to_stdin() -> bool {
     if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
         return false;
     }
-    let mut end = [PollFd::from_borrowed_fd(stdin(), PollFlags::empty())];
+    // It is reported anyhow, but macOS leaves out an entry that asks for nothing.
+    let mut end = [PollFd::from_borrowed_fd(stdin(), PollFlags::HUP)];
     // An error is no end.
     let _ = poll(&mut end, Some(&Timespec::default()));
     !end[0].revents().contains(PollFlags::HUP)

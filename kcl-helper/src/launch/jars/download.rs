@@ -25,12 +25,13 @@ const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// A longer wait is said, once.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// Fetches all jars into a folder, or says of each that failed why. Where patience with one of them
+/// Fetches all jars into a folder, by way of one for what is unfinished, or says of each that failed why. Where patience with one of them
 /// was in vain, those that have not begun are left: a repository that nobody can reach would take as
 /// much again for every jar.
 pub(super) fn all(
     jars: &[&Jar],
     folder: &Path,
+    unfinished: &Path,
     repository: &str,
     reporter: &Reporter,
 ) -> Result<()> {
@@ -50,7 +51,8 @@ pub(super) fn all(
             scope.spawn(|| {
                 while let Some(jar) = next(&queue) {
                     let url = format!("{repository}/{}", jar.repository_path());
-                    match patiently(|| one(&agent, &url, jar, folder, &progress), waits) {
+                    match patiently(|| one(&agent, &url, jar, folder, unfinished, &progress), waits)
+                    {
                         Ok(()) => {}
                         Err(GivenUp { why, in_vain: was_patient }) => {
                             in_vain.fetch_or(was_patient, Ordering::Relaxed);
@@ -192,6 +194,7 @@ fn one(
     url: &str,
     jar: &Jar,
     folder: &Path,
+    unfinished: &Path,
     progress: &Progress<'_>,
 ) -> Result<(), Attempt> {
     let response = agent.get(url).call().map_err(|error| match error {
@@ -210,7 +213,7 @@ fn one(
     if !status.is_success() {
         return Err(Attempt::Hopeless(status.to_string()));
     }
-    let mut file = unfinished_file(folder).map_err(disk)?;
+    let mut file = unfinished_file(unfinished).map_err(disk)?;
     let (size, sum) = copy(response.into_body().into_reader(), &mut file, jar.size, progress)?;
     let fault = match (size == jar.size, sum == jar.sha256) {
         (false, _) => Fault::Size(size),

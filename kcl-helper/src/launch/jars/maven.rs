@@ -2,16 +2,17 @@
 //!
 //! Maven brings what a company has set up in its settings: mirrors, proxies, credentials.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::{Faulty, Jar, examine};
 use crate::error::{Error, Exit, Result};
 use crate::files::{open_regular_file, publish};
+use crate::guardian::Guardian;
 use crate::launch::command::flag;
 use crate::launch::daemon::Daemon;
 use crate::output::Reporter;
@@ -27,14 +28,25 @@ pub(super) struct Resolution {
 
 impl Resolution {
     /// A daemon and whatever Maven finds that it needs.
-    pub(super) fn of(daemon: Daemon, near: &Path, reporter: &Reporter) -> Result<Resolution> {
+    pub(super) fn of(
+        daemon: Daemon,
+        folder: TempDir,
+        guardian: &Guardian,
+        reporter: &Reporter,
+    ) -> Result<Resolution> {
         let (group, artifact) = daemon.artifact();
         let version = daemon.version().to_string();
-        run(&pom(&[dependency(group, artifact, &version, None, Needs::Follow)]), near, reporter)
+        let dependency = dependency(group, artifact, &version, None, Needs::Follow);
+        run(&pom(&[dependency]), folder, guardian, reporter)
     }
 
     /// Exactly these jars. What they need is in the lock as well, so Maven need not follow it.
-    pub(super) fn exactly(jars: &[&Jar], near: &Path, reporter: &Reporter) -> Result<Resolution> {
+    pub(super) fn exactly(
+        jars: &[&Jar],
+        folder: TempDir,
+        guardian: &Guardian,
+        reporter: &Reporter,
+    ) -> Result<Resolution> {
         let dependencies: Vec<String> = jars
             .iter()
             .map(|jar| {
@@ -42,7 +54,7 @@ impl Resolution {
                 dependency(group, artifact, version, jar.classifier(), Needs::Ignore)
             })
             .collect();
-        run(&pom(&dependencies), near, reporter)
+        run(&pom(&dependencies), folder, guardian, reporter)
     }
 
     /// Moves one jar to its place, if it is as locked.
@@ -74,22 +86,20 @@ impl Resolution {
     }
 }
 
-fn run(pom: &str, near: &Path, reporter: &Reporter) -> Result<Resolution> {
-    let folder = super::unfinished_folder(near)?;
+fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> Result<Resolution> {
     let pom_file = folder.path().join("pom.xml");
     fs::write(&pom_file, pom).map_err(|error| super::unwritable(&pom_file, error))?;
-    let output = Command::new("mvn")
-        .args(["-q", "-B", "-f"])
-        .arg(&pom_file)
-        .args([COPY, "-DincludeScope=runtime", "-Dmdep.useRepositoryLayout=true"])
-        .arg(flag("-DoutputDirectory=", &folder.path().join("lib")))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            Error::new(Exit::Surroundings, "Maven (mvn) cannot be started").because(error).hint(
-                "install it, or name a repository with --repository or KCL_MVN_REPO_SEARCH_URL",
-            )
-        })?;
+    let mut words = ["mvn", "-q", "-B", "-f"].map(OsString::from).to_vec();
+    words.push(pom_file.into());
+    words.extend(
+        [COPY, "-DincludeScope=runtime", "-Dmdep.useRepositoryLayout=true"].map(OsString::from),
+    );
+    words.push(flag("-DoutputDirectory=", &folder.path().join("lib")));
+    let output = guardian.output(words).map_err(|error| {
+        Error::new(Exit::Surroundings, "Maven (mvn) cannot be started")
+            .because(error)
+            .hint("install it, or name a repository with --repository or KCL_MVN_REPO_SEARCH_URL")
+    })?;
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.push_str(&String::from_utf8_lossy(&output.stderr));
     // Some Mavens send codes for colours whatever they are asked.

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use etcetera::BaseStrategy as _;
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 
 pub(crate) use lock::{Jar, Lock};
 
@@ -26,6 +27,7 @@ use crate::files::{
     UNFINISHED, create_shared_dir, is_regular_file, open_private_file, open_regular_file, publish,
     unfinished_file,
 };
+use crate::guardian::Guardian;
 use crate::launch::daemon::Daemon;
 use crate::output::Reporter;
 
@@ -141,7 +143,12 @@ impl Jars {
     }
 
     /// Makes all jars be here and as locked. Returns how many it fetched.
-    pub(crate) fn fetch(&self, source: &Source, reporter: &Reporter) -> Result<usize> {
+    pub(crate) fn fetch(
+        &self,
+        source: &Source,
+        guardian: &Guardian,
+        reporter: &Reporter,
+    ) -> Result<usize> {
         let lock = self.lock()?;
         let count = jars_of(&lock.jars().iter().collect::<Vec<_>>());
         let mut faults = self.faults()?;
@@ -150,7 +157,7 @@ impl Jars {
             let _held = self.cache.lock(reporter)?;
             // Another process may have fetched them while this one waited.
             faults = self.faults()?;
-            self.repair(&faults, source, reporter)?;
+            self.repair(&faults, source, guardian, reporter)?;
         }
         match (faults.len(), source) {
             (0, _) => reporter.result(&format!("{count}: all here already")),
@@ -165,8 +172,15 @@ impl Jars {
     }
 
     /// Fetches what is not as locked; the cache must be locked.
-    fn repair(&self, faults: &[Faulty], source: &Source, reporter: &Reporter) -> Result<()> {
+    fn repair(
+        &self,
+        faults: &[Faulty],
+        source: &Source,
+        guardian: &Guardian,
+        reporter: &Reporter,
+    ) -> Result<()> {
         self.prepare_folder()?;
+        let unfinished = self.unfinished_folder(guardian)?;
         for broken in faults.iter().filter(|faulty| faulty.fault != Fault::Missing) {
             reporter.warn(&format!("{broken}: fetching it again"));
         }
@@ -176,19 +190,23 @@ impl Jars {
             Source::Offline => Ok(()),
             Source::Maven => {
                 reporter.say(&format!("fetching {} with Maven", jars_of(&wanted)));
-                let found = maven::Resolution::exactly(&wanted, &self.folder, reporter)?;
+                let found = maven::Resolution::exactly(&wanted, unfinished, guardian, reporter)?;
                 wanted.iter().try_for_each(|jar| found.take(jar, &self.folder))
             }
             Source::Repository(url) => {
                 reporter.say(&format!("fetching {} from {url}", jars_of(&wanted)));
-                download::all(&wanted, &self.folder, url, reporter)
+                download::all(&wanted, &self.folder, unfinished.path(), url, reporter)
             }
         }
     }
 
     /// Lets Maven say which jars the daemon needs, keeps them, and writes them down. Returns the
     /// lock's path.
-    pub(crate) fn resolve_and_lock(&self, reporter: &Reporter) -> Result<PathBuf> {
+    pub(crate) fn resolve_and_lock(
+        &self,
+        guardian: &Guardian,
+        reporter: &Reporter,
+    ) -> Result<PathBuf> {
         let version = self.daemon.version();
         if Lock::built_in(version).is_some() {
             let message = format!("the lock of {version} comes with kcl-helper");
@@ -198,7 +216,8 @@ impl Jars {
         let _held = self.cache.lock(reporter)?;
         self.prepare_folder()?;
         reporter.say(&format!("resolving {version} with Maven"));
-        let found = maven::Resolution::of(self.daemon, &self.folder, reporter)?;
+        let unfinished = self.unfinished_folder(guardian)?;
+        let found = maven::Resolution::of(self.daemon, unfinished, guardian, reporter)?;
         let lock = Lock::new(found.jars()?);
         for jar in lock.jars() {
             found.take(jar, &self.folder)?;
@@ -217,13 +236,28 @@ impl Jars {
     /// while no other process changes the cache.
     pub(crate) fn while_locked<T>(
         &self,
+        guardian: &Guardian,
         reporter: &Reporter,
         work: impl FnOnce(&Path) -> T,
     ) -> Result<T> {
         let _held = self.cache.lock(reporter)?;
         self.prepare_folder()?;
-        let folder = unfinished_folder(&self.folder)?;
+        let folder = self.unfinished_folder(guardian)?;
         Ok(work(folder.path()))
+    }
+
+    /// On the same disk as the jars, so that what is in it can be moved by renaming; gone with us,
+    /// however we end.
+    fn unfinished_folder(&self, guardian: &Guardian) -> Result<TempDir> {
+        let make = || {
+            let folder = tempfile::Builder::new()
+                .prefix(UNFINISHED)
+                .permissions(fs::Permissions::from_mode(0o700))
+                .tempdir_in(&self.folder)?;
+            guardian.remove_at_end(folder.path())?;
+            Ok(folder)
+        };
+        make().map_err(|error| unwritable(&self.folder, error))
     }
 
     fn missing_offline(&self, faults: &[Faulty]) -> Error {
@@ -376,15 +410,6 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         finish(file, path)
     };
     write().map_err(|error| unwritable(path, error))
-}
-
-/// On the same disk as the jars, so that what is in it can be moved by renaming.
-fn unfinished_folder(near: &Path) -> Result<tempfile::TempDir> {
-    tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .permissions(fs::Permissions::from_mode(0o700))
-        .tempdir_in(near)
-        .map_err(|error| unwritable(near, error))
 }
 
 /// Gives a whole file its name; its bytes reach the disk first.

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 ///
 /// # Errors
 /// Nobody in the group may be signalled by us.
-pub(crate) fn signal_group(group: Pid, signal: Signal) -> rustix::io::Result<()> {
+pub(super) fn signal_group(group: Pid, signal: Signal) -> rustix::io::Result<()> {
     match kill_process_group(group, signal) {
         Err(error) if means_nobody(error, ZOMBIES_ARE_FORBIDDEN) => Ok(()),
         sent => sent,
@@ -16,7 +16,7 @@ pub(crate) fn signal_group(group: Pid, signal: Signal) -> rustix::io::Result<()>
 
 /// Whether nobody of a group is left. Zombies may count as somebody: who has started them reaps
 /// them first.
-pub(crate) fn is_group_gone(group: Pid) -> bool {
+pub(super) fn is_group_gone(group: Pid) -> bool {
     let asked = test_kill_process_group(group);
     asked.is_err_and(|error| means_nobody(error, ZOMBIES_ARE_FORBIDDEN))
 }

@@ -1,0 +1,408 @@
+//! The guardian: the parent of every program that we start, in a process of its own.
+//!
+//! What dies by SIGKILL cannot end what it has started. So this program, run once more, starts all
+//! others for us, and the end of a socket tells it that we have gone: then it asks them to stop,
+//! kills what has not stopped in time, and removes our temporary folders. As it adopts orphans
+//! (Linux), no process escapes by a double fork or a session of its own. It is in a process group of
+//! its own, so what kills ours does not kill it. If it is killed itself, we adopt what it had.
+
+mod clearing;
+mod group;
+mod messages;
+pub(crate) mod server;
+mod tree;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+
+pub(crate) use clearing::Patience;
+use group::signal_group;
+pub(crate) use messages::Cleared;
+use messages::{Answer, LetGo, Request, Spawn, receive, send, send_files};
+
+use crate::error::{Error, Exit, Result};
+use crate::output::Reporter;
+
+/// The hidden subcommand that is the guardian.
+pub(crate) const NAME: &str = "guardian";
+
+/// To start a program takes milliseconds; a guardian that takes so long has been stopped.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+/// How long a program that only says something has to end if we are killed.
+const TOOLS_END_WITHIN: Duration = Duration::from_secs(2);
+/// How long the guardian may take to end when there is nothing left to do.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The guardian of this process; it is started when it is first needed.
+#[derive(Debug, Clone)]
+pub(crate) struct Guardian(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Whether it may hold our stderr open.
+    has_stderr: bool,
+    connection: Mutex<Option<Arc<Connection>>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    socket: UnixStream,
+    process: Mutex<std::process::Child>,
+}
+
+/// How a program is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// The process group to be in; without one the program leads a group of its own.
+    pub(crate) group: Option<Pid>,
+    /// The one core to run on.
+    pub(crate) cpu: Option<usize>,
+    /// How long it has to end after a SIGTERM if we are killed; without any it is killed at once.
+    pub(crate) grace: Duration,
+}
+
+impl Guardian {
+    pub(crate) fn new() -> Guardian {
+        Guardian(Arc::new(Inner { has_stderr: true, connection: Mutex::default() }))
+    }
+
+    /// One that does not hold our stderr open, and so says nothing.
+    pub(crate) fn silent() -> Guardian {
+        Guardian(Arc::new(Inner { has_stderr: false, connection: Mutex::default() }))
+    }
+
+    /// Starts it, if it has not been. What it starts inherits what we have now: the environment, the
+    /// working folder, the limits.
+    pub(crate) fn start(&self) -> Result<()> {
+        self.connection().map(drop).map_err(|error| {
+            Error::new(Exit::Surroundings, "cannot start the guardian of our processes")
+                .because(error)
+        })
+    }
+
+    fn connection(&self) -> io::Result<Arc<Connection>> {
+        let mut connection = lock(&self.0.connection);
+        if let Some(connection) = &*connection {
+            return Ok(connection.clone());
+        }
+        let new = Arc::new(Connection::new(self.0.has_stderr)?);
+        *connection = Some(new.clone());
+        Ok(new)
+    }
+
+    /// Starts a program with these streams and, besides, these files open.
+    pub(crate) fn spawn(
+        &self,
+        words: Vec<OsString>,
+        how: How,
+        streams: [OwnedFd; 3],
+        inherited: &[BorrowedFd<'_>],
+    ) -> io::Result<Guarded> {
+        let connection = self.connection()?;
+        let spawn =
+            Spawn { words, group: how.group.map(Pid::as_raw_pid), cpu: how.cpu, grace: how.grace };
+        let files: Vec<_> =
+            streams.iter().map(AsFd::as_fd).chain(inherited.iter().copied()).collect();
+        let socket = connection.request(&Request::Spawn(spawn), &files)?;
+        match receive(&socket)? {
+            Some(Answer::Started(pid)) => {
+                socket.set_read_timeout(None)?;
+                let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
+                Ok(Guarded { pid, socket, status: Mutex::default(), connection })
+            }
+            Some(Answer::Failed(error)) => Err(io::Error::from_raw_os_error(error)),
+            _ => Err(io::Error::other("the guardian of our processes has ended")),
+        }
+    }
+
+    /// Runs a program to its end and gives what it said. It has no stdin.
+    pub(crate) fn output(&self, words: Vec<OsString>) -> io::Result<Output> {
+        let (mut stdout, out) = io::pipe()?;
+        let (mut stderr, err) = io::pipe()?;
+        let streams = [File::open("/dev/null")?.into(), out.into(), err.into()];
+        let how = How { group: None, cpu: None, grace: TOOLS_END_WITHIN };
+        let process = self.spawn(words, how, streams, &[])?;
+        let (mut said, mut complained) = (Vec::new(), Vec::new());
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| stderr.read_to_end(&mut complained));
+            stdout.read_to_end(&mut said)?;
+            reader.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
+        })?;
+        let status = process.status()?;
+        Ok(Output { status, stdout: said, stderr: complained })
+    }
+
+    /// Has a folder removed if we are killed, once nothing runs any more.
+    pub(crate) fn remove_at_end(&self, folder: &Path) -> io::Result<()> {
+        let folder = folder.as_os_str().to_owned();
+        self.connection()?.request(&Request::Remove(folder), &[]).map(drop)
+    }
+
+    /// Ends all that is left of what we have started, and says what has outlived whom.
+    pub(crate) fn clear(&self, patience: Patience, whom: &str, reporter: &Reporter) {
+        self.end_all(patience, Some(whom), reporter);
+    }
+
+    /// Kills all that is left of what we have started, and says what cannot be killed.
+    pub(crate) fn kill_all(&self, reporter: &Reporter) {
+        self.end_all(Patience::NONE, None, reporter);
+    }
+
+    fn end_all(&self, patience: Patience, whom: Option<&str>, reporter: &Reporter) {
+        let Some(connection) = lock(&self.0.connection).clone() else { return };
+        let mut outlived = |names: &[String]| {
+            if let Some(whom) = whom {
+                reporter.warn(&format!("{} outlived {whom}: asking to stop", list(names)));
+            }
+        };
+        let cleared = connection.clear(patience, &mut outlived).ok().flatten();
+        let Cleared { killed, left } = cleared.unwrap_or_else(|| {
+            // The guardian is gone, and what it had is ours.
+            connection.wait_for_end(ENDS_WITHIN);
+            tree::clear(patience, |names| outlived(&names))
+        });
+        if whom.is_some() && !killed.is_empty() {
+            reporter.warn(&format!("killed {}: did not stop", list(&killed)));
+        }
+        if !left.is_empty() {
+            reporter.warn(&format!("cannot kill {}", list(&left)));
+        }
+    }
+
+    /// Reaps children that are not ours, as process 1 gets those of others.
+    pub(crate) fn reap_strangers(&self) {
+        // Where the guardian is gone its children are ours, and their statuses are still wanted.
+        let Some(connection) = lock(&self.0.connection).clone() else { return };
+        let mut process = lock(&connection.process);
+        if let Ok(None) = process.try_wait() {
+            let guardian = Pid::from_child(&process);
+            let strangers = tree::children().into_iter().filter(|pid| *pid != guardian);
+            for stranger in strangers {
+                tree::reap(stranger);
+            }
+        }
+    }
+
+    /// Lets what is left live on after our end, as if there were no guardian.
+    pub(crate) fn leave_the_rest(&self) {
+        if let Some(connection) = lock(&self.0.connection).clone() {
+            // One that is gone ends nothing.
+            let _ = connection.request(&Request::Leave, &[]);
+        }
+    }
+
+    /// Lets the guardian end, and waits for it.
+    pub(crate) fn end(&self) {
+        if let Some(connection) = lock(&self.0.connection).take() {
+            let _ = connection.socket.shutdown(std::net::Shutdown::Both);
+            connection.wait_for_end(ENDS_WITHIN);
+        }
+    }
+}
+
+impl Connection {
+    fn new(has_stderr: bool) -> io::Result<Connection> {
+        let (socket, its) = UnixStream::pair()?;
+        // Orphans of processes that are not ours would come to us as well, and could not be told
+        // from ours: a shell that became this program may have left some.
+        if tree::children().is_empty() {
+            tree::adopt_orphans()?;
+        }
+        let process = Command::new(ourselves()?)
+            .arg0("kcl-helper")
+            .arg(NAME)
+            .stdin(OwnedFd::from(its))
+            .stdout(Stdio::null())
+            .stderr(if has_stderr { Stdio::inherit() } else { Stdio::null() })
+            .process_group(0)
+            .spawn()?;
+        let connection = Connection { socket, process: Mutex::new(process) };
+        connection.socket.set_read_timeout(Some(ANSWERS_WITHIN))?;
+        match receive(&connection.socket)? {
+            Some(Answer::Ready) => Ok(connection),
+            _ => Err(io::Error::other("it ended at once")),
+        }
+    }
+
+    /// Gives the socket that the answers come from.
+    fn request(&self, request: &Request, files: &[BorrowedFd<'_>]) -> io::Result<UnixStream> {
+        let (socket, its) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(ANSWERS_WITHIN))?;
+        let files: Vec<_> = [its.as_fd()].into_iter().chain(files.iter().copied()).collect();
+        send_files(&self.socket, &files)?;
+        send(&socket, request)?;
+        Ok(socket)
+    }
+
+    fn clear(
+        &self,
+        patience: Patience,
+        outlived: &mut impl FnMut(&[String]),
+    ) -> io::Result<Option<Cleared>> {
+        let Patience { leave, stop, .. } = patience;
+        let socket = self.request(&Request::Clear { leave, stop }, &[])?;
+        socket.set_read_timeout(Some(patience.longest() + ENDS_WITHIN))?;
+        while let Some(answer) = receive(&socket)? {
+            match answer {
+                Answer::Outlived(names) => outlived(&names),
+                Answer::Cleared(cleared) => return Ok(Some(cleared)),
+                _ => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until the guardian has ended, and then what it had is ours. One that does not end is
+    /// killed.
+    fn wait_for_end(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut process = lock(&self.process);
+        while let Ok(None) = process.try_wait() {
+            if Instant::now() >= until {
+                let _ = process.kill();
+                let _ = process.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// This very program, also when its file has been replaced since we started.
+fn ourselves() -> io::Result<OsString> {
+    if cfg!(target_os = "linux") {
+        Ok("/proc/self/exe".into())
+    } else {
+        std::env::current_exe().map(Into::into)
+    }
+}
+
+/// A process that the guardian has started for us. Its number is its own until this is dropped,
+/// which kills it and its group.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    pid: Pid,
+    socket: UnixStream,
+    status: Mutex<Option<ExitStatus>>,
+    connection: Arc<Connection>,
+}
+
+impl Guarded {
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends a signal to the process alone; one that has ended does not mind.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        sent(kill_process(self.pid, signal))
+    }
+
+    /// Kills the process and all of the group that it leads, if it leads one.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        signal_group(self.pid, Signal::KILL)?;
+        sent(kill_process(self.pid, Signal::KILL))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// The guardian has gone without telling.
+    pub(crate) fn status(&self) -> io::Result<ExitStatus> {
+        loop {
+            // Without a limit there is always an answer.
+            if let Some(status) = self.status_until(None)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Its status, if it ends within this time.
+    pub(crate) fn status_within(&self, time: Duration) -> io::Result<Option<ExitStatus>> {
+        self.status_until(Some(Instant::now() + time))
+    }
+
+    fn status_until(&self, until: Option<Instant>) -> io::Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = *lock(&self.status) {
+                return Ok(Some(status));
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let time = left.map(|left| Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+            let ready = poll(&mut socket, time.as_ref());
+            let mut status = lock(&self.status);
+            match ready {
+                _ if status.is_some() => {}
+                Ok(0) => return Ok(None),
+                Ok(_) => match receive(&self.socket) {
+                    Ok(Some(Answer::Ended(raw))) => *status = Some(ExitStatus::from_raw(raw)),
+                    _ => {
+                        drop(status);
+                        return self.status_as_parent(until);
+                    }
+                },
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The guardian is gone, and we are the parent now, if we adopt orphans.
+    fn status_as_parent(&self, until: Option<Instant>) -> io::Result<Option<ExitStatus>> {
+        self.connection.wait_for_end(ENDS_WITHIN);
+        loop {
+            if let Some(raw) = tree::status(self.pid)? {
+                let found = ExitStatus::from_raw(raw);
+                *lock(&self.status) = Some(found);
+                return Ok(Some(found));
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
+            thread::sleep(tree::TICK);
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = send(&self.socket, &LetGo);
+    }
+}
+
+/// There is nobody to be signalled any more: it has ended.
+fn sent(sent: rustix::io::Result<()>) -> io::Result<()> {
+    match sent {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The first few of them, for people.
+pub(crate) fn list(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,455 @@
+//! Nothing is left of what kcl-helper has started, however it ends and whatever its children do.
+//!
+//! All that a helper starts inherits a variable that names the test, and so is found in /proc: also
+//! what has left its process group, its session and its parents.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+
+const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
+/// Whoever has it was started by the helper of the test that it names.
+const MARK: &str = "KCL_HELPER_TEST";
+/// Nothing here takes nearly as long where it ends at all.
+const TOO_LONG: Duration = Duration::from_secs(60);
+
+fn awkward() -> String {
+    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
+    assert!(path.exists(), "cargo build -p kcl-helper --examples");
+    path.to_str().unwrap().to_owned()
+}
+
+/// How a helper's end begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Death {
+    /// Its input ends.
+    Plain,
+    Term,
+    Timeout,
+    Kill,
+    /// SIGKILL to its process group, as `timeout -k` sends it.
+    KillGroup,
+}
+
+/// A helper with a folder and a mark of its own.
+struct Stage {
+    what: String,
+    mark: String,
+    folder: TempDir,
+}
+
+struct Running<'a> {
+    stage: &'a Stage,
+    helper: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Stage {
+    fn new(what: String) -> Stage {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}-{count}", std::process::id());
+        Stage { what, mark, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn start(&self, args: &str) -> Running<'_> {
+        let mut command = kcl_fixtures::command(HELPER);
+        command.args(args.replace("AWKWARD", &awkward()).split(' '));
+        command
+            .env(MARK, &self.mark)
+            .env("HOME", self.folder.path())
+            .env("TMPDIR", self.folder.path());
+        command.env_remove("JAVA_HOME").env_remove("RUST_BACKTRACE");
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()));
+        command.current_dir(self.folder.path()).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        command.stderr(fs::File::create(self.path("stderr")).unwrap());
+        let mut helper = command.spawn().unwrap();
+        let stdin = helper.stdin.take();
+        Running { stage: self, helper, stdin }
+    }
+
+    /// All that has been started below this test for it and lives.
+    fn living(&self) -> Vec<String> {
+        let mark = format!("{MARK}={}", self.mark);
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let living = processes.filter_map(|entry| {
+            let environment = fs::read(entry.path().join("environ")).ok()?;
+            environment.split(|byte| *byte == 0).find(|it| *it == mark.as_bytes())?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // What has ended and was not waited for does not live.
+            (!stat.contains(") Z ")).then_some(stat)
+        });
+        living.collect()
+    }
+
+    /// What its children have left behind.
+    fn left(&self) -> Vec<String> {
+        let mut living = self.living();
+        living.retain(|stat| words(stat).get(1).is_some_and(|word| word.starts_with("leaves=")));
+        living
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.path("stderr")).unwrap()
+    }
+
+    fn eventually(&self, what: &str, is_true: impl Fn() -> bool) {
+        let until = Instant::now() + TOO_LONG;
+        while !is_true() {
+            let (living, said) = (self.living(), self.stderr());
+            assert!(Instant::now() < until, "{}: {what}\n{living:#?}\n{said}", self.what);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The command line of a process that is told of by its stat.
+fn words(stat: &str) -> Vec<String> {
+    let pid = stat.split(' ').next().unwrap();
+    let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    command.split('\0').map(str::to_owned).collect()
+}
+
+impl Running<'_> {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.helper)
+    }
+
+    /// Waits until the log has something in it, and what the child leaves behind is there.
+    fn wait_for_child(&self, child: &str, death: Death) {
+        if death == Death::Timeout {
+            // That may come first on a slow machine.
+            return;
+        }
+        let has_log = || fs::metadata(self.stage.path("log")).is_ok_and(|it| it.len() > 0);
+        self.stage.eventually("log", has_log);
+        if child.starts_with("orphan") || child.starts_with("chain") {
+            self.stage.eventually("what is left", || !self.stage.left().is_empty());
+        }
+    }
+
+    fn begin_the_end(&mut self, death: Death) {
+        match death {
+            Death::Plain => drop(self.stdin.take()),
+            Death::Term => kill_process(self.pid(), Signal::TERM).unwrap(),
+            Death::Timeout => {}
+            Death::Kill => kill_process(self.pid(), Signal::KILL).unwrap(),
+            Death::KillGroup => kill_process_group(self.pid(), Signal::KILL).unwrap(),
+        }
+    }
+
+    fn end(mut self) -> ExitStatus {
+        let stage = self.stage;
+        let mut status = None;
+        let until = Instant::now() + TOO_LONG;
+        while status.is_none() {
+            assert!(Instant::now() < until, "{}: does not end\n{}", stage.what, stage.stderr());
+            thread::sleep(Duration::from_millis(2));
+            status = self.helper.try_wait().unwrap();
+        }
+        status.unwrap()
+    }
+
+    /// Ends it, and sees that nothing lives afterwards: at once, unless it was killed.
+    fn end_and_look(mut self, death: Death) -> ExitStatus {
+        let stage = self.stage;
+        self.begin_the_end(death);
+        let status = self.end();
+        if matches!(death, Death::Kill | Death::KillGroup) {
+            assert_eq!(status.signal(), Some(9), "{}", stage.what);
+        }
+        if !matches!(death, Death::Plain | Death::Term) {
+            // What has only begun when the timeout ends it leaves the rest to the guardian.
+            stage.eventually("something lives", || stage.living().is_empty());
+        } else {
+            assert_eq!(stage.living(), [""; 0], "{}\n{}", stage.what, stage.stderr());
+        }
+        status
+    }
+}
+
+const DEATHS: [Death; 5] =
+    [Death::Plain, Death::Term, Death::Timeout, Death::Kill, Death::KillGroup];
+const CHILDREN: [&str; 3] = ["freeze=processRecords", "ignore-eof ignore-term", "orphan"];
+
+/// Plays all at the same time: most of it is waiting.
+fn all_at_once(deaths: &[Death], play: impl Fn(&str, Death) + Sync) {
+    let play = &play;
+    thread::scope(|scope| {
+        for child in CHILDREN {
+            for death in deaths {
+                scope.spawn(move || play(child, *death));
+            }
+        }
+    });
+}
+
+#[test]
+fn local() {
+    all_at_once(&DEATHS, |child, death| {
+        if death == Death::Plain && child.starts_with("freeze") {
+            // It waits for an answer, as the daemon does.
+            return;
+        }
+        let stage = Stage::new(format!("local, {child}, {death:?}"));
+        let timeout = if death == Death::Timeout { "3s" } else { "1h" };
+        let patience = if death == Death::Plain { "300ms" } else { "1h" };
+        let mut running = stage.start(&format!(
+            "local -i - --patience {patience} --grace 300ms --timeout {timeout} -- AWKWARD log=log {child}"
+        ));
+        running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
+        running.wait_for_child(child, death);
+        let status = running.end_and_look(death);
+        match death {
+            Death::Term => assert_eq!(status.code(), Some(143), "{}", stage.what),
+            Death::Timeout => assert_eq!(status.code(), Some(124), "{}", stage.what),
+            _ => {}
+        }
+    });
+}
+
+#[test]
+fn bench() {
+    all_at_once(&DEATHS, |child, death| {
+        if death == Death::Plain && child.starts_with("freeze") {
+            return;
+        }
+        let stage = Stage::new(format!("bench, {child}, {death:?}"));
+        let until = if death == Death::Plain { "--batches 2" } else { "--duration 1h" };
+        let timeout = if death == Death::Timeout { "3s" } else { "1h" };
+        let running = stage.start(&format!(
+            "bench {until} --warmup 0s --turns 1 --patience 300ms --timeout {timeout} -- AWKWARD \
+             log=log {child}"
+        ));
+        running.wait_for_child(child, death);
+        running.end_and_look(death);
+    });
+}
+
+/// The daemon writes to stdin until it has gone.
+#[test]
+fn record() {
+    let deaths = [Death::Plain, Death::Term, Death::Kill, Death::KillGroup];
+    all_at_once(&deaths, |child, death| {
+        let hangs = child.starts_with("freeze") || child.starts_with("ignore");
+        if death == Death::Plain && hangs {
+            // It waits for the program's end, as the daemon does.
+            return;
+        }
+        let stage = Stage::new(format!("record, {child}, {death:?}"));
+        let mut running = stage
+            .start(&format!("record --grace 300ms --to recordings -- AWKWARD log=log {child}"));
+        let input = "{\"action\":\"initialize\",\"shardId\":\"s\",\"sequenceNumber\":\"1\",\
+                     \"subSequenceNumber\":0}\n\
+                     {\"action\":\"processRecords\",\"records\":[{\"data\":\"\",\"partitionKey\":\"\",\
+                     \"sequenceNumber\":\"1\",\"subSequenceNumber\":0,\"approximateArrivalTimestamp\":1,\
+                     \"action\":\"record\"}],\"millisBehindLatest\":0}\n";
+        running.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
+        running.wait_for_child(child, death);
+        let leaves_some = child == "orphan" && matches!(death, Death::Plain | Death::Term);
+        if !leaves_some {
+            if death == Death::Term {
+                running.begin_the_end(Death::Term);
+                running.begin_the_end(Death::Plain);
+            }
+            let status = running.end_and_look(death);
+            // How the program ends is how we end.
+            assert_eq!(
+                status.signal() == Some(9),
+                hangs || death == Death::Kill || death == Death::KillGroup
+            );
+            return;
+        }
+        // What a program has left on purpose lives on, as it would without us.
+        running.begin_the_end(death);
+        running.begin_the_end(Death::Plain);
+        running.end();
+        let living = stage.living();
+        assert_eq!(living.len(), 1, "{living:#?}");
+        let orphan = living[0].split(' ').next().unwrap().parse().unwrap();
+        kill_process(Pid::from_raw(orphan).unwrap(), Signal::KILL).unwrap();
+    });
+}
+
+const JAVA: &str = "#!/bin/sh
+if [ \"$1\" = -version ]; then
+  [ -e hangs ] && : > log && echo > log && exec sleep 60
+  echo 'openjdk version \"17.0.9\" 2023-10-17' >&2; exit 0
+fi
+[ \"$1\" = -Xshare:dump ] && exit 1
+. ./play
+";
+
+/// A java, a jar and a file for `run`.
+fn daemon_stage(what: String, play: &str) -> Stage {
+    let stage = Stage::new(what);
+    for folder in ["bin", "cache/jars/3.0.9"] {
+        fs::create_dir_all(stage.path(folder)).unwrap();
+    }
+    let script = |name: &str, text: &str| {
+        fs::write(stage.path(name), text).unwrap();
+        fs::set_permissions(stage.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("bin/java", JAVA);
+    script("bin/mvn", "#!/bin/sh\ntrap '' TERM\necho > log\nsleep 60 & wait\nsleep 60\n");
+    fs::write(stage.path("play"), play.replace("AWKWARD", &awkward())).unwrap();
+    let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
+    let lock = format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n");
+    fs::write(stage.path("cache/jars/3.0.9/jars.lock"), lock).unwrap();
+    fs::write(stage.path("cache/jars/3.0.9/alpha-1.0.jar"), "alpha\n").unwrap();
+    let properties = "executableName = cat\nstreamName = s\napplicationName = A\n\
+                      AwsCredentialsProvider = DefaultCredentialsProvider\nregionName = us-east-1\n\
+                      initialPositionInStream = LATEST\nshutdownGraceMillis = 1\n";
+    fs::write(stage.path("app.properties"), properties).unwrap();
+    stage
+}
+
+fn run_args(timeout: &str) -> String {
+    format!(
+        "run app.properties --kcl-version 3.0.9 --cache cache --set retrievalMode=POLLING --grace 300ms \
+         --timeout {timeout}"
+    )
+}
+
+/// How many runs have left their files.
+fn run_folders(stage: &Stage) -> usize {
+    let places = fs::read_dir(stage.folder.path()).unwrap().flatten();
+    let places =
+        places.filter(|it| it.file_name().to_string_lossy().starts_with("kcl-helper-run-"));
+    places.map(|place| fs::read_dir(place.path()).unwrap().count()).sum()
+}
+
+#[test]
+fn run() {
+    let plays = [
+        ("frozen", "echo > log; kill -STOP $$\n"),
+        ("ignores SIGTERM", "trap '' TERM; echo > log; while :; do sleep 0.1; done\n"),
+        ("orphan", "AWKWARD leaves=orphan & echo > log; [ -e plain ] && sleep 0.5 || sleep 60\n"),
+    ];
+    thread::scope(|scope| {
+        for (name, play) in plays {
+            for death in DEATHS {
+                if death == Death::Plain && ["frozen", "ignores SIGTERM"].contains(&name) {
+                    continue;
+                }
+                scope.spawn(move || {
+                    let stage = daemon_stage(format!("run, {name}, {death:?}"), play);
+                    if death == Death::Plain {
+                        fs::write(stage.path("plain"), "").unwrap();
+                    }
+                    let timeout = if death == Death::Timeout { "3s" } else { "1h" };
+                    let running = stage.start(&run_args(timeout));
+                    running.wait_for_child(name, death);
+                    let status = running.end_and_look(death);
+                    stage.eventually("a folder is left", || run_folders(&stage) == 0);
+                    if death == Death::Timeout {
+                        assert_eq!(status.code(), Some(124), "{}", stage.what);
+                    }
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn tools_that_run_before_the_daemon() {
+    thread::scope(|scope| {
+        for tool in ["java", "mvn"] {
+            for death in [Death::Term, Death::Timeout, Death::Kill] {
+                scope.spawn(move || {
+                    let stage = daemon_stage(format!("{tool}, {death:?}"), "exit 1\n");
+                    if tool == "java" {
+                        fs::write(stage.path("hangs"), "").unwrap();
+                    } else {
+                        fs::remove_file(stage.path("cache/jars/3.0.9/alpha-1.0.jar")).unwrap();
+                    }
+                    let timeout = if death == Death::Timeout { "2s" } else { "1h" };
+                    let mut running = stage.start(&run_args(timeout));
+                    running.wait_for_child(tool, death);
+                    running.begin_the_end(death);
+                    running.end();
+                    // They are ended after us.
+                    stage.eventually("something lives", || stage.living().is_empty());
+                    let jars = fs::read_dir(stage.path("cache/jars/3.0.9")).unwrap().flatten();
+                    let jars: Vec<_> = jars.map(|it| it.file_name()).collect();
+                    let unfinished = jars.iter().any(|it| it.to_string_lossy().starts_with('.'));
+                    assert!(!unfinished, "{jars:?}");
+                });
+            }
+        }
+    });
+}
+
+/// Each process of it lives for a millisecond or two, in a session of its own.
+#[test]
+fn a_chain_of_short_lives_is_cut() {
+    for death in [Death::Plain, Death::Term, Death::Kill] {
+        let stage = Stage::new(format!("chain, {death:?}"));
+        let mut running = stage.start("local -i - --grace 300ms -- AWKWARD log=log chain");
+        running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
+        running.wait_for_child("chain", death);
+        running.end_and_look(death);
+    }
+}
+
+fn guardian_of(running: &Running<'_>) -> Pid {
+    let living = running.stage.living();
+    let is_guardian = |stat: &&String| words(stat).get(1).is_some_and(|word| word == "guardian");
+    let guardian = living.iter().find(is_guardian).expect("there is one");
+    Pid::from_raw(guardian.split(' ').next().unwrap().parse().unwrap()).unwrap()
+}
+
+#[test]
+fn a_guardian_that_is_killed_leaves_all_to_us() {
+    thread::scope(|scope| {
+        for child in ["", "orphan"] {
+            for death in [Death::Plain, Death::Term] {
+                scope.spawn(move || {
+                    let stage = Stage::new(format!("without a guardian, {child}, {death:?}"));
+                    let args = format!("local -i - --grace 300ms -- AWKWARD log=log {child}");
+                    let mut running = stage.start(args.trim());
+                    running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
+                    running.wait_for_child(child, death);
+                    kill_process(guardian_of(&running), Signal::KILL).unwrap();
+                    running.stdin.as_mut().unwrap().write_all(b"two\n").unwrap();
+                    let both = || fs::read_to_string(stage.path("log")).unwrap().contains(" two\n");
+                    stage.eventually("the second record", both);
+                    let status = running.end_and_look(death);
+                    let expected = if death == Death::Plain { 0 } else { 143 };
+                    assert_eq!(status.code(), Some(expected), "{}", stage.what);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_signal_to_the_guardian_is_no_request() {
+    let stage = Stage::new("signals to the guardian".into());
+    let mut running = stage.start("local -i - -- AWKWARD log=log");
+    running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
+    running.wait_for_child("", Death::Plain);
+    let guardian = guardian_of(&running);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1] {
+        kill_process(guardian, signal).unwrap();
+    }
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(running.end_and_look(Death::Plain).code(), Some(0));
+}
