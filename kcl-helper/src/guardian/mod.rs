@@ -350,7 +350,11 @@ impl Guarded {
                 _ if status.is_some() => {}
                 Ok(0) => return Ok(None),
                 Ok(_) => match receive(&self.socket) {
-                    Ok(Some(Answer::Ended(raw))) => *status = Some(ExitStatus::from_raw(raw)),
+                    Ok(Some(Answer::Ended(raw))) => {
+                        *status = Some(ExitStatus::from_raw(raw));
+                        // Whoever else waits for this socket finds it ready, now and later.
+                        self.socket.shutdown(std::net::Shutdown::Read)?;
+                    }
                     _ => {
                         drop(status);
                         return self.status_as_parent(until);
@@ -405,4 +409,48 @@ pub(crate) fn list(names: &[String]) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn all_who_wait_for_an_end_learn_of_it() {
+        for _ in 0..300 {
+            let (socket, its) = UnixStream::pair().unwrap();
+            let process = kcl_fixtures::command("true").spawn().unwrap();
+            let pid = Pid::from_child(&process);
+            let (ours, _) = UnixStream::pair().unwrap();
+            let connection = Arc::new(Connection { socket: ours, process: Mutex::new(process) });
+            let guarded = Guarded { pid, socket, status: Mutex::default(), connection };
+            let begin = Barrier::new(4);
+            thread::scope(|scope| {
+                let waiters: Vec<_> = (0..2)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            begin.wait();
+                            guarded.status().unwrap()
+                        })
+                    })
+                    .collect();
+                let looks = scope.spawn(|| {
+                    begin.wait();
+                    loop {
+                        if let Some(status) = guarded.status_within(Duration::ZERO).unwrap() {
+                            return status;
+                        }
+                    }
+                });
+                begin.wait();
+                send(&its, &Answer::Ended(7 << 8)).unwrap();
+                for waiter in waiters.into_iter().chain([looks]) {
+                    assert_eq!(waiter.join().unwrap().code(), Some(7));
+                }
+            });
+            guarded.connection.wait_for_end(ENDS_WITHIN);
+        }
+    }
 }
