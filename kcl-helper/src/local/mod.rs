@@ -599,14 +599,9 @@ mod tests {
             while read.read(|_, _| {}).unwrap() {}
             history.end();
             for (shard, line) in (0..).zip(&covered) {
-                let mut number = String::from("SHARD_END");
-                if *line < u64::MAX {
-                    number.clear();
-                    shards::push_sequence_number(*line, &mut number);
-                }
-                let number = SequenceNumber::new(&number).unwrap();
-                let place = ExtendedSequenceNumber::new(number, 0);
-                state.store(shard, history.clone()).put(&place.to_owned()).unwrap();
+                let end = ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0);
+                let place = if *line < u64::MAX { shards::at_line(*line) } else { end };
+                state.store(shard, history.clone()).put(&place).unwrap();
             }
             drop(state);
             // Nothing is covered that is not there.

@@ -229,19 +229,17 @@ impl History {
         self.lock().is_whole = true;
     }
 
-    /// Whether all of the input has been read, up to the end of its last line.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.lock().is_whole
+    /// The end of the input, if all of it has been read and its last line has an end.
+    pub(crate) fn whole(&self) -> Option<Mark> {
+        let read = self.lock();
+        read.is_whole.then_some(read.tip)
     }
 
     /// The end of this line, as it was read; or of the last line that has an end, where there are not
-    /// so many. The end of the whole input is that of any line behind it.
+    /// so many.
     pub(crate) fn mark(&self, line: u64) -> Result<Mark, Unproven> {
         let (start, end, line) = {
             let read = self.lock();
-            if line > read.tip.lines && read.is_whole {
-                return Ok(read.tip);
-            }
             let line = line.min(read.tip.lines);
             let next = read.blocks.partition_point(|block| block.lines < line);
             let Some(start) = next.checked_sub(1) else { return Ok(Mark::START) };
@@ -367,10 +365,9 @@ mod tests {
                 // A line without an end is not there.
                 prop_assert_eq!(history.mark(last + 1).unwrap().lines, last);
             }
-            if text.last() == Some(&b'\n') || text.is_empty() {
-                history.end();
-                prop_assert_eq!(history.mark(u64::MAX).unwrap(), plain(&text));
-            }
+            prop_assert_eq!(history.whole(), None);
+            history.end();
+            prop_assert_eq!(history.whole(), Some(plain(&text)));
         }
 
         /// An input is accepted if it begins with every prefix that is expected, and else not.

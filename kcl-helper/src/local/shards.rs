@@ -162,6 +162,14 @@ pub(crate) fn push_sequence_number(line: u64, out: &mut String) {
     out.push_str(digits);
 }
 
+/// The checkpoint at the record on this line.
+pub(crate) fn at_line(line: u64) -> Place {
+    let mut number = String::new();
+    push_sequence_number(line, &mut number);
+    let number = SequenceNumber::new(&number).expect("digits are a sequence number");
+    ExtendedSequenceNumber::new(number.to_owned(), 0)
+}
+
 /// The last line that a checkpoint at this place covers; 0 if none.
 pub(crate) fn covered(place: &ExtendedSequenceNumber<'_>) -> u64 {
     let number = &place.sequence_number;

@@ -110,7 +110,13 @@ impl Read for Repeated {
                 let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
                 text.get(offset..).unwrap_or_default().read(buffer)?
             }
-            Input::File(file) => file.read_at(buffer, self.offset)?,
+            Input::File(file) => match file.read_at(buffer, self.offset)? {
+                // Whatever it becomes, it is not what was read so far.
+                0 if file.metadata()?.len() < self.offset => {
+                    return Err(io::Error::other("it has become shorter while it was read"));
+                }
+                count => count,
+            },
             Input::Stream(_) | Input::Stdin => return Err(io::ErrorKind::Unsupported.into()),
         };
         self.offset += count as u64;
@@ -323,6 +329,20 @@ mod tests {
             let expected: Vec<_> = (1..).zip(expected).collect();
             prop_assert_eq!(lines(&bytes, pieces), expected);
         }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_under_its_reader_has_not_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        let mut reader = Source::File(path.clone()).open().unwrap().reader(0);
+        let mut buffer = [0; 100];
+        assert_eq!(reader.read(&mut buffer).unwrap(), 8);
+        assert_eq!(reader.read(&mut buffer).unwrap(), 0);
+        File::options().write(true).open(&path).unwrap().set_len(7).unwrap();
+        let error = reader.read(&mut buffer).unwrap_err();
+        assert_eq!(error.to_string(), "it has become shorter while it was read");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::prefix::{Expected, History, Mark, Unproven};
-use super::shards::{MAX_SHARDS, Place, covered, push_sequence_number, shard_id};
+use super::shards::{MAX_SHARDS, Place, at_line, covered, shard_id};
 use crate::error::{Error, Exit, Result};
 use crate::files::{OpenDir, UNFINISHED, create_private_dir};
 
@@ -179,21 +179,24 @@ impl Store {
 impl ShardStore {
     fn put(&mut self, place: &Place) -> Result<()> {
         let line = covered(place);
-        let mark = if line == self.last.lines { self.last } else { self.mark(line)? };
         let is_end = place.sequence_number == SequenceNumber::SHARD_END;
-        let is_covered = if is_end { self.history.is_whole() } else { mark.lines == line };
-        let mut number = place.sequence_number.as_str().to_owned();
-        if !is_covered {
-            if mark.lines <= self.last.lines {
-                return Ok(());
-            }
-            number.clear();
-            push_sequence_number(mark.lines, &mut number);
-        }
+        let whole = self.history.whole().filter(|_| is_end);
+        let mark = match whole {
+            Some(whole) => whole,
+            None if line == self.last.lines => self.last,
+            None => self.mark(line)?,
+        };
+        let place = if whole.is_some() || mark.lines == line {
+            place.clone()
+        } else if mark.lines > self.last.lines {
+            at_line(mark.lines)
+        } else {
+            return Ok(());
+        };
         let file = ShardFile {
             run: self.run.clone(),
-            sequence_number: number,
-            sub_sequence_number: if is_covered { place.sub_sequence_number } else { 0 },
+            sequence_number: place.sequence_number.as_str().into(),
+            sub_sequence_number: place.sub_sequence_number,
             lines: mark.lines,
             bytes: mark.bytes,
             digest: mark.digest.to_string(),
@@ -366,7 +369,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::prefix::{Checked, Prefix};
-    use super::super::source::Source;
+    use super::super::source::{Input, Source};
     use super::*;
 
     fn open(folder: &Path, shards: u32) -> Result<State> {
@@ -391,12 +394,6 @@ mod tests {
 
     fn place(number: &str, sub: u64) -> Place {
         ExtendedSequenceNumber::new(SequenceNumber::new(number).unwrap(), sub).to_owned()
-    }
-
-    fn at_line(line: u64) -> Place {
-        let mut number = String::new();
-        push_sequence_number(line, &mut number);
-        place(&number, 0)
     }
 
     /// A folder in which each of so many shards has a checkpoint.
@@ -530,6 +527,56 @@ mod tests {
         assert!(!folder.path().join(&unfinished).exists());
         drop(state);
         assert_eq!(open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(), 3);
+    }
+
+    #[test]
+    fn what_a_checkpoint_covers_is_in_whole_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let stored = |puts: &[Place]| {
+            let state = State::open(folder.path(), 1, true).unwrap();
+            let mut store = state.store(0, history());
+            puts.iter().for_each(|place| store.put(place).unwrap());
+            drop(state);
+            let checkpoint = open(folder.path(), 1).unwrap().checkpoints()[0].clone();
+            checkpoint.map(|checkpoint| (checkpoint.covered(), checkpoint.place))
+        };
+        let with_sub = |line, sub| Place { sub_sequence_number: sub, ..at_line(line) };
+        for (puts, line) in [
+            (vec![at_line(3)], 3),
+            (vec![with_sub(3, 9)], 3),
+            (vec![at_line(3), with_sub(3, 9)], 3),
+            // Numbers of no line.
+            (vec![place("0", 0)], 0),
+            (vec![place("12", 5)], 0),
+            (vec![place("TRIM_HORIZON", 0)], 0),
+            (vec![place("LATEST", 0)], 0),
+            (vec![at_line(5), place("SHARD_END", 0)], u64::MAX),
+        ] {
+            assert_eq!(stored(&puts), Some((line, puts.last().unwrap().clone())));
+        }
+        // There are 2,365 lines, and the shard has not ended.
+        for puts in [vec![at_line(2366)], vec![at_line(2000), place(&"9".repeat(56), 7)]] {
+            assert_eq!(stored(&puts), Some((2365, at_line(2365))));
+        }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_covered() {
+        for (text, stored) in [("one", None), ("one\ntwo", Some(at_line(1)))] {
+            let folder = tempfile::tempdir().unwrap();
+            let input = Input::Text(text.as_bytes());
+            let history = Arc::new(History::new(input.clone(), &Prefix::default()));
+            let reader = input.reader(0);
+            let read = Checked::new(reader, Prefix::default(), [], Some(history.clone()));
+            io::copy(&mut read.unwrap(), &mut io::sink()).unwrap();
+            for last in [at_line(text.lines().count() as u64), place("SHARD_END", 0)] {
+                let state = open(folder.path(), 1).unwrap();
+                state.store(0, history.clone()).put(&last).unwrap();
+                drop(state);
+                let checkpoint = open(folder.path(), 1).unwrap().checkpoints()[0].clone();
+                assert_eq!(checkpoint.map(|checkpoint| checkpoint.place), stored);
+            }
+        }
     }
 
     proptest! {
