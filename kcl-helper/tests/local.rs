@@ -413,7 +413,7 @@ fn checkpoints_on_disk() {
 #[test]
 fn no_umask_opens_the_state() {
     let place = Place::with_lines(7);
-    let mut command = Command::new("sh");
+    let mut command = kcl_fixtures::command("sh");
     let local = "umask 0; exec \"$0\" local -i input -- \"$1\"";
     command.current_dir(place.folder.path()).args(["-c", local, HELPER]).arg(awkward());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

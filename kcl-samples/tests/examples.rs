@@ -106,6 +106,7 @@ fn unix_socket_answers_each_message_once() {
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
 
+    kcl_fixtures::fail_if_it_hangs();
     let (mut daemon, socket) = UnixStream::pair().unwrap();
     let server = std::thread::spawn(|| unix_socket::serve(socket).unwrap());
     let lines = [

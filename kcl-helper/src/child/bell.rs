@@ -74,6 +74,7 @@ mod tests {
 
     #[test]
     fn no_ring_is_lost() {
+        kcl_fixtures::fail_if_it_hangs();
         let (bell, news) = (Bell::new().unwrap(), std::sync::atomic::AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..3 {

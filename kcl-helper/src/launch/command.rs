@@ -130,7 +130,6 @@ fn is_plain(word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
-    use std::process::Command;
 
     use proptest::prelude::*;
 
@@ -155,7 +154,7 @@ mod tests {
     /// What the shell takes for the words of a line.
     fn read_by(shell: &str, line: &str) -> Vec<OsString> {
         let script = format!("for word in {line}; do printf '%s\\0' \"$word\"; done");
-        let output = Command::new(shell).arg("-c").arg(script).output().unwrap();
+        let output = kcl_fixtures::command(shell).arg("-c").arg(script).output().unwrap();
         let words = output.stdout.split_inclusive(|byte| *byte == 0);
         words.map(|word| OsString::from_vec(word[..word.len() - 1].to_vec())).collect()
     }

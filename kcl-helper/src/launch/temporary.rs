@@ -68,7 +68,7 @@ fn remove_abandoned(place: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     use super::*;
 
@@ -105,7 +105,7 @@ mod tests {
         let shared = tempfile::tempdir().unwrap();
         let run = TemporaryFolder::within(shared.path()).unwrap();
         rustix::io::fcntl_setfd(run.lock(), rustix::io::FdFlags::empty()).unwrap();
-        let mut jvm = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let mut jvm = kcl_fixtures::command("cat").stdin(Stdio::piped()).spawn().unwrap();
         let path = run.path().to_owned();
         // As if this process were killed.
         let TemporaryFolder { folder, lock } = run;

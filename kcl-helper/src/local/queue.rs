@@ -386,6 +386,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_waits_until_it_is_closed() {
+        kcl_fixtures::fail_if_it_hangs();
         let queue = Queue::new(BatchLimit { records: 1, bytes: 1000 }, true, Bell::new().unwrap());
         let fits = (AHEAD * 1000).div_ceil(b"data".len() + size_of::<Meta>() + CHUNK_COST);
         std::thread::scope(|scope| {

@@ -160,6 +160,7 @@ mod tests {
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..20),
             big in 0..300_000usize,
         ) {
+            kcl_fixtures::fail_if_it_hangs();
             let ((mut daemon, from), (to, mut child)) = (pair(), pair());
             let expected = [chunks.concat(), vec![b'x'; big]].concat();
             let seen = thread::scope(|scope| {
@@ -189,6 +190,7 @@ mod tests {
 
     #[test]
     fn a_piece_goes_on_before_the_next_one_comes() {
+        kcl_fixtures::fail_if_it_hangs();
         let ((mut daemon, from), (to, mut child)) = (pair(), pair());
         let pumping = thread::spawn(move || pump(&from, &to, |_| {}));
         for piece in [b"{\"act".as_slice(), b"ion\":", b"\xff\n"] {
@@ -203,6 +205,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_goes_away_is_noticed_without_a_write() {
+        kcl_fixtures::fail_if_it_hangs();
         let ((reader, writer), (_daemon, from)) = (io::pipe().expect("a pipe"), pair());
         let pumping = thread::spawn(move || pump(&from, &writer, |_| {}));
         drop(reader);

@@ -304,7 +304,8 @@ fn a_command_line_has_the_words_themselves() {
     let line = String::from_utf8(output.stdout).unwrap();
     assert_eq!(line.lines().count(), 1, "{line}");
     let script = format!("printf '%s\\0' {line}");
-    let read = Command::new("bash").arg("-c").arg(script).stdin(Stdio::null()).output().unwrap();
+    let read =
+        kcl_fixtures::command("bash").arg("-c").arg(script).stdin(Stdio::null()).output().unwrap();
     let words: Vec<&[u8]> = read.stdout.split(|byte| *byte == 0).collect();
     let class_path = words[words.iter().position(|word| *word == b"-cp").unwrap() + 1];
     assert!(class_path.starts_with(jar.as_bytes()), "{line}");
