@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 
 use crate::commands;
 use crate::error::Result;
@@ -28,27 +30,39 @@ pub(crate) struct Cli {
 
 impl Cli {
     pub(crate) fn of(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(arguments).map_err(|error| {
-            // It colours what it quotes, so it is given that as it may be shown.
-            let shown = arguments.iter().map(|word| escape(&word.to_string_lossy()).into_owned());
-            Cli::try_parse_from(shown).err().unwrap_or(error)
+        parse(arguments).map_err(|error| {
+            // clap colours what it quotes, so it must get that escaped.
+            let escaped = |word: &OsString| OsString::from(&*escape(&word.to_string_lossy()));
+            parse(&arguments.iter().map(escaped).collect::<Vec<_>>()).err().unwrap_or(error)
         })
     }
 }
 
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = without_env_values(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// Has help name the environment variables, without their values.
+fn without_env_values(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| arg.hide_env_values(true));
+    command.mut_subcommands(without_env_values)
+}
+
 /// Prints what clap has to say: the help that was asked for, or why the command line cannot be used.
 pub(crate) fn explain(error: &clap::Error, reporter: &Reporter) -> Result<ExitCode> {
-    let said = error.render();
-    // It quotes these too, and their colours cannot be told from its own.
-    let is_harmful = |value: OsString| value.to_string_lossy().contains(is_harmful);
-    let said = match std::env::vars_os().any(|(_, value)| is_harmful(value)) {
-        true => said.to_string(),
-        false => said.ansi().to_string(),
+    let said = Styled::new(error.render().ansi().to_string());
+    // It quotes these too, and then its own lines and colours cannot be told from theirs.
+    let is_quoted = |(name, value): (OsString, OsString)| {
+        name.to_string_lossy().starts_with("KCL_") && value.to_string_lossy().contains(is_harmful)
     };
-    if error.use_stderr() {
-        reporter.report(&Styled::new(said));
+    if !error.use_stderr() {
+        reporter.print_styled(&said)?;
+    } else if std::env::vars_os().any(is_quoted) {
+        reporter.result(error.to_string().trim_end());
     } else {
-        reporter.print_styled(&Styled::new(said))?;
+        reporter.report(&said);
     }
     // It is 0 or 2.
     Ok(ExitCode::from(error.exit_code() as u8))

@@ -16,6 +16,10 @@ use super::queue::{Chunk, Kind, PATIENCE, Phase, Put, Queue};
 /// How often a thread that waits for stdout checks whether we are stopping.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long data waits for what was said before it, while children are supervised. The two go to one
+/// terminal mostly.
+const BEFORE_DATA: Duration = Duration::from_millis(200);
+
 /// Writes to stderr and stdout. Clones share the streams.
 #[derive(Debug, Clone)]
 pub(super) struct Writer(Arc<Shared>);
@@ -108,17 +112,18 @@ impl Writer {
         }
     }
 
-    /// Writes data to stdout, after everything said so far. A reader that is gone, such as `head`, is
+    /// Writes data to stdout, after what was said so far. A reader that is gone, such as `head`, is
     /// not an error, nor is one that does not read while we are stopping.
     pub(super) fn print(&self, data: Vec<u8>) -> io::Result<()> {
         let write = move || match write_all(rustix::stdio::stdout(), &data) {
             Err(Errno::PIPE) => Ok(()),
             written => Ok(written?),
         };
-        self.flush();
         if self.0.state().queue.phase() == Phase::Alone {
+            self.flush();
             return write();
         }
+        self.flush_within(BEFORE_DATA);
         let began = Instant::now();
         let (done, written) = mpsc::channel();
         start("stdout", move || drop(done.send(write())))?;

@@ -13,7 +13,7 @@ use crate::{PROPERTIES, Stage, awkward};
 
 /// A window's title, a colour in one character, a letter that turns the direction, one that is not
 /// seen, DEL, and a line that looks like ours.
-const EVIL: &str = "\x1b]0;PWNED\x07\u{9b}31m\u{202e}\u{200b}\x7f\rerror: forged";
+const EVIL: &str = "\x1b]0;PWNED\x07\u{9b}31m\u{202e}\u{200b}\x7f\r\nerror: forged";
 
 /// The same in a properties file, where a line's end would end the value.
 fn evil_in_file(escaped: bool) -> String {
@@ -21,6 +21,7 @@ fn evil_in_file(escaped: bool) -> String {
     for char in EVIL.chars() {
         match char {
             '\r' => text.push_str("\\r"),
+            '\n' => text.push_str("\\n"),
             char if escaped && !char.is_ascii_graphic() && char != ' ' => {
                 text.push_str(&format!("\\u{:04x}", u32::from(char)));
             }
@@ -230,7 +231,7 @@ fn of_file_names() {
 #[test]
 fn of_other_programs() {
     let stage = Stage::new();
-    let evil = EVIL.replace('\r', "\\r").replace('\x1b', "\\033");
+    let evil = EVIL.replace('\r', "\\r").replace('\n', "\\n").replace('\x1b', "\\033");
     stage.program("java", &format!("#!/bin/sh\nprintf '{evil}\\n' >&2; exit 1\n"));
     check_quotes(stage.helper(&["run", "app.properties"]));
     // What it says itself as the daemon is not ours.
@@ -299,7 +300,7 @@ fn of_a_recording() {
 #[test]
 fn a_command_line_has_the_words_themselves() {
     let stage = Stage::new();
-    let jar = format!("/jars/{EVIL}\n'.jar");
+    let jar = format!("/jars/{EVIL}'.jar");
     let output = check(stage.helper(&["print-command", "--java", "java", "-p", "x", "-c", &jar]));
     let line = String::from_utf8(output.stdout).unwrap();
     assert_eq!(line.lines().count(), 1, "{line}");

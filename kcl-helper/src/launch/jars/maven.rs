@@ -104,7 +104,7 @@ fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> 
     said.push_str(&String::from_utf8_lossy(&output.stderr));
     // Some Mavens send codes for colours whatever they are asked.
     let said = anstream::adapter::strip_str(&said).to_string();
-    said.trim_end().lines().for_each(|line| reporter.detail(line));
+    said.trim_end().lines().for_each(|line| reporter.detail(&format!("maven | {line}")));
     if output.status.success() {
         return Ok(Resolution { folder });
     }
