@@ -5,6 +5,8 @@ use crate::guardian::{list, server};
 use crate::output::Reporter;
 
 pub(crate) fn run(reporter: &Reporter) -> Result<Exit> {
+    // It must end even if nothing reads stderr any more, and no signal ends it.
+    reporter.supervise();
     let cleared = server::run().map_err(|error| {
         Error::new(Exit::Surroundings, "cannot guard what kcl-helper starts").because(error)
     })?;

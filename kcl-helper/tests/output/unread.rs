@@ -155,6 +155,25 @@ fn one_signal_stops_the_daemon_properly() {
     assert!(stage.path("got").exists());
 }
 
+/// Nobody is there to end it by a signal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_guardian_is_not_left_behind() {
+    let stage = Stage::new();
+    let (_reader, writer) = full_pipe();
+    let script = "trap '' TERM; echo $PPID > $HOME/guardian; while :; do sleep 0.1; done";
+    let mut command = stage.helper(&["local", "-qq", "--grace", "300ms", "--", "sh", "-c", script]);
+    let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
+    let guardian = || std::fs::read_to_string(stage.path("guardian")).unwrap_or_default();
+    eventually("the child's start", || guardian().ends_with('\n'));
+    let guardian = format!("/proc/{}/cmdline", guardian().trim());
+    let is_there = || std::fs::read(&guardian).is_ok_and(|line| !line.is_empty());
+    assert!(is_there());
+    running.signal(Signal::KILL);
+    assert_eq!(running.end().signal(), Some(9));
+    eventually("the guardian's end", || !is_there());
+}
+
 #[test]
 fn one_signal_ends_bench() {
     let stage = Stage::new();
