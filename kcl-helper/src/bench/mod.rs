@@ -369,7 +369,7 @@ impl Bench<'_> {
             }
             if since.elapsed() >= *answer_timeout {
                 let text = format!(
-                    "gave no answer to {action} for {} and was killed",
+                    "gave no answer to {action} for {}",
                     faults::in_seconds(*answer_timeout)
                 );
                 let error = faults::error(&member.who, Exit::Wanting, &text);

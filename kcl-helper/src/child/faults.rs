@@ -69,11 +69,15 @@ pub(crate) fn gone(who: &str, how: &str, what: &str, stranger: Option<&str>) -> 
 
 pub(crate) fn did_not_exit(who: &str, after: Duration) -> Error {
     let text = format!(
-        "still ran {} after its stdin was closed, and was killed; the real daemon would wait for \
-         ever",
+        "still ran {} after its stdin was closed; the real daemon would wait for ever",
         in_seconds(after)
     );
     error(who, Exit::Wanting, &text).hint("the end of stdin must end the program")
+}
+
+pub(crate) fn cannot_be_killed(who: &str) -> Error {
+    let text = "cannot be killed: it waits for the system, such as for a disk or a file server";
+    error(who, Exit::Surroundings, text)
 }
 
 /// After a proper end, a status that is not 0.

@@ -1,5 +1,6 @@
 //! The guardian itself: starts what it is asked to, tells how it ended, and ends what is left.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -75,9 +76,10 @@ pub(crate) fn run() -> io::Result<Cleared> {
         cleared: Cleared::default(),
     };
     while guardian.helper.is_some() || guardian.ending.is_some() {
-        guardian.wait(&mut child_ends);
-        guardian.look_at_children();
-        guardian.end_what_is_left();
+        if guardian.wait(&mut child_ends) || guardian.ending.is_some() {
+            guardian.look_at_children();
+            guardian.end_what_is_left();
+        }
     }
     for folder in guardian.folders {
         // The helper removes it itself unless it was killed.
@@ -101,8 +103,9 @@ fn survive_signals() -> io::Result<UnixStream> {
 }
 
 impl Guardian {
-    /// Waits for something to do, and does what the helper wants.
-    fn wait(&mut self, child_ends: &mut UnixStream) {
+    /// Waits for something to do, and does what the helper wants. Whether it has to do with a child
+    /// that there was before.
+    fn wait(&mut self, child_ends: &mut UnixStream) -> bool {
         let mut sockets = vec![PollFd::new(child_ends, PollFlags::IN)];
         sockets.extend(self.helper.iter().map(|helper| PollFd::new(helper, PollFlags::IN)));
         let owners = self.wards.iter().filter_map(|ward| ward.owner.socket());
@@ -112,13 +115,15 @@ impl Guardian {
         let _ = poll(&mut sockets, self.ending.as_ref().map(|_| &tick));
         let ready: Vec<bool> = sockets.iter().map(|socket| !socket.revents().is_empty()).collect();
         let mut ready = ready.into_iter();
-        if ready.next() == Some(true) {
+        let mut is_of_child = ready.next() == Some(true);
+        if is_of_child {
             while child_ends.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
         }
         let has_request = self.helper.is_some() && ready.next() == Some(true);
         for ward in &mut self.wards {
             let Some(socket) = ward.owner.socket() else { continue };
             if ready.next() == Some(true) {
+                is_of_child = true;
                 ward.owner = match receive(socket) {
                     Ok(Some(LetGo)) => Owner::Nobody,
                     Ok(None) | Err(_) => Owner::Gone,
@@ -128,6 +133,7 @@ impl Guardian {
         if has_request {
             self.serve();
         }
+        is_of_child
     }
 
     fn serve(&mut self) {
@@ -213,9 +219,9 @@ impl Guardian {
             }
             Owner::Gone => ward.is_left() || !tree::reap(ward.pid),
         });
+        let wards: HashSet<Pid> = self.wards.iter().map(|ward| ward.pid).collect();
         self.adopted = tree::children();
-        self.adopted
-            .retain(|pid| self.wards.iter().all(|ward| ward.pid != *pid) && !tree::reap(*pid));
+        self.adopted.retain(|pid| !wards.contains(pid) && !tree::reap(*pid));
     }
 
     fn end_what_is_left(&mut self) {

@@ -135,12 +135,15 @@ impl Driver {
         let result = life.live();
         let took = start.elapsed();
         life.driver.queue.close();
-        let outcome = result.unwrap_or_else(|cut| life.cut_short(cut));
+        let mut outcome = result.unwrap_or_else(|cut| life.cut_short(cut));
         if let Some(text) = life.skipped.rest() {
             life.warn(&text);
         }
-        let Driver { child, checkpoints, .. } = &mut life.driver;
-        child.finish();
+        if life.driver.child.finish().is_none() && !life.driver.child.has_exited() {
+            let error = faults::cannot_be_killed(&life.who());
+            outcome = Outcome::Failed("cannot be killed".into(), error);
+        }
+        let Driver { checkpoints, .. } = &life.driver;
         Report {
             outcome,
             checkpoint: checkpoints.last_checkpoint().clone(),
@@ -458,7 +461,7 @@ impl Life {
             }
             self.warn(
                 "the child has ended, but a process that it started still holds its stdout or stderr, for \
-                 which the real daemon would wait; its process group is killed",
+                 which the real daemon would wait; killing its process group",
             );
             self.driver.child.kill();
             self.wait_for(MOMENT, Child::is_silent);
