@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// The profile in ~/.aws [default: AWS_PROFILE, else "default"]
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
+    /// How long the service may take to answer one call, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) call_timeout: Duration,
     /// How long to try again what was throttled or failed, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) retry_for: Duration,

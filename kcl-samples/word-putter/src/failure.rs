@@ -6,6 +6,9 @@ use std::fmt;
 use aws_sdk_kinesis::config::http::HttpResponse;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 
+use crate::bounded::TooLong;
+use crate::say::short;
+
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -31,6 +34,8 @@ pub(crate) struct Call<'a> {
     pub(crate) at: &'a str,
 }
 
+const UNREACHABLE: &str = "check --endpoint-url, AWS_ENDPOINT_URL, the region, and that the network \
+    or the emulator is up";
 const NO_CREDENTIALS: &str = "run `aws configure` or `aws sso login`, name a --profile, or set \
     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (for an emulator any values will do)";
 const OLD_CREDENTIALS: &str = "get new credentials (`aws sso login`, or a new AWS_SESSION_TOKEN), \
@@ -43,11 +48,13 @@ impl Failure {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let Call { doing, action, at } = call;
+        let Call { doing, at, .. } = call;
         if let Some(service) = error.as_service_error() {
             let status = error.raw_response().map_or(0, |response| response.status().as_u16());
-            let code = service.code().unwrap_or("an error without a name");
-            return Failure::said(call, code, service.message(), status);
+            return match service.code() {
+                Some(code) => Failure::said(call, code, service.message(), status),
+                None => Failure::unreadable(call, &format!("HTTP status {status}"), status >= 500),
+            };
         }
         let causes = causes(error);
         // The SDK keeps the type of this error to itself where it comes out of a call.
@@ -57,22 +64,32 @@ impl Failure {
         {
             (causes, WRONG_CREDENTIALS.to_owned(), false)
         } else if matches!(error, SdkError::DispatchFailure(_) | SdkError::TimeoutError(_)) {
-            let hint = "check --endpoint-url, AWS_ENDPOINT_URL, the region, and that the network \
-                        or the emulator is up";
-            (format!("cannot reach {at}: {causes}"), hint.to_owned(), true)
+            (format!("cannot reach {at}: {causes}"), UNREACHABLE.to_owned(), true)
+        } else if is_too_long(error) {
+            return Failure::unreadable(call, &causes, false);
         } else {
-            let hint = format!("is {at} a Kinesis endpoint? Its answer to {action} was unreadable");
-            (causes, hint, false)
+            (format!("the answer of {at} broke off: {causes}"), UNREACHABLE.to_owned(), true)
         };
         Failure { what: format!("{doing}: {what}"), code: None, hint: Some(hint), may_pass }
+    }
+
+    /// An answer that is none of Kinesis.
+    pub(crate) fn unreadable(call: Call<'_>, why: &str, may_pass: bool) -> Failure {
+        let Call { doing, action, at } = call;
+        Failure {
+            what: format!("{doing}: the answer to {action} is not one of Kinesis: {why}"),
+            code: None,
+            hint: Some(format!("check that {at} is a Kinesis endpoint")),
+            may_pass,
+        }
     }
 
     /// What the service said of a call, or of one record of it.
     pub(crate) fn said(call: Call<'_>, code: &str, message: Option<&str>, status: u16) -> Failure {
         let Call { doing, action, at } = call;
-        let mut what = format!("{doing}: {code}");
+        let mut what = format!("{doing}: {}", short(code));
         if let Some(message) = message.filter(|message| !message.is_empty()) {
-            what = format!("{what}: {message}");
+            what = format!("{what}: {}", short(message));
         }
         let (hint, may_pass) = match code {
             "AccessDeniedException" | "AccessDenied" => {
@@ -99,8 +116,13 @@ impl Failure {
             }
             _ => (None, status >= 500),
         };
-        Failure { what, code: Some(code.to_owned()), hint, may_pass }
+        Failure { what, code: Some(short(code)), hint, may_pass }
     }
+}
+
+fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+    let mut chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.any(<dyn Error>::is::<TooLong>)
 }
 
 /// The chain of causes in one line, none of them twice, without the SDK's own wrapping.
@@ -108,11 +130,11 @@ fn causes(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let text = error.to_string();
+        let text = short(&error.to_string());
         if !texts.iter().any(|before| before.contains(&text)) {
             texts.push(text);
         }
         cause = error.source();
     }
-    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
+    if texts.is_empty() { short(&error.to_string()) } else { texts.join(": ") }
 }

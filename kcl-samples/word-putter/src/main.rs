@@ -1,6 +1,7 @@
 //! `sample_word_putter`: puts words into an Amazon Kinesis stream, for record processors to be
 //! tried on. It makes the stream if there is none.
 
+mod bounded;
 mod cli;
 mod failure;
 mod interrupt;

@@ -125,32 +125,29 @@ impl Outbox {
         self.under_way.iter().map(|entry| &entry.word)
     }
 
-    /// Takes the answer to the call: for each of its words, in their order, whether it was put. A
-    /// word without an answer counts as refused.
+    /// How many words are in the call that is under way.
+    pub(crate) fn count_under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Takes the answer to the call: for each of its words, in their order, whether it was put. What
+    /// was refused is given up where it may not be tried again.
     pub(crate) fn settle<E>(
         &mut self,
         answers: impl IntoIterator<Item = Result<(), E>>,
-        missing: impl Fn() -> E,
+        may_try_again: bool,
     ) -> Settled<E> {
         let mut settled = Settled { put: Vec::new(), given_up: Vec::new(), pause: None };
-        let mut answers = answers.into_iter();
         let mut again = Vec::new();
-        for mut entry in std::mem::take(&mut self.under_way) {
-            let error = match answers.next() {
-                Some(Ok(())) => {
-                    settled.put.push(entry.word);
-                    continue;
-                }
-                Some(Err(error)) => error,
-                None => missing(),
-            };
-            match self.pauses.get(entry.tries) {
-                Some(&pause) => {
+        for (mut entry, answer) in std::mem::take(&mut self.under_way).into_iter().zip(answers) {
+            match (answer, self.pauses.get(entry.tries).filter(|_| may_try_again)) {
+                (Ok(()), _) => settled.put.push(entry.word),
+                (Err(_), Some(&pause)) => {
                     settled.pause = settled.pause.max(Some(pause));
                     entry.tries += 1;
                     again.push(entry);
                 }
-                None => settled.given_up.push((entry.word, error)),
+                (Err(error), None) => settled.given_up.push((entry.word, error)),
             }
         }
         for entry in again.into_iter().rev() {
@@ -191,7 +188,7 @@ mod tests {
     fn a_call_holds_each_key_once_and_five_hundred_words() {
         let mut five = outbox(&["cat", "dog", "cat", "bird", "cat"]);
         assert_eq!(next(&mut five), ["cat", "dog", "bird"]);
-        five.settle([Ok::<_, ()>(()), Ok(()), Ok(())], || ());
+        five.settle([Ok::<_, ()>(()), Ok(()), Ok(())], true);
         assert_eq!(next(&mut five), ["cat"]);
 
         let words: Vec<String> = (0..501).map(|number| number.to_string()).collect();
@@ -212,7 +209,7 @@ mod tests {
         let mut outbox = outbox(&["cat", &a, &b, "dog"]);
         for call in ["cat", &a, &b, "dog"] {
             assert!(next(&mut outbox) == [call]);
-            outbox.settle([Ok::<_, ()>(())], || ());
+            outbox.settle([Ok::<_, ()>(())], true);
         }
         assert!(outbox.is_empty());
     }
@@ -231,16 +228,19 @@ mod tests {
     fn what_is_refused_comes_first_then_is_given_up() {
         let mut outbox = outbox(&["cat", "dog", "cat", "bird"]);
         assert_eq!(next(&mut outbox), ["cat", "dog", "bird"]);
-        let settled = outbox.settle([Err("slow"), Ok(()), Err("slow")], || "?");
+        let settled = outbox.settle([Err("slow"), Ok(()), Err("slow")], true);
         assert_eq!(settled.pause, Some(Duration::from_millis(1)));
         assert_eq!(next(&mut outbox), ["cat", "bird"]);
-        let settled = outbox.settle([Err("slow")], || "no answer");
+        let settled = outbox.settle([Err("slow"), Err("slow")], true);
         assert_eq!(settled.pause, Some(Duration::from_millis(2)));
         assert_eq!(next(&mut outbox), ["cat", "bird"]);
-        let settled = outbox.settle([Err("slow"), Ok(())], || "?");
+        let settled = outbox.settle([Err("slow"), Ok(())], true);
         assert_eq!(settled.given_up, [(Word::new("cat").unwrap(), "slow")]);
         assert_eq!(settled.pause, None);
         assert_eq!(next(&mut outbox), ["cat"]);
+        let settled = outbox.settle([Err("slow")], false);
+        assert_eq!(settled.given_up, [(Word::new("cat").unwrap(), "slow")]);
+        assert!(outbox.is_empty());
     }
 
     proptest! {
@@ -267,7 +267,7 @@ mod tests {
                     answers.push(if refusals.next() == Some(true) { Err(()) } else { Ok(()) });
                 }
                 prop_assert!((1..=MOST_RECORDS).contains(&answers.len()));
-                let settled = outbox.settle(answers, || ());
+                let settled = outbox.settle(answers, true);
                 put.extend(settled.put);
                 given_up.extend(settled.given_up.into_iter().map(|(word, ())| word));
             }

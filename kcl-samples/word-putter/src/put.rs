@@ -1,6 +1,7 @@
 //! Rounds of words, call by call, until they are put, the service refuses for good, or Ctrl-C.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use kcl_runtime::Backoff;
 
@@ -17,8 +18,12 @@ pub(crate) struct Putter<'a> {
     stream: &'a Stream,
     outbox: Outbox,
     interrupt: Interrupt,
+    /// The beginning of the first call since which none got through.
+    failing_since: Option<Instant>,
     put: u64,
     not_put: u64,
+    /// The words of a call that Ctrl-C did not wait for.
+    unanswered: usize,
 }
 
 /// Why no more is put.
@@ -32,7 +37,9 @@ enum Stop {
 impl<'a> Putter<'a> {
     pub(crate) fn new(args: &'a Args, stream: &'a Stream, interrupt: Interrupt) -> Putter<'a> {
         let pauses = Backoff::up_to(args.retry_for).pauses();
-        Putter { args, stream, outbox: Outbox::new(pauses), interrupt, put: 0, not_put: 0 }
+        let outbox = Outbox::new(pauses);
+        let failing_since = None;
+        Putter { args, stream, outbox, interrupt, failing_since, put: 0, not_put: 0, unanswered: 0 }
     }
 
     /// Puts all the words, says how many, and gives the exit status.
@@ -43,14 +50,20 @@ impl<'a> Putter<'a> {
             say::failure(failure);
         }
         say::put(self.stream.name(), self.put);
+        if self.unanswered > 0 {
+            let (count, words) = (self.unanswered, plural(self.unanswered as u64));
+            say::error(format_args!(
+                "cannot know whether {count} more {words} were put: no answer"
+            ));
+        }
         match stopped {
             _ if self.not_put > 0 => {
-                let words = if self.not_put == 1 { "word" } else { "words" };
+                let words = plural(self.not_put);
                 say::error(format_args!("{} {words} could not be put", self.not_put));
                 ExitCode::FAILURE
             }
             Some(Stop::Failed(_)) => ExitCode::FAILURE,
-            Some(Stop::Interrupted) if !endless => INTERRUPTED.into(),
+            Some(Stop::Interrupted) if !endless || self.unanswered > 0 => INTERRUPTED.into(),
             Some(Stop::Interrupted) | None => ExitCode::SUCCESS,
         }
     }
@@ -130,16 +143,26 @@ impl<'a> Putter<'a> {
 
     /// One call, and the pause after it if it was not all taken.
     async fn call(&mut self) -> Result<(), Stop> {
+        let started = Instant::now();
         let call = self.stream.put(self.outbox.next_call());
         let answer = tokio::select! {
             answer = call => answer,
             // What is under way may have been put: the first Ctrl-C waits for the answer.
-            () = hurried(&mut self.interrupt) => return Err(Stop::Interrupted),
+            () = hurried(&mut self.interrupt) => {
+                self.unanswered = self.outbox.count_under_way();
+                return Err(Stop::Interrupted);
+            }
         };
         let got_through = answer.is_ok();
+        let failing_since = (!got_through).then(|| self.failing_since.unwrap_or(started));
+        self.failing_since = failing_since;
         let settled = match answer {
-            Ok(answers) => self.outbox.settle(answers, || self.stream.no_answer()),
-            Err(failure) if failure.may_pass => self.outbox.settle([], || failure.clone()),
+            Ok(answers) => self.outbox.settle(answers, true),
+            Err(failure) if failure.may_pass => {
+                let is_over =
+                    failing_since.is_some_and(|since| since.elapsed() > self.args.retry_for);
+                self.outbox.settle(std::iter::repeat_with(|| Err(failure.clone())), !is_over)
+            }
             Err(failure) => return Err(Stop::Failed(failure)),
         };
         self.put += settled.put.len() as u64;
@@ -191,8 +214,16 @@ impl<'a> Putter<'a> {
     }
 }
 
-/// Returns at the second interrupt, and remembers the first.
+/// How long Ctrl-C waits for the answer to the call that is under way.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+/// Returns when no answer is waited for any more: a while after the first interrupt, which it
+/// remembers, or at the second.
 async fn hurried(interrupt: &mut Interrupt) {
     interrupt.wait().await;
-    interrupt.next().await;
+    let _ = tokio::time::timeout(LAST_ANSWER, interrupt.next()).await;
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "word" } else { "words" }
 }

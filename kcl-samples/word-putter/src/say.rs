@@ -10,19 +10,37 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// One line of progress. That nobody reads it any more is no reason to stop.
 pub(crate) fn progress(line: Arguments<'_>) {
-    let _ = io::stdout().write_all(format!("{line}\n").as_bytes());
+    write_line(io::stdout(), "", line);
 }
 
 /// One line on stderr, in one piece.
 pub(crate) fn error(line: Arguments<'_>) {
-    let _ = io::stderr().write_all(format!("error: {line}\n").as_bytes());
+    write_line(io::stderr(), "error: ", line);
+}
+
+/// Everything that is said goes through here: what the service, a file or the command line says can
+/// neither end the line nor reach the terminal as more than letters.
+fn write_line(mut to: impl Write, before: &str, line: Arguments<'_>) {
+    let _ = to.write_all(format!("{before}{}\n", escaped(&line.to_string())).as_bytes());
+}
+
+/// The text with all escaped that is not to be seen, or moves what is.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '"' | '\'' | '\\' => escaped.push(char),
+            char => escaped.extend(char.escape_debug()),
+        }
+    }
+    escaped
 }
 
 /// A failure, and what to do about it.
 pub(crate) fn failure(failure: &Failure) {
     error(format_args!("{failure}"));
     if let Some(hint) = &failure.hint {
-        let _ = io::stderr().write_all(format!("hint: {hint}\n").as_bytes());
+        write_line(io::stderr(), "hint: ", format_args!("{hint}"));
     }
 }
 
@@ -37,16 +55,17 @@ pub(crate) fn put(stream: &str, count: u64) {
     progress(format_args!("Put {count} {words} into stream: {stream}"));
 }
 
-/// A word as it is shown: a long one by its beginning.
-pub(crate) fn short(word: &str) -> String {
+/// A text of others, such as a word: a long one by its beginning.
+pub(crate) fn short(text: &str) -> String {
     const LONGEST: usize = 200;
-    match word.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}… ({} bytes)", &word[..end], word.len()),
-        None => word.to_owned(),
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may
 mod tests {
     use super::*;
 
@@ -55,5 +74,20 @@ mod tests {
         assert_eq!(short("ä"), "ä");
         let long = "ä".repeat(201);
         assert_eq!(short(&long), format!("{}… (402 bytes)", "ä".repeat(200)));
+    }
+
+    #[test]
+    fn a_line_is_one_line_of_letters() {
+        let said = |text: &str| {
+            let mut line = Vec::new();
+            write_line(&mut line, "error: ", format_args!("{text}"));
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(said("größer, 漢字, \"a\" 'b' c:\\d"), "error: größer, 漢字, \"a\" 'b' c:\\d\n");
+        assert_eq!(said("a\r\nerror: \x1b]0;b\x07"), "error: a\\r\\nerror: \\u{1b}]0;b\\u{7}\n");
+        assert_eq!(
+            said("\u{9b}\u{202e}\u{2066}\u{feff}"),
+            "error: \\u{9b}\\u{202e}\\u{2066}\\u{feff}\n"
+        );
     }
 }

@@ -7,13 +7,14 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, StreamStatus};
 use aws_smithy_http_client::{Builder, tls};
 
+use crate::bounded::Bounded;
 use crate::cli::Args;
 use crate::failure::{Call, Failure};
 use crate::outbox::Word;
-use crate::say::progress;
+use crate::say::{progress, short};
 
 /// Between looks at a stream that is not yet there.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
@@ -44,8 +45,11 @@ impl Stream {
         }
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
-            .operation_attempt_timeout(Duration::from_secs(30));
-        let config = loader.http_client(http).timeout_config(timeouts.build()).load().await;
+            .operation_attempt_timeout(args.call_timeout)
+            // With what the SDK itself tries again.
+            .operation_timeout(args.call_timeout + args.retry_for);
+        let config =
+            loader.http_client(Bounded(http)).timeout_config(timeouts.build()).load().await;
         let region = config.region().cloned().unwrap_or(Region::from_static("us-east-1"));
         let config = config.into_builder().region(region.clone()).build();
         let at = config.endpoint_url().map(str::to_owned);
@@ -73,8 +77,9 @@ impl Stream {
                 }
             };
             progress(format_args!(
-                "{} has status: {status}, sleeping for {} seconds",
+                "{} has status: {}, sleeping for {} seconds",
                 self.name,
+                short(status.as_str()),
                 BETWEEN_LOOKS.as_secs()
             ));
             tokio::time::sleep(BETWEEN_LOOKS).await;
@@ -123,6 +128,7 @@ impl Stream {
         });
         let records = records.collect::<Result<Vec<_>, _>>();
         let records = records.map_err(|error| Failure::said(call, &error, None, 0))?;
+        let count = records.len();
         let put = self
             .client
             .put_records()
@@ -134,17 +140,25 @@ impl Stream {
             )
             .send();
         let output = put.await.map_err(|error| Failure::new(call, &error))?;
-        let answer =
-            |record: &aws_sdk_kinesis::types::PutRecordsResultEntry| match record.error_code() {
-                Some(code) => Err(Failure::said(call, code, record.error_message(), 500)),
-                None => Ok(()),
-            };
-        Ok(output.records().iter().map(answer).collect())
+        let results = output.records();
+        if results.len() != count {
+            // Nobody knows which record each of them is of.
+            let why = format!("{} results for {count} records", results.len());
+            return Err(Failure::unreadable(call, &why, false));
+        }
+        Ok(results.iter().map(|result| was_put(call, result)).collect())
     }
+}
 
-    /// For a word that the service's answer leaves out.
-    pub(crate) fn no_answer(&self) -> Failure {
-        let call = Call { doing: "cannot put", action: "PutRecords", at: &self.at };
-        Failure::said(call, "the service's answer leaves this record out", None, 500)
+/// Whether a record was put: only if the service says where.
+fn was_put(call: Call<'_>, result: &PutRecordsResultEntry) -> Result<(), Failure> {
+    let is_said = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+    match result.error_code() {
+        Some(code) => Err(Failure::said(call, code, result.error_message(), 500)),
+        None if is_said(result.sequence_number()) && is_said(result.shard_id()) => Ok(()),
+        None => {
+            let why = "a result has neither an error nor a sequence number and a shard";
+            Err(Failure::unreadable(call, why, true))
+        }
     }
 }

@@ -1,47 +1,78 @@
 //! A Kinesis that answers as a test says: HTTP on a free loopback port.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 /// A status of HTTP, and a body.
 pub(crate) type Said = (u16, Value);
 
-type Answer = dyn FnMut(&str, &Value) -> Said + Send;
+/// What else may come as an answer.
+pub(crate) enum Reply {
+    Said(Said),
+    /// These bytes, after which the connection is closed.
+    Bytes(String),
+    /// The head of an answer, and a body that goes on until nobody reads it any more.
+    Endless,
+    /// The same with a byte each 20 ms.
+    Drip,
+    Silence,
+}
+
+type Answer = dyn FnMut(&str, &Value) -> Reply + Send;
 type Heard = Arc<Mutex<Vec<(String, Value)>>>;
 
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     heard: Heard,
+    /// How many bytes of endless answers have been taken.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
     /// `answer` is given the action, such as `PutRecords`, and what was sent with it.
-    pub(crate) fn start(answer: impl FnMut(&str, &Value) -> Said + Send + 'static) -> Endpoint {
+    pub(crate) fn start(mut answer: impl FnMut(&str, &Value) -> Said + Send + 'static) -> Endpoint {
+        Endpoint::hostile(move |action, body| Reply::Said(answer(action, body)))
+    }
+
+    pub(crate) fn hostile(answer: impl FnMut(&str, &Value) -> Reply + Send + 'static) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let heard = Heard::default();
         let answer: Arc<Mutex<Answer>> = Arc::new(Mutex::new(answer));
-        let log = Arc::clone(&heard);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (log, count) = (Arc::clone(&heard), Arc::clone(&taken));
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
-                std::thread::spawn(move || serve(&connection.unwrap(), &answer, &log));
+                let count = Arc::clone(&count);
+                std::thread::spawn(move || serve(&connection.unwrap(), &answer, &log, &count));
             }
         });
-        Endpoint { url, heard }
+        Endpoint { url, heard, taken }
     }
 
     /// The calls so far.
     pub(crate) fn heard(&self) -> Vec<(String, Value)> {
         self.heard.lock().unwrap().clone()
     }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
 }
 
 /// Answers requests until the client hangs up.
-fn serve(connection: &TcpStream, answer: &Mutex<Answer>, log: &Heard) -> Option<()> {
+fn serve(
+    connection: &TcpStream,
+    answer: &Mutex<Answer>,
+    log: &Heard,
+    taken: &AtomicUsize,
+) -> Option<()> {
     let mut reader = BufReader::new(connection);
     loop {
         let (mut action, mut length) = (String::new(), 0);
@@ -63,17 +94,41 @@ fn serve(connection: &TcpStream, answer: &Mutex<Answer>, log: &Heard) -> Option<
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         let body: Value = serde_json::from_slice(&body).ok()?;
-        let (status, said) = answer.lock().unwrap()(&action, &body);
+        let reply = answer.lock().unwrap()(&action, &body);
         log.lock().unwrap().push((action, body));
-        let said = said.to_string();
-        let head = format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\n\
-             content-length: {}\r\n\r\n",
-            said.len()
-        );
         let mut writer = connection;
-        writer.write_all(format!("{head}{said}").as_bytes()).ok()?;
+        let mut go_on = |piece: &str, pause: Duration| -> Option<()> {
+            writer.write_all(b"HTTP/1.1 200 X\r\n\r\n").ok()?;
+            loop {
+                writer.write_all(piece.as_bytes()).ok()?;
+                taken.fetch_add(piece.len(), Ordering::Relaxed);
+                std::thread::sleep(pause);
+            }
+        };
+        match reply {
+            Reply::Said((status, said)) => {
+                let said = http(status, &said.to_string());
+                writer.write_all(said.as_bytes()).ok()?;
+            }
+            Reply::Bytes(bytes) => {
+                writer.write_all(bytes.as_bytes()).ok()?;
+                connection.shutdown(Shutdown::Both).ok()?;
+            }
+            Reply::Endless => go_on(&"x".repeat(1 << 16), Duration::ZERO)?,
+            Reply::Drip => go_on("x", Duration::from_millis(20))?,
+            // Until the client hangs up.
+            Reply::Silence => {}
+        }
     }
+}
+
+/// An answer as it is sent.
+pub(crate) fn http(status: u16, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 pub(crate) fn refused(code: &str, message: &str) -> Said {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 mod endpoint;
+mod hostile;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
