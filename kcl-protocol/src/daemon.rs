@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::wire::{self, ChildLine};
 use crate::{
     Action, CheckpointAnswer, CheckpointError, CheckpointRequest, ChildMessage, Conversation,
     DaemonMessage, DecodeError, Error, Event, State,
@@ -121,21 +122,21 @@ impl DaemonSession {
     /// [`Error::OutOfTurn`] for a status or a checkpoint that nothing asked for.
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<Received<'a>, Error> {
         self.conversation.check_not_failed()?;
-        if is_null(line) {
-            self.conversation.fail();
-            return Err(Error::NullLine);
-        }
-        match ChildMessage::decode_as_daemon(line) {
-            Ok(Ok(ChildMessage::Checkpoint(request))) => {
+        match wire::decode_child_line(line) {
+            Ok(ChildLine::Message(ChildMessage::Checkpoint(request))) => {
                 self.conversation.apply_or(Event::CheckpointRequest, Error::OutOfTurn)?;
                 self.asked =
                     (request.sequence_number.map(String::from), request.sub_sequence_number);
                 Ok(Received::Checkpoint(request))
             }
-            Ok(Ok(ChildMessage::Status { response_for })) => {
+            Ok(ChildLine::Message(ChildMessage::Status { response_for })) => {
                 self.status(response_for).map(Received::Status)
             }
-            Ok(Err(action)) => Ok(Received::Ignored { action }),
+            Ok(ChildLine::FromDaemon { action }) => Ok(Received::Ignored { action }),
+            Ok(ChildLine::Null) => {
+                self.conversation.fail();
+                Err(Error::NullLine)
+            }
             Err(error) => Ok(Received::Skipped(error)),
         }
     }
@@ -182,14 +183,5 @@ impl DaemonSession {
     /// [`Error::Misuse`] if a message of ours awaits its status.
     pub fn close(&mut self) -> Result<(), Error> {
         self.conversation.apply_or(Event::EndOfInput, Error::Misuse)
-    }
-}
-
-/// Whether Jackson reads a null here, whatever stands behind it: another word may not begin so.
-fn is_null(line: &[u8]) -> bool {
-    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
-    match line.trim_ascii_start().strip_prefix(b"null") {
-        Some(rest) => !rest.first().is_some_and(goes_on),
-        None => false,
     }
 }

@@ -92,7 +92,7 @@ impl DaemonCheckpointer {
             Some(text) => {
                 let number =
                     SequenceNumber::new(text).map_err(|_| CheckpointError::IllegalArgument)?;
-                ExtendedSequenceNumber::new(number, request.sub_sequence_number.unwrap_or(0))
+                ExtendedSequenceNumber::from_optional(number, request.sub_sequence_number)
             }
         };
         if place < self.last || place > self.largest_permitted {

@@ -46,7 +46,7 @@ impl Action {
     ];
 
     /// The name on the wire.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Action::Initialize => "initialize",
             Action::ProcessRecords => "processRecords",
@@ -223,9 +223,9 @@ impl<'a> Record<'a> {
 
     /// The record's place with both its numbers; without a sub-sequence number that one is 0.
     pub fn extended_sequence_number(&self) -> ExtendedSequenceNumber<'_> {
-        ExtendedSequenceNumber::new(
+        ExtendedSequenceNumber::from_optional(
             self.sequence_number.borrowed(),
-            self.sub_sequence_number.unwrap_or(0),
+            self.sub_sequence_number,
         )
     }
 
@@ -475,9 +475,9 @@ impl Position<'_> {
         match self {
             Position::AllDelivered => None,
             Position::At { sequence_number, sub_sequence_number } => {
-                Some(ExtendedSequenceNumber::new(
+                Some(ExtendedSequenceNumber::from_optional(
                     sequence_number.borrowed(),
-                    sub_sequence_number.unwrap_or(0),
+                    *sub_sequence_number,
                 ))
             }
         }
@@ -492,9 +492,9 @@ impl<'a> From<&'a Record<'_>> for Position<'a> {
 
 impl<'a> From<&'a OwnedRecord> for Position<'a> {
     fn from(record: &'a OwnedRecord) -> Self {
-        Position::from(ExtendedSequenceNumber::new(
+        Position::from(ExtendedSequenceNumber::from_optional(
             record.sequence_number.borrowed(),
-            record.sub_sequence_number.unwrap_or(0),
+            record.sub_sequence_number,
         ))
     }
 }

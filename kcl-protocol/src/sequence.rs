@@ -289,6 +289,14 @@ impl<'a> ExtendedSequenceNumber<'a> {
         ExtendedSequenceNumber { sequence_number, sub_sequence_number }
     }
 
+    /// Like [`new`](Self::new). The daemon takes an absent sub-sequence number as 0.
+    pub(crate) fn from_optional(
+        sequence_number: SequenceNumber<'a>,
+        sub_sequence_number: Option<u64>,
+    ) -> Self {
+        ExtendedSequenceNumber::new(sequence_number, sub_sequence_number.unwrap_or(0))
+    }
+
     /// The same place, borrowed from this one: a clone that never allocates.
     pub fn borrowed(&self) -> ExtendedSequenceNumber<'_> {
         ExtendedSequenceNumber::new(self.sequence_number.borrowed(), self.sub_sequence_number)

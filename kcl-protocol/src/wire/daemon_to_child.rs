@@ -1,6 +1,5 @@
 //! Messages from the daemon, in its own words.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -10,8 +9,8 @@ use serde_json::value::RawValue;
 use super::base64::{self, Scratch};
 use super::batch::{self, Memory};
 use super::json::{
-    self, FromObject, Pieces, Scan, Span, kind_of, not_json, push_number_or_null, push_string,
-    push_string_or_null,
+    self, FromObject, Pieces, Scan, Span, in_field, kind_of, not_json, push_number_or_null,
+    push_string, push_string_or_null, required, short_string,
 };
 use super::{BatchEncoder, CHECKPOINT};
 use crate::{
@@ -115,7 +114,7 @@ fn scan(line: &[u8]) -> Result<Scanned, DecodeError> {
     let scan = Scan::new(line)?;
     let FromObject(fields) = serde_json::from_str::<FromObject<Fields<'_>>>(scan.text())
         .map_err(|error| DecodeError::new(not_json(&error)))?;
-    let name = name("action", fields.action)?;
+    let name = short_string("action", fields.action)?;
     scan_message(scan, &name, &fields).map_err(|error| match error.kind() {
         // The name is in the kind; to say it twice would not help.
         DecodeErrorKind::UnknownAction { .. } => error,
@@ -206,7 +205,7 @@ impl<'r> serde::de::Visitor<'r> for &mut Records<'r> {
             match scan_record(self.scan, &fields) {
                 Ok(record) => self.found.push(record),
                 Err(error) => {
-                    let number = name("sequenceNumber", fields.sequence_number).ok();
+                    let number = short_string("sequenceNumber", fields.sequence_number).ok();
                     self.error = Some(error.in_record(self.found.len(), number.as_deref()));
                     return Err(serde::de::Error::custom("see Records::error"));
                 }
@@ -229,33 +228,11 @@ fn scan_record(scan: Scan<'_>, fields: &RecordFields<'_>) -> Result<ScannedRecor
 }
 
 fn shutdown_reason(value: Option<&RawValue>) -> Result<ShutdownReason, DecodeError> {
-    let name = name("reason", value)?;
+    let name = short_string("reason", value)?;
     [ShutdownReason::Terminate, ShutdownReason::Zombie]
         .into_iter()
         .find(|reason| reason.name() == name)
         .ok_or_else(|| in_field("reason")(DecodeErrorKind::UnknownReason { name }))
-}
-
-/// A short text that is compared and not kept.
-fn name(field: &'static str, value: Option<&RawValue>) -> Result<String, DecodeError> {
-    let value = required(field, Ok(value))?;
-    serde_json::from_str(value.get()).map_err(|error| {
-        in_field(field)(match kind_of(value) {
-            "a string" => not_json(&error),
-            got => DecodeErrorKind::WrongType { expected: "a string", got },
-        })
-    })
-}
-
-fn required<T>(
-    field: &'static str,
-    value: Result<Option<T>, DecodeErrorKind>,
-) -> Result<T, DecodeError> {
-    value.and_then(|value| value.ok_or(DecodeErrorKind::Missing)).map_err(in_field(field))
-}
-
-fn in_field(field: &'static str) -> impl FnOnce(DecodeErrorKind) -> DecodeError {
-    move |kind| DecodeError::new(kind).in_field(field)
 }
 
 /// The second pass: takes the pieces out of the line and decodes them in place.
@@ -365,7 +342,7 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
     let Ok(scan) = Scan::new(&legible) else { return error };
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(scan.text()) else { return error };
     let holds = |value: Option<&RawValue>| value.is_some_and(|it| scan.span(it).contains(offset));
-    let error = match name("action", fields.action) {
+    let error = match short_string("action", fields.action) {
         Ok(action) => error.in_action(&action),
         Err(_) => error,
     };
@@ -378,8 +355,8 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
     let Ok(record) = serde_json::from_str::<RecordFields<'_>>(records[index].get()) else {
         return error.in_record(index, None);
     };
-    let error =
-        error.in_record(index, name("sequenceNumber", record.sequence_number).ok().as_deref());
+    let error = error
+        .in_record(index, short_string("sequenceNumber", record.sequence_number).ok().as_deref());
     if holds(record.partition_key) {
         error.in_field("partitionKey")
     } else if holds(record.data) {
@@ -397,7 +374,7 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(b",\"shardId\":");
             push_string(out, input.shard_id);
             let number = input.sequence_number.as_ref().map(SequenceNumber::as_str);
-            push_place(out, number, input.sub_sequence_number);
+            push_sequence_numbers(out, number, input.sub_sequence_number);
         }
         DaemonMessage::ProcessRecords(input) => {
             let mut batch = BatchEncoder::behind_action(out);
@@ -411,7 +388,7 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
             push_string(out, reason.name());
         }
         DaemonMessage::Checkpoint(answer) => {
-            push_place(out, answer.sequence_number, answer.sub_sequence_number);
+            push_sequence_numbers(out, answer.sequence_number, answer.sub_sequence_number);
             out.extend_from_slice(b",\"error\":");
             push_string_or_null(out, answer.error);
         }
@@ -427,7 +404,7 @@ pub(super) fn push_action(name: &str, out: &mut Vec<u8>) {
 }
 
 /// The two numbers that checkpoints and `initialize` have, behind another field.
-pub(super) fn push_place(
+pub(super) fn push_sequence_numbers(
     out: &mut Vec<u8>,
     sequence_number: Option<&str>,
     sub_sequence_number: Option<u64>,

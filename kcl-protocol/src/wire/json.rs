@@ -81,6 +81,33 @@ pub(super) fn number(value: Option<&RawValue>) -> Result<Option<u64>, DecodeErro
     }
 }
 
+/// Decodes a string that is compared and not kept, such as an action.
+pub(super) fn short_string(
+    field: &'static str,
+    value: Option<&RawValue>,
+) -> Result<String, DecodeError> {
+    let value = required(field, Ok(value))?;
+    serde_json::from_str(value.get()).map_err(|error| {
+        in_field(field)(match kind_of(value) {
+            "a string" => not_json(&error),
+            got => DecodeErrorKind::WrongType { expected: "a string", got },
+        })
+    })
+}
+
+/// Returns the value of a field that must be there.
+pub(super) fn required<T>(
+    field: &'static str,
+    value: Result<Option<T>, DecodeErrorKind>,
+) -> Result<T, DecodeError> {
+    value.and_then(|value| value.ok_or(DecodeErrorKind::Missing)).map_err(in_field(field))
+}
+
+/// Returns a function that turns what is wrong in a field into an error that names the field.
+pub(super) fn in_field(field: &'static str) -> impl FnOnce(DecodeErrorKind) -> DecodeError {
+    move |kind| DecodeError::new(kind).in_field(field)
+}
+
 /// What a value is, as an error names it.
 pub(super) fn kind_of(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {

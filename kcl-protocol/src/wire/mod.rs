@@ -11,11 +11,11 @@ mod daemon_to_child;
 mod json;
 mod word;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 pub(crate) use batch::Memory;
 pub use batch_encoder::BatchEncoder;
+pub(crate) use child_to_daemon::ChildLine;
 
 use crate::{Action, ChildMessage, DaemonMessage, DecodeError};
 
@@ -50,16 +50,13 @@ impl DaemonMessage<'_> {
     }
 }
 
-impl<'a> ChildMessage<'a> {
-    /// Reads a message as the daemon does: a field that the action does not have makes the line
-    /// unreadable, but numbers may stand as texts, texts as numbers, and anything may follow the
-    /// object. `Ok(Err(action))` is a readable message that a child does not send.
-    pub(crate) fn decode_as_daemon(
-        line: &'a mut [u8],
-    ) -> Result<Result<ChildMessage<'a>, String>, DecodeError> {
-        child_to_daemon::decode(line)
-    }
+/// Decodes a line from the child as the daemon does: a field that the message does not have makes the
+/// line invalid, but numbers may be strings, strings numbers, and anything may follow the object.
+pub(crate) fn decode_child_line(line: &mut [u8]) -> Result<ChildLine<'_>, DecodeError> {
+    child_to_daemon::decode(line)
+}
 
+impl ChildMessage<'_> {
     /// Appends the message as a line, exactly as the daemon reads it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         child_to_daemon::encode(self, out);
