@@ -163,12 +163,18 @@ impl<'a> SequenceNumber<'a> {
     }
 }
 
-fn check_digits(bytes: &[u8]) -> Result<(), SequenceNumberError> {
+/// Whether all bytes are ASCII digits. There is no early exit, so that the compiler can check many
+/// bytes at once.
+#[inline]
+pub(crate) fn are_digits(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, byte| all & byte.is_ascii_digit())
+}
+
+pub(crate) fn check_digits(bytes: &[u8]) -> Result<(), SequenceNumberError> {
     if bytes.is_empty() {
         return Err(SequenceNumberError::Empty);
     }
-    // All bytes are looked at before the first wrong one is sought: the usual case has no branch.
-    if !bytes.iter().fold(true, |all, byte| all & byte.is_ascii_digit()) {
+    if !are_digits(bytes) {
         let offset = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or_default();
         return Err(SequenceNumberError::NotADigit { offset });
     }

@@ -16,8 +16,7 @@ use core::time::Duration;
 
 use super::base64::{self, Scratch};
 use super::json::must_be_escaped;
-use super::word;
-use crate::sequence::MAX_SEQUENCE_NUMBER_DIGITS;
+use crate::sequence::{are_digits, check_digits};
 use crate::{ProcessRecordsInput, Record, SequenceNumber};
 
 const BEGINNING: &[u8; 38] = b"{\"action\":\"processRecords\",\"records\":[";
@@ -205,14 +204,10 @@ impl Cursor<'_> {
     fn record(&mut self, data: Payload) -> Option<Found> {
         self.literal(PARTITION_KEY)?;
         let key = self.at;
-        let key_length = plain_length(&self.line[key..])?;
+        let key_length = unescaped_length(&self.line[key..])?;
         self.at += key_length;
         self.literal(SEQUENCE_NUMBER)?;
-        // A sentinel is no digits: no record has one.
-        let number_length = sequence_number_length(&self.line[self.at..]);
-        if !(1..=MAX_SEQUENCE_NUMBER_DIGITS).contains(&number_length) {
-            return None;
-        }
+        let number_length = sequence_number_length(&self.line[self.at..])?;
         self.at += number_length;
         self.literal(ARRIVAL)?;
         let arrival_millis = self.number_or_null()?;
@@ -249,53 +244,64 @@ impl Cursor<'_> {
 
     #[inline(never)]
     fn other_number_or_null(&mut self) -> Option<Option<u64>> {
-        /// Any number of so many digits fits.
-        const MOST: usize = 19;
+        /// Any number of this many digits fits in 64 bits.
+        const MAX_DIGITS: usize = 19;
 
         let text = self.line.get(self.at..)?;
         // JSON has no leading zeros.
         if !matches!(text.first(), Some(b'1'..=b'9')) {
             return self.literal(b"null").map(|()| None);
         }
-        let (digits, number) = word::number(text);
+        let (mut digits, mut number) = (0, 0_u64);
+        for digit in text.iter().take_while(|byte| byte.is_ascii_digit()) {
+            digits += 1;
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        }
         self.at += digits;
-        (digits <= MOST).then_some(Some(number))
+        (digits <= MAX_DIGITS).then_some(Some(number))
     }
 }
 
-/// How many digits stand here.
+/// Returns the length of the sequence number that begins here and ends with a quote. A sentinel is not
+/// accepted, as no record has one.
 #[inline]
-fn sequence_number_length(text: &[u8]) -> usize {
-    /// As many as Kinesis sends today: so many are looked at together.
+fn sequence_number_length(text: &[u8]) -> Option<usize> {
+    /// What Kinesis sends today. The fixed length lets the compiler check all digits at once.
     const USUAL: usize = 56;
 
     match text.split_first_chunk::<USUAL>() {
-        Some((number, [b'"', ..]))
-            if number.iter().fold(true, |all, byte| all & byte.is_ascii_digit()) =>
-        {
-            USUAL
+        Some((number, [b'"', ..])) if are_digits(number) => Some(USUAL),
+        _ => {
+            let length = memchr::memchr(b'"', text)?;
+            check_digits(&text[..length]).ok().map(|()| length)
         }
-        _ => word::digits(text),
     }
 }
 
-/// The length of a string's inside that begins here, if it is UTF-8 that stands for itself, without
-/// escapes and without what must be escaped. The string's end is there.
+/// Returns the length of the string that begins here and ends with a quote, if it is UTF-8 without
+/// escapes.
 #[inline]
-fn plain_length(text: &[u8]) -> Option<usize> {
-    let length = word::plain(text);
+fn unescaped_length(text: &[u8]) -> Option<usize> {
+    let is_plain = |byte: &u8| byte.is_ascii() & !must_be_escaped(*byte);
+    // Without early exit inside a chunk, so that the compiler can check all of it at once.
+    let is_plain_chunk =
+        |chunk: &&[u8; 8]| chunk.iter().fold(true, |all, byte| all & is_plain(byte));
+    let chunks = text.as_chunks().0.iter().take_while(is_plain_chunk).count();
+    let (_, rest) = text.split_at(chunks * 8);
+    let length = chunks * 8 + rest.iter().take_while(|byte| is_plain(byte)).count();
     match *text.get(length)? {
         b'"' => Some(length),
-        0x80.. => plain_utf8_length(text),
+        0x80.. => unescaped_utf8_length(text),
         _ => None,
     }
 }
 
 #[inline(never)]
-fn plain_utf8_length(text: &[u8]) -> Option<usize> {
+fn unescaped_utf8_length(text: &[u8]) -> Option<usize> {
     let length = memchr::memchr(b'"', text)?;
-    let is_plain = text[..length].iter().fold(true, |all, byte| all & (!must_be_escaped(*byte)));
-    (is_plain && core::str::from_utf8(&text[..length]).is_ok()).then_some(length)
+    let string = &text[..length];
+    let has_escapes = string.iter().any(|byte| must_be_escaped(*byte));
+    (!has_escapes && core::str::from_utf8(string).is_ok()).then_some(length)
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ mod batch_encoder;
 mod child_to_daemon;
 mod daemon_to_child;
 mod json;
-mod word;
 
 use alloc::vec::Vec;
 
