@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::wire::{self, Memory};
+use crate::wire::{self, BatchBuffers};
 use crate::{
     CheckpointRequest, ChildMessage, Conversation, DaemonMessage, Error, Event, Position,
     ProcessRecordsInput, State,
@@ -44,7 +44,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct ChildSession {
     conversation: Conversation,
-    memory: Memory,
+    buffers: BatchBuffers,
 }
 
 impl ChildSession {
@@ -65,7 +65,7 @@ impl ChildSession {
     #[inline]
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<DaemonMessage<'a>, Error> {
         self.conversation.check_not_failed()?;
-        let message = DaemonMessage::decode_with(line, &mut self.memory)
+        let message = DaemonMessage::decode_with(line, &mut self.buffers)
             .inspect_err(|_| self.conversation.fail())?;
         self.conversation.apply_or(Event::from(&message), Error::OutOfTurn)?;
         Ok(message)
@@ -90,7 +90,7 @@ impl ChildSession {
     /// ```
     #[inline]
     pub fn recycle(&mut self, input: ProcessRecordsInput<'_>) {
-        self.memory.recycle(input.records);
+        self.buffers.recycle(input.records);
     }
 
     /// Appends the line that asks for a checkpoint. The answer must be received before anything

@@ -1,15 +1,14 @@
-//! The fast path: batches of records, byte for byte as daemons write them.
+//! The fast path: decodes batches that look byte for byte as daemons write them.
 //!
 //! ```json
 //! {"action":"processRecords","records":[{"data":"…","partitionKey":"…","sequenceNumber":"…",
 //! "approximateArrivalTimestamp":N,"subSequenceNumber":N,"action":"record"},…],"millisBehindLatest":N}
 //! ```
 //!
-//! Each record is read and its payload decoded in place while it is in the processor's cache; the
-//! references are made at the end, in a pass over the records alone. At anything else, be it an
-//! escape, another order or an error, this path gives up: it makes the line what it was, by encoding
-//! what it has decoded, and leaves it to the plain path, which is the judge. So errors have one
-//! author.
+//! The first pass decodes each payload in place and notes where the parts of its record are; the second
+//! makes the records, which borrow from the line. At anything else, be it an escape, another order of
+//! fields or an error, the fast path encodes again what it has decoded and leaves the line to the general
+//! path. So all errors come from the general path.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -19,223 +18,199 @@ use super::json::must_be_escaped;
 use crate::sequence::{are_digits, check_digits};
 use crate::{ProcessRecordsInput, Record, SequenceNumber};
 
-const BEGINNING: &[u8; 38] = b"{\"action\":\"processRecords\",\"records\":[";
-const DATA: &[u8; 9] = b"{\"data\":\"";
-const NO_DATA: &[u8; 12] = b"{\"data\":null";
-const PARTITION_KEY: &[u8; 17] = b",\"partitionKey\":\"";
-const SEQUENCE_NUMBER: &[u8; 20] = b"\",\"sequenceNumber\":\"";
-const ARRIVAL: &[u8; 32] = b"\",\"approximateArrivalTimestamp\":";
-const SUB_SEQUENCE_NUMBER: &[u8; 21] = b",\"subSequenceNumber\":";
-const RECORD_END: &[u8; 19] = b",\"action\":\"record\"}";
-const BEHIND: &[u8; 23] = b"],\"millisBehindLatest\":";
+// The layout of a batch, for this decoder and for the encoder.
+pub(super) const BATCH_START: &[u8; 38] = b"{\"action\":\"processRecords\",\"records\":[";
+pub(super) const DATA: &[u8; 9] = b"{\"data\":\"";
+const NULL_DATA: &[u8; 12] = b"{\"data\":null";
+pub(super) const PARTITION_KEY: &[u8; 17] = b",\"partitionKey\":\"";
+pub(super) const SEQUENCE_NUMBER: &[u8; 20] = b"\",\"sequenceNumber\":\"";
+pub(super) const ARRIVAL: &[u8; 32] = b"\",\"approximateArrivalTimestamp\":";
+pub(super) const SUB_SEQUENCE_NUMBER: &[u8; 21] = b",\"subSequenceNumber\":";
+pub(super) const RECORD_END: &[u8; 19] = b",\"action\":\"record\"}";
+pub(super) const MILLIS_BEHIND_LATEST: &[u8; 23] = b"],\"millisBehindLatest\":";
 
-/// Fewer bytes than the shortest record has: without payload and key, with numbers of one digit.
-const LEAST_RECORD: usize = DATA.len()
+/// Every record is longer than this, so a line has room for at most its length divided by this.
+const MIN_RECORD_LENGTH: usize = DATA.len()
     + PARTITION_KEY.len()
     + SEQUENCE_NUMBER.len()
     + ARRIVAL.len()
     + SUB_SEQUENCE_NUMBER.len()
     + RECORD_END.len();
 
-/// For how many records memory is taken at once, at most: for a whole batch of a daemon, which asks
-/// Kinesis for no more than 10,000. A batch that the daemon has deaggregated may have more.
-const MOST_AT_ONCE: usize = 10_000;
+/// How many records memory is reserved for at most before they are decoded. A daemon asks Kinesis for
+/// up to 10,000 records; deaggregation can make more of them.
+const MAX_RESERVED_RECORDS: usize = 10_000;
 
-/// What is kept from batch to batch, so that one more takes no memory: as much as the largest batch
-/// needed, some 150 bytes a record.
+/// The buffers that a session keeps from batch to batch, so that the next batch allocates nothing. They
+/// take about 150 bytes for each record of the largest batch so far.
 #[derive(Default)]
-pub(crate) struct Memory {
-    found: Vec<Found>,
-    /// Always empty.
+pub(crate) struct BatchBuffers {
+    spans: Vec<RecordSpans>,
+    /// Always empty: only its allocation is kept.
     records: Vec<Record<'static>>,
     pub(super) scratch: Scratch,
 }
 
-impl core::fmt::Debug for Memory {
+impl core::fmt::Debug for BatchBuffers {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Memory").finish_non_exhaustive()
+        f.debug_struct("BatchBuffers").finish_non_exhaustive()
     }
 }
 
-impl Memory {
-    /// Takes a batch's memory back.
+impl BatchBuffers {
+    /// Takes back the allocation of a batch that the caller is done with.
     pub(crate) fn recycle(&mut self, mut records: Vec<Record<'_>>) {
         records.clear();
-        // Of none of them others are made, which borrow from nothing: the library lets them have the
-        // same memory. It need not, but a test counts that it does.
+        // In-place collect keeps the allocation; tests/allocations.rs checks it.
         self.records = records.into_iter().map_while(|_| None).collect();
     }
 }
 
-/// A batch whose payloads are decoded in its line.
-pub(super) struct Batch {
-    millis_behind_latest: Option<u64>,
-}
-
-/// Where a record stands in the line.
-struct Found {
-    data: Payload,
-    /// Behind the key stand [`SEQUENCE_NUMBER`] and the number.
-    key: u32,
+/// Where the parts of a record are in the line. Offsets of 32 bits halve the memory that they take;
+/// longer lines go to the general path.
+struct RecordSpans {
+    payload_start: u32,
+    encoded_length: u32,
+    decoded_length: u32,
+    key_start: u32,
     key_length: u32,
-    number_length: u8,
+    /// After the key come [`SEQUENCE_NUMBER`] and the number.
+    sequence_number_length: u8,
     sub_sequence_number: Option<u64>,
     arrival_millis: Option<u64>,
 }
 
-/// Where a payload stands in the line. Offsets of 32 bits are enough for the lines that anybody
-/// sends, and take half the memory.
-#[derive(Clone, Copy)]
-struct Payload {
-    start: u32,
-    /// As it came, and decoded.
-    letters: u32,
-    bytes: u32,
+/// Decodes a batch in place, or returns the line unchanged if it is not exactly what a daemon writes.
+pub(super) fn decode<'a>(
+    line: &'a mut [u8],
+    buffers: &mut BatchBuffers,
+) -> Result<ProcessRecordsInput<'a>, &'a mut [u8]> {
+    let BatchBuffers { spans, records, scratch } = buffers;
+    spans.clear();
+    if line.first_chunk() != Some(BATCH_START) || u32::try_from(line.len()).is_err() {
+        return Err(line);
+    }
+    spans.reserve((line.len() / MIN_RECORD_LENGTH).min(MAX_RESERVED_RECORDS));
+    let mut cursor = Cursor { line, position: BATCH_START.len() };
+    let Some(millis_behind_latest) = cursor.batch(spans, scratch) else {
+        spans.iter().for_each(|record| record.restore(line, scratch));
+        return Err(line);
+    };
+    let line = &*line;
+    let mut records: Vec<Record<'a>> = core::mem::take(records);
+    records.reserve_exact(spans.len());
+    records.extend(spans.iter().map(|record| record.record(line)));
+    Ok(ProcessRecordsInput { records, millis_behind_latest })
 }
 
-/// Reads a batch and decodes its payloads in place; `None`, with the line as it was, if it is not
-/// exactly what a daemon writes.
-pub(super) fn read(line: &mut [u8], memory: &mut Memory) -> Option<Batch> {
-    if line.first_chunk() != Some(BEGINNING) || u32::try_from(line.len()).is_err() {
-        return None;
-    }
-    let Memory { found, scratch, .. } = memory;
-    found.clear();
-    // A line that only looks like a batch costs no more than a batch.
-    found.reserve((line.len() / LEAST_RECORD).min(MOST_AT_ONCE));
-    let mut cursor = Cursor { line, at: BEGINNING.len() };
-    // The payload of a record that is given up is not among the found ones.
-    let mut last = None;
-    match cursor.records(found, &mut last, scratch) {
-        Some(millis_behind_latest) => Some(Batch { millis_behind_latest }),
-        None => {
-            for payload in found.iter().map(|found| found.data).chain(last) {
-                let (start, letters) = (payload.start as usize, payload.letters as usize);
-                let text = &mut line[start..start + letters];
-                base64::restore(text, payload.bytes as usize, scratch);
-            }
-            None
-        }
-    }
-}
-
-impl Batch {
-    /// The batch that was just read from this line, with this memory.
-    pub(super) fn input<'a>(self, line: &'a [u8], memory: &mut Memory) -> ProcessRecordsInput<'a> {
-        let found = &*memory.found;
-        let mut records: Vec<Record<'a>> = core::mem::take(&mut memory.records);
-        records.reserve_exact(found.len());
-        records.extend(found.iter().map(|record| record.record(line)));
-        ProcessRecordsInput { records, millis_behind_latest: self.millis_behind_latest }
-    }
-}
-
-impl Found {
+impl RecordSpans {
     #[inline]
     fn record<'a>(&self, line: &'a [u8]) -> Record<'a> {
-        let (key, behind) = line[self.key as usize..].split_at(self.key_length as usize);
-        let number = &behind[SEQUENCE_NUMBER.len()..][..usize::from(self.number_length)];
+        let (key, rest) = line[self.key_start as usize..].split_at(self.key_length as usize);
+        let number = &rest[SEQUENCE_NUMBER.len()..][..usize::from(self.sequence_number_length)];
         Record {
-            data: &line[self.data.start as usize..][..self.data.bytes as usize],
-            partition_key: core::str::from_utf8(key).expect("it was checked when it was found"),
+            data: &line[self.payload_start as usize..][..self.decoded_length as usize],
+            partition_key: core::str::from_utf8(key).expect("the first pass checked it"),
             sequence_number: SequenceNumber::from_digits(number),
             sub_sequence_number: self.sub_sequence_number,
             approximate_arrival: self.arrival_millis.map(Duration::from_millis),
         }
     }
+
+    /// Encodes the payload again where it was.
+    fn restore(&self, line: &mut [u8], scratch: &mut Scratch) {
+        let text = &mut line[self.payload_start as usize..][..self.encoded_length as usize];
+        base64::restore(text, self.decoded_length as usize, scratch);
+    }
 }
 
-/// The line, read from its beginning. Each method gives `None` at what daemons do not write.
+/// Reads the line from its start. Each method returns `None` at what daemons do not write.
 struct Cursor<'l> {
     line: &'l mut [u8],
-    at: usize,
+    position: usize,
 }
 
 impl Cursor<'_> {
-    /// Gives `millisBehindLatest`.
-    fn records(
+    /// Returns `millisBehindLatest`.
+    fn batch(
         &mut self,
-        found: &mut Vec<Found>,
-        last: &mut Option<Payload>,
+        spans: &mut Vec<RecordSpans>,
         scratch: &mut Scratch,
     ) -> Option<Option<u64>> {
-        if self.line.get(self.at)? != &b']' {
+        if self.line.get(self.position)? != &b']' {
             loop {
-                let data = self.data(scratch)?;
-                *last = Some(data);
-                found.push(self.record(data)?);
-                *last = None;
-                if self.line.get(self.at)? != &b',' {
+                spans.push(self.record(scratch)?);
+                if self.line.get(self.position)? != &b',' {
                     break;
                 }
-                self.at += 1;
+                self.position += 1;
             }
         }
-        self.literal(BEHIND)?;
+        self.literal(MILLIS_BEHIND_LATEST)?;
         let millis_behind_latest = self.number_or_null()?;
         self.literal(b"}")?;
-        (self.at == self.line.len()).then_some(millis_behind_latest)
+        (self.position == self.line.len()).then_some(millis_behind_latest)
     }
 
-    /// A record's first field, decoded.
+    /// Decodes the payload last, so that a record that is not accepted is unchanged.
     #[inline]
-    fn data(&mut self, scratch: &mut Scratch) -> Option<Payload> {
-        let (letters, bytes);
-        if self.literal(DATA).is_some() {
-            letters = memchr::memchr(b'"', self.line.get(self.at..)?)?;
-            let text = &mut self.line[self.at..self.at + letters];
-            bytes = base64::try_decode_in_place(text, scratch)?;
-        } else {
-            self.literal(NO_DATA)?;
-            let start = u32::try_from(self.at).ok()?;
-            return Some(Payload { start, letters: 0, bytes: 0 });
-        }
-        let start = u32::try_from(self.at).ok()?;
-        self.at += letters + 1;
-        Some(Payload {
-            start,
-            letters: u32::try_from(letters).ok()?,
-            bytes: u32::try_from(bytes).ok()?,
-        })
-    }
-
-    /// The fields behind the first.
-    #[inline]
-    fn record(&mut self, data: Payload) -> Option<Found> {
+    fn record(&mut self, scratch: &mut Scratch) -> Option<RecordSpans> {
+        let (payload_start, encoded_length) = self.payload()?;
         self.literal(PARTITION_KEY)?;
-        let key = self.at;
-        let key_length = unescaped_length(&self.line[key..])?;
-        self.at += key_length;
+        let key_start = self.position;
+        let key_length = unescaped_length(self.rest())?;
+        self.position += key_length;
         self.literal(SEQUENCE_NUMBER)?;
-        let number_length = sequence_number_length(&self.line[self.at..])?;
-        self.at += number_length;
+        let sequence_number_length = sequence_number_length(self.rest())?;
+        self.position += sequence_number_length;
         self.literal(ARRIVAL)?;
         let arrival_millis = self.number_or_null()?;
         self.literal(SUB_SEQUENCE_NUMBER)?;
         let sub_sequence_number = self.number_or_null()?;
         self.literal(RECORD_END)?;
-        Some(Found {
-            data,
-            key: u32::try_from(key).ok()?,
+        let text = &mut self.line[payload_start..payload_start + encoded_length];
+        let decoded_length = base64::try_decode_in_place(text, scratch)?;
+        Some(RecordSpans {
+            payload_start: u32::try_from(payload_start).ok()?,
+            encoded_length: u32::try_from(encoded_length).ok()?,
+            decoded_length: u32::try_from(decoded_length).ok()?,
+            key_start: u32::try_from(key_start).ok()?,
             key_length: u32::try_from(key_length).ok()?,
-            number_length: u8::try_from(number_length).ok()?,
+            sequence_number_length: u8::try_from(sequence_number_length).ok()?,
             sub_sequence_number,
             arrival_millis,
         })
     }
 
+    /// Skips the payload, still encoded, and returns its start and length.
+    #[inline]
+    fn payload(&mut self) -> Option<(usize, usize)> {
+        if self.literal(DATA).is_none() {
+            self.literal(NULL_DATA)?;
+            return Some((self.position, 0));
+        }
+        let (start, length) = (self.position, memchr::memchr(b'"', self.rest())?);
+        self.position += length + 1;
+        Some((start, length))
+    }
+
+    #[inline]
+    fn rest(&self) -> &[u8] {
+        &self.line[self.position..]
+    }
+
     #[inline]
     fn literal<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
-        let next = self.line.get(self.at..)?.first_chunk::<N>()?;
-        (next == text).then(|| self.at += N)
+        let next = self.line.get(self.position..)?.first_chunk::<N>()?;
+        (next == text).then(|| self.position += N)
     }
 
     #[inline]
     fn number_or_null(&mut self) -> Option<Option<u64>> {
         // Most sub-sequence numbers are 0, and a shard that is read to its end is 0 ms behind.
-        match self.line.get(self.at..)? {
-            [b'0', behind, ..] if !behind.is_ascii_digit() => {
-                self.at += 1;
+        match self.line.get(self.position..)? {
+            [b'0', next, ..] if !next.is_ascii_digit() => {
+                self.position += 1;
                 Some(Some(0))
             }
             _ => self.other_number_or_null(),
@@ -247,7 +222,7 @@ impl Cursor<'_> {
         /// Any number of this many digits fits in 64 bits.
         const MAX_DIGITS: usize = 19;
 
-        let text = self.line.get(self.at..)?;
+        let text = self.rest();
         // JSON has no leading zeros.
         if !matches!(text.first(), Some(b'1'..=b'9')) {
             return self.literal(b"null").map(|()| None);
@@ -257,7 +232,7 @@ impl Cursor<'_> {
             digits += 1;
             number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
         }
-        self.at += digits;
+        self.position += digits;
         (digits <= MAX_DIGITS).then_some(Some(number))
     }
 }
@@ -312,7 +287,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::daemon_to_child::decode_plainly;
+    use super::super::daemon_to_child::decode_general;
     use super::*;
     use crate::{DaemonMessage, OwnedRecord};
 
@@ -320,7 +295,7 @@ mod tests {
     /// what is refused must be as it was.
     fn check(line: &[u8]) -> bool {
         let (mut ours, mut plain) = (line.to_vec(), line.to_vec());
-        let plain = decode_plainly(&mut plain, &mut Scratch::default());
+        let plain = decode_general(&mut plain, &mut Scratch::default());
         let told = |result: Result<DaemonMessage<'_>, crate::DecodeError>| match result {
             Ok(message) => {
                 let mut payloads = vec![];
@@ -333,15 +308,13 @@ mod tests {
             Err(error) => format!("{error:?} {error}"),
         };
         let plain = told(plain);
-        let mut memory = Memory::default();
-        let is_taken = match read(&mut ours, &mut memory) {
-            Some(batch) => {
-                let input = batch.input(&ours, &mut memory);
+        let is_taken = match decode(&mut ours, &mut BatchBuffers::default()) {
+            Ok(input) => {
                 assert_eq!(told(Ok(DaemonMessage::ProcessRecords(input))), plain);
                 true
             }
-            None => {
-                assert_eq!(ours, line, "a refused line is as it was");
+            Err(unchanged) => {
+                assert_eq!(unchanged, line, "a refused line is as it was");
                 false
             }
         };
@@ -469,7 +442,7 @@ mod tests {
                 &*arrival, b",\"subSequenceNumber\":", &*sub, b",\"action\":\"record\"}",
             ].concat();
             let line = [
-                &BEGINNING[..], sound, b",", &*damaged, b",", sound, BEHIND, &*behind, b"}",
+                &BATCH_START[..], sound, b",", &*damaged, b",", sound, MILLIS_BEHIND_LATEST, &*behind, b"}",
             ].concat();
             check(&line);
         }
@@ -505,8 +478,8 @@ mod tests {
             let mut damaged = line.clone();
             damaged[at] = b'!';
             let mut after = damaged.clone();
-            if read(&mut after, &mut Memory::default()).is_none() {
-                assert!(after == damaged, "refused at {at}");
+            if let Err(unchanged) = decode(&mut after, &mut BatchBuffers::default()) {
+                assert!(unchanged == damaged, "refused at {at}");
             }
         }
     }

@@ -5,9 +5,12 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::base64;
-use super::daemon_to_child::push_action;
-use super::json::{push_number_or_null, push_string};
-use crate::{Action, Record};
+use super::batch::{
+    ARRIVAL, BATCH_START, DATA, MILLIS_BEHIND_LATEST, PARTITION_KEY, RECORD_END, SEQUENCE_NUMBER,
+    SUB_SEQUENCE_NUMBER,
+};
+use super::json::{push_escaped, push_number_or_null};
+use crate::Record;
 
 /// Writes a `processRecords` line record by record, for a caller whose records do not stand side by
 /// side as [`ProcessRecordsInput`](crate::ProcessRecordsInput) has them. The bytes are those of
@@ -38,27 +41,24 @@ pub struct BatchEncoder<'o> {
 }
 
 impl<'o> BatchEncoder<'o> {
-    /// Appends the beginning of a line to `out`.
+    /// Appends the start of the line to `out`.
     pub fn new(out: &'o mut Vec<u8>) -> BatchEncoder<'o> {
-        push_action(Action::ProcessRecords.name(), out);
-        BatchEncoder::behind_action(out)
-    }
-
-    /// Appends the beginning of the fields behind `action`.
-    pub(super) fn behind_action(out: &'o mut Vec<u8>) -> BatchEncoder<'o> {
-        out.extend_from_slice(b",\"records\":[");
+        out.extend_from_slice(BATCH_START);
         BatchEncoder { out, is_first: true, tail: 0..0, tail_of: (None, None) }
     }
 
     /// Appends a record.
     pub fn push(&mut self, record: &Record<'_>) {
-        let start: &[u8] = if self.is_first { b"{\"data\":\"" } else { b",{\"data\":\"" };
+        if !self.is_first {
+            self.out.push(b',');
+        }
         self.is_first = false;
-        self.out.extend_from_slice(start);
+        self.out.extend_from_slice(DATA);
         base64::encode(record.data, self.out);
-        self.out.extend_from_slice(b"\",\"partitionKey\":");
-        push_string(self.out, record.partition_key);
-        self.out.extend_from_slice(b",\"sequenceNumber\":\"");
+        self.out.push(b'"');
+        self.out.extend_from_slice(PARTITION_KEY);
+        push_escaped(self.out, record.partition_key);
+        self.out.extend_from_slice(SEQUENCE_NUMBER);
         self.out.extend_from_slice(record.sequence_number.as_bytes());
         let tail_of = (record.approximate_arrival, record.sub_sequence_number);
         if self.tail.is_empty() || self.tail_of != tail_of {
@@ -70,25 +70,21 @@ impl<'o> BatchEncoder<'o> {
 
     fn push_tail(&mut self, (arrival, sub_sequence_number): (Option<Duration>, Option<u64>)) {
         let start = self.out.len();
-        self.out.extend_from_slice(b"\",\"approximateArrivalTimestamp\":");
-        let millis = arrival.map(|it| u64::try_from(it.as_millis()));
-        push_number_or_null(self.out, millis.map(|millis| millis.unwrap_or(u64::MAX)));
-        self.out.extend_from_slice(b",\"subSequenceNumber\":");
+        self.out.extend_from_slice(ARRIVAL);
+        let millis = arrival.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        push_number_or_null(self.out, millis);
+        self.out.extend_from_slice(SUB_SEQUENCE_NUMBER);
         push_number_or_null(self.out, sub_sequence_number);
-        self.out.extend_from_slice(b",\"action\":\"record\"}");
+        self.out.extend_from_slice(RECORD_END);
         self.tail = start..self.out.len();
         self.tail_of = (arrival, sub_sequence_number);
     }
 
-    /// Appends the line's end: how many milliseconds the batch is behind the stream's newest record.
-    pub fn finish(mut self, millis_behind_latest: Option<u64>) {
-        self.end_fields(millis_behind_latest);
-        self.out.extend_from_slice(b"}\n");
-    }
-
-    /// Appends the last of the fields.
-    pub(super) fn end_fields(&mut self, millis_behind_latest: Option<u64>) {
-        self.out.extend_from_slice(b"],\"millisBehindLatest\":");
+    /// Appends the end of the line: how many milliseconds the batch is behind the newest record of the
+    /// stream.
+    pub fn finish(self, millis_behind_latest: Option<u64>) {
+        self.out.extend_from_slice(MILLIS_BEHIND_LATEST);
         push_number_or_null(self.out, millis_behind_latest);
+        self.out.extend_from_slice(b"}\n");
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
-use super::daemon_to_child::{push_action, push_sequence_numbers};
+use super::daemon_to_child::push_sequence_numbers;
 use super::json::{self, Pieces, Scan, Span, in_field, kind_of, not_json, push_string_or_null};
 use super::{CHECKPOINT, STATUS};
 use crate::{Action, CheckpointRequest, ChildMessage, DecodeError, DecodeErrorKind};
@@ -200,13 +200,13 @@ impl<'r> Deserialize<'r> for Fields<'r> {
     }
 }
 
-/// How a status begins.
+const CHECKPOINT_START: &[u8] = b"{\"action\":\"checkpoint\"";
 const STATUS_START: &[u8] = b"{\"action\":\"status\",\"responseFor\":";
 
 pub(super) fn encode(message: &ChildMessage<'_>, out: &mut Vec<u8>) {
     match message {
         ChildMessage::Checkpoint(request) => {
-            push_action(CHECKPOINT, out);
+            out.extend_from_slice(CHECKPOINT_START);
             push_sequence_numbers(out, request.sequence_number, request.sub_sequence_number);
         }
         ChildMessage::Status { response_for } => {

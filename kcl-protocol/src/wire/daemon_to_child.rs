@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::base64::{self, Scratch};
-use super::batch::{self, Memory};
+use super::batch::{self, BatchBuffers};
 use super::json::{
     self, FromObject, Pieces, Scan, Span, in_field, kind_of, not_json, push_number_or_null,
     push_string, push_string_or_null, required, short_string,
@@ -89,16 +89,16 @@ struct ScannedRecord {
 
 pub(super) fn decode<'a>(
     line: &'a mut [u8],
-    memory: &mut Memory,
+    buffers: &mut BatchBuffers,
 ) -> Result<DaemonMessage<'a>, DecodeError> {
-    match batch::read(line, memory) {
-        Some(batch) => Ok(DaemonMessage::ProcessRecords(batch.input(line, memory))),
-        None => decode_plainly(line, &mut memory.scratch),
+    match batch::decode(line, buffers) {
+        Ok(input) => Ok(DaemonMessage::ProcessRecords(input)),
+        Err(line) => decode_general(line, &mut buffers.scratch),
     }
 }
 
-/// The plain path, which takes any message in any order of fields, and judges what is wrong.
-pub(super) fn decode_plainly<'a>(
+/// The general path: decodes any message, with its fields in any order, and says what is wrong.
+pub(super) fn decode_general<'a>(
     line: &'a mut [u8],
     scratch: &mut Scratch,
 ) -> Result<DaemonMessage<'a>, DecodeError> {
@@ -366,8 +366,13 @@ fn locate(line: &[u8], offset: usize) -> DecodeError {
     }
 }
 
-/// Writes what the daemon writes: `action` first in a message and last in a record.
+/// Writes what the daemon writes: `action` comes first in a message and last in a record.
 pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
+    if let DaemonMessage::ProcessRecords(input) = message {
+        let mut batch = BatchEncoder::new(out);
+        input.records.iter().for_each(|record| batch.push(record));
+        return batch.finish(input.millis_behind_latest);
+    }
     push_action(message.action().map_or(CHECKPOINT, Action::name), out);
     match message {
         DaemonMessage::Initialize(input) => {
@@ -375,13 +380,6 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
             push_string(out, input.shard_id);
             let number = input.sequence_number.as_ref().map(SequenceNumber::as_str);
             push_sequence_numbers(out, number, input.sub_sequence_number);
-        }
-        DaemonMessage::ProcessRecords(input) => {
-            let mut batch = BatchEncoder::behind_action(out);
-            input.records.iter().for_each(|record| batch.push(record));
-            batch.end_fields(input.millis_behind_latest);
-        }
-        DaemonMessage::LeaseLost | DaemonMessage::ShardEnded | DaemonMessage::ShutdownRequested => {
         }
         DaemonMessage::Shutdown(reason) => {
             out.extend_from_slice(b",\"reason\":");
@@ -392,6 +390,7 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(b",\"error\":");
             push_string_or_null(out, answer.error);
         }
+        _ => {}
     }
     out.extend_from_slice(b"}\n");
 }

@@ -234,24 +234,32 @@ pub(super) fn must_be_escaped(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
-/// Appends a string with its quotes, escaped byte for byte as Jackson does: what must be escaped by
-/// its short escape or in upper-case hex (where serde_json has lower case), all else raw.
+/// Appends a string with its quotes.
 pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let mut rest = text.as_bytes();
-    // To look at all of it, whatever is found, is what the compiler can do many bytes at a time.
-    if !rest.iter().fold(false, |any, byte| any | must_be_escaped(*byte)) {
-        out.extend_from_slice(rest);
-        out.push(b'"');
-        return;
+    push_escaped(out, text);
+    out.push(b'"');
+}
+
+/// Appends a string without its quotes, escaped byte for byte as Jackson does: short escapes where JSON
+/// has them, other control characters in upper-case hex (serde_json's is lower-case), all else as it is.
+pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    // Without early exit, so that the compiler can check many bytes at once.
+    if !text.bytes().fold(false, |any, byte| any | must_be_escaped(byte)) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        push_escaping(out, text.as_bytes());
     }
+}
+
+#[cold]
+fn push_escaping(out: &mut Vec<u8>, mut rest: &[u8]) {
     while let Some(length) = rest.iter().position(|byte| must_be_escaped(*byte)) {
         out.extend_from_slice(&rest[..length]);
         push_escape(out, rest[length]);
         rest = &rest[length + 1..];
     }
     out.extend_from_slice(rest);
-    out.push(b'"');
 }
 
 fn push_escape(out: &mut Vec<u8>, byte: u8) {

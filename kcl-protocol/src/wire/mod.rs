@@ -12,7 +12,7 @@ mod json;
 
 use alloc::vec::Vec;
 
-pub(crate) use batch::Memory;
+pub(crate) use batch::BatchBuffers;
 pub use batch_encoder::BatchEncoder;
 pub(crate) use child_to_daemon::ChildLine;
 
@@ -30,15 +30,15 @@ impl<'a> DaemonMessage<'a> {
     /// # Errors
     /// The line is no message; the error says where and why. The line may be half overwritten then.
     pub fn decode(line: &'a mut [u8]) -> Result<DaemonMessage<'a>, DecodeError> {
-        DaemonMessage::decode_with(line, &mut Memory::default())
+        DaemonMessage::decode_with(line, &mut BatchBuffers::default())
     }
 
     /// The same with memory of an earlier batch.
     pub(crate) fn decode_with(
         line: &'a mut [u8],
-        memory: &mut Memory,
+        buffers: &mut BatchBuffers,
     ) -> Result<DaemonMessage<'a>, DecodeError> {
-        daemon_to_child::decode(line, memory)
+        daemon_to_child::decode(line, buffers)
     }
 }
 
