@@ -1,8 +1,6 @@
 //! A batch, written record by record.
 
 use alloc::vec::Vec;
-use core::ops::Range;
-use core::time::Duration;
 
 use super::base64;
 use super::batch::{
@@ -34,17 +32,13 @@ use crate::Record;
 pub struct BatchEncoder<'o> {
     out: &'o mut Vec<u8>,
     is_first: bool,
-    /// Where what stands behind the sequence number of an earlier record was written, and of what it
-    /// was made: records that were fetched together often have the same.
-    tail: Range<usize>,
-    tail_of: (Option<Duration>, Option<u64>),
 }
 
 impl<'o> BatchEncoder<'o> {
     /// Appends the start of the line to `out`.
     pub fn new(out: &'o mut Vec<u8>) -> BatchEncoder<'o> {
         out.extend_from_slice(BATCH_START);
-        BatchEncoder { out, is_first: true, tail: 0..0, tail_of: (None, None) }
+        BatchEncoder { out, is_first: true }
     }
 
     /// Appends a record.
@@ -60,24 +54,13 @@ impl<'o> BatchEncoder<'o> {
         push_escaped(self.out, record.partition_key);
         self.out.extend_from_slice(SEQUENCE_NUMBER);
         self.out.extend_from_slice(record.sequence_number.as_bytes());
-        let tail_of = (record.approximate_arrival, record.sub_sequence_number);
-        if self.tail.is_empty() || self.tail_of != tail_of {
-            self.push_tail(tail_of);
-        } else {
-            self.out.extend_from_within(self.tail.clone());
-        }
-    }
-
-    fn push_tail(&mut self, (arrival, sub_sequence_number): (Option<Duration>, Option<u64>)) {
-        let start = self.out.len();
         self.out.extend_from_slice(ARRIVAL);
-        let millis = arrival.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        let millis =
+            record.approximate_arrival.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
         push_number_or_null(self.out, millis);
         self.out.extend_from_slice(SUB_SEQUENCE_NUMBER);
-        push_number_or_null(self.out, sub_sequence_number);
+        push_number_or_null(self.out, record.sub_sequence_number);
         self.out.extend_from_slice(RECORD_END);
-        self.tail = start..self.out.len();
-        self.tail_of = (arrival, sub_sequence_number);
     }
 
     /// Appends the end of the line: how many milliseconds the batch is behind the newest record of the
