@@ -4,44 +4,44 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use base64::engine::Engine;
 use base64::{DecodeError, DecodeSliceError};
 
 use crate::DecodeErrorKind;
 
-/// How much is decoded at a time, at least: whole groups of four.
+/// How many characters are decoded at a time through the scratch buffer: whole groups of four.
 const CHUNK: usize = 2048;
 
-/// Up to so many letters are decoded beside their text, from where the bytes are copied back: for
-/// more than these it is faster to copy the letters first.
-const SMALL: usize = 512;
+/// How many bytes a chunk of characters decodes to.
+const CHUNK_BYTES: usize = CHUNK / 4 * 3;
 
-/// Memory for copies, so that it is not prepared anew for each payload.
-pub(super) struct Scratch(Box<[u8; CHUNK]>);
+/// A buffer for one chunk, allocated and zeroed once.
+pub(super) struct Scratch(Box<[u8; CHUNK_BYTES]>);
 
 impl Default for Scratch {
     fn default() -> Scratch {
-        Scratch(Box::new([0; CHUNK]))
+        Scratch(Box::new([0; CHUNK_BYTES]))
     }
 }
 
-/// Decodes `text` onto its own beginning and gives the decoded part.
+/// Decodes `text` to its own front and returns the decoded part.
 pub(super) fn decode_in_place<'a>(
     text: &'a mut [u8],
     scratch: &mut Scratch,
 ) -> Result<&'a mut [u8], DecodeErrorKind> {
-    match decode_pieces(text, scratch) {
+    match decode_to_front(text, scratch) {
         Ok(written) => Ok(&mut text[..written]),
         Err(failed) => Err(not_base64(failed.error, failed.read)),
     }
 }
 
-/// Decodes `text` onto its own beginning and gives the decoded part's length; `None`, with the text
-/// as it was, if it is not base64.
+/// Decodes `text` to its own front and returns the length of the decoded part, or returns `None` and
+/// leaves the text unchanged if it is not base64.
 #[inline]
 pub(super) fn try_decode_in_place(text: &mut [u8], scratch: &mut Scratch) -> Option<usize> {
-    match decode_pieces(text, scratch) {
+    match decode_to_front(text, scratch) {
         Ok(written) => Some(written),
         Err(failed) => {
             restore(&mut text[..failed.read], failed.written, scratch);
@@ -50,102 +50,97 @@ pub(super) fn try_decode_in_place(text: &mut [u8], scratch: &mut Scratch) -> Opt
     }
 }
 
-/// Makes a text what it was before it was decoded to so many bytes: each payload has one encoding,
-/// as the decoder takes no other padding and no bits left over.
-pub(super) fn restore(text: &mut [u8], written: usize, Scratch(copy): &mut Scratch) {
-    // From behind, as letters take more room than what they stand for: what is still to be encoded
-    // stands before the place where its letters belong.
-    const PIECE: usize = CHUNK / 4 * 3;
-    let engine = engine();
-    let mut end = text.len();
-    for piece in (0..written.div_ceil(PIECE)).rev() {
-        let bytes = piece * PIECE..written.min((piece + 1) * PIECE);
-        let copy = &mut copy[..bytes.len()];
-        copy.copy_from_slice(&text[bytes]);
-        let start = piece * CHUNK;
-        let encoded = engine.encode_slice(copy, &mut text[start..end]);
-        debug_assert_eq!(
-            encoded,
-            Ok(end - start),
-            "padded base64 has four letters for three bytes"
-        );
-        end = start;
+/// Encodes the first `decoded_length` bytes of a text again, so that it fills all of the text. That is
+/// the text before it was decoded: the decoder accepts exactly one encoding of each payload.
+pub(super) fn restore(text: &mut [u8], decoded_length: usize, Scratch(scratch): &mut Scratch) {
+    // From the last chunk to the first, as the characters of a chunk end after its bytes do.
+    for chunk in (0..decoded_length.div_ceil(CHUNK_BYTES)).rev() {
+        let bytes = chunk * CHUNK_BYTES..decoded_length.min((chunk + 1) * CHUNK_BYTES);
+        let scratch = &mut scratch[..bytes.len()];
+        scratch.copy_from_slice(&text[bytes]);
+        let encoded = engine().encode_slice(scratch, &mut text[chunk * CHUNK..]);
+        debug_assert!(encoded.is_ok(), "the text has room for what it was decoded from");
     }
 }
 
-/// All before `read` is decoded, to `written` bytes; all behind it is as it was.
+/// What stopped the decoder. Everything before `read` is decoded, to `written` bytes; everything after it
+/// is still as it was.
 struct Failed {
     error: DecodeError,
     read: usize,
     written: usize,
 }
 
-/// Three bytes take the place of four, so behind the first piece, which is decoded from a copy,
-/// there is a gap; from then on as much is decoded at once as the gap between what is written and
-/// what is still to be read has room for.
-fn decode_pieces(text: &mut [u8], Scratch(copy): &mut Scratch) -> Result<usize, Failed> {
-    let engine = engine();
-    if text.len() <= SMALL {
-        // What fails leaves the text alone.
-        let copy = &mut copy[..decoded_len(text.len())];
-        let failed = |error| Failed { error, read: 0, written: 0 };
-        let written = decode(engine, text, copy, true).map_err(failed)?;
-        text[..written].copy_from_slice(&copy[..written]);
-        return Ok(written);
+/// Decodes `text` to its own front.
+#[inline]
+fn decode_to_front(text: &mut [u8], scratch: &mut Scratch) -> Result<usize, Failed> {
+    if text.len() > CHUNK {
+        return decode_long(text, scratch);
     }
+    decode_via_scratch(text, 0..text.len(), 0, scratch).map_err(|error| Failed {
+        error,
+        read: 0,
+        written: 0,
+    })
+}
+
+/// Decodes piece by piece.
+///
+/// A piece must not overlap the place where its bytes go. Bytes need less room than the characters that
+/// they come from, so a gap opens after those that are decoded. A piece goes through the scratch buffer
+/// until the gap has room for a whole chunk; from then on, as much as fits is decoded into the gap.
+#[inline(never)]
+fn decode_long(text: &mut [u8], scratch: &mut Scratch) -> Result<usize, Failed> {
     let (mut read, mut written) = (0, 0);
     while read < text.len() {
-        let remaining = text.len() - read;
-        let gap = read - written;
-        let length = remaining.min((gap / 3 * 4).max(CHUNK));
-        let is_last = length == remaining;
-        let decoded = if decoded_len(length) <= gap {
-            let (before, after) = text.split_at_mut(read);
-            decode(engine, &after[..length], &mut before[written..], is_last)
+        let fits_gap = (read - written) / 3 * 4;
+        let end = text.len().min(read + fits_gap.max(CHUNK));
+        let count = if end - read <= fits_gap {
+            let is_last = end == text.len();
+            let (front, rest) = text.split_at_mut(read);
+            decode(&rest[..end - read], &mut front[written..], is_last)
         } else {
-            // A piece longer than a chunk is one that fits the gap.
-            let copy = &mut copy[..length];
-            let piece = read..read + length;
-            copy.copy_from_slice(&text[piece.clone()]);
-            decode(engine, copy, &mut text[written..piece.end], is_last)
-                .inspect_err(|_| text[piece].copy_from_slice(copy))
+            decode_via_scratch(text, read..end, written, scratch)
         };
-        written += decoded.map_err(|error| Failed { error, read, written })?;
-        read += length;
+        written += count.map_err(|error| Failed { error, read, written })?;
+        read = end;
     }
     Ok(written)
+}
+
+/// Decodes `text[piece]` and copies the bytes to `text[to..]`; changes nothing if it fails.
+#[inline]
+fn decode_via_scratch(
+    text: &mut [u8],
+    piece: Range<usize>,
+    to: usize,
+    Scratch(scratch): &mut Scratch,
+) -> Result<usize, DecodeError> {
+    let is_last = piece.end == text.len();
+    let count = decode(&text[piece], &mut scratch[..], is_last)?;
+    text[to..to + count].copy_from_slice(&scratch[..count]);
+    Ok(count)
 }
 
 /// Appends the payload as base64.
 pub(super) fn encode(data: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    // A payload is far shorter than a quarter of the address space, so this does not overflow.
     let length = data.len().div_ceil(3) * 4;
     out.resize(start + length, 0);
     let written = engine().encode_slice(data, &mut out[start..]);
-    debug_assert_eq!(written, Ok(length), "padded base64 has four letters for three bytes");
+    debug_assert_eq!(written, Ok(length), "padded base64 has four characters for three bytes");
 }
 
-/// Decodes one piece. Only the last may be padded or end within a group.
-fn decode(
-    engine: &impl Engine,
-    text: &[u8],
-    out: &mut [u8],
-    is_last: bool,
-) -> Result<usize, DecodeError> {
+/// Decodes one piece. Only the last piece may have padding or end within a group.
+fn decode(text: &[u8], out: &mut [u8], is_last: bool) -> Result<usize, DecodeError> {
     if !is_last && let Some(offset) = memchr::memchr(b'=', text) {
         return Err(DecodeError::InvalidByte(offset, b'='));
     }
-    engine.decode_slice(text, out).map_err(|error| match error {
+    engine().decode_slice(text, out).map_err(|error| match error {
         DecodeSliceError::DecodeError(error) => error,
-        // The room was computed; were it too small, the length would be what is wrong.
+        // `out` is large enough for every valid text of this length.
         DecodeSliceError::OutputSliceTooSmall => DecodeError::InvalidLength(text.len()),
     })
-}
-
-/// The most bytes that so many letters decode to.
-fn decoded_len(letters: usize) -> usize {
-    letters.div_ceil(4) * 3
 }
 
 /// Describes the library's error, with offsets from the start of the payload. `start` is where the
@@ -166,7 +161,7 @@ fn not_base64(error: DecodeError, start: usize) -> DecodeErrorKind {
     })
 }
 
-/// The library's engine for the best instructions that this processor has.
+/// Returns the library's engine for the best instructions that this processor has.
 #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn engine() -> &'static impl Engine {
     use base64::engine::Simd;
@@ -176,7 +171,7 @@ fn engine() -> &'static impl Engine {
     &*ENGINE
 }
 
-/// Without `std` the processor cannot be asked what it has.
+/// Without `std` the library cannot detect what the processor has.
 #[cfg(not(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 fn engine() -> &'static impl Engine {
     &base64::engine::general_purpose::STANDARD
@@ -190,8 +185,8 @@ mod tests {
 
     use super::*;
 
-    /// What the library says of the whole text at once.
-    fn oracle(text: &[u8]) -> Result<Vec<u8>, DecodeErrorKind> {
+    /// What the library makes of the whole text at once.
+    fn expected(text: &[u8]) -> Result<Vec<u8>, DecodeErrorKind> {
         STANDARD.decode(text).map_err(|error| not_base64(error, 0))
     }
 
@@ -201,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_in_place_gives_what_the_library_gives(data in vec(any::<u8>(), 0..20_000)) {
+        fn decoding_in_place_equals_the_librarys_decoding(data in vec(any::<u8>(), 0..20_000)) {
             let mut text = Vec::new();
             encode(&data, &mut text);
             let expected = STANDARD.encode(&data).into_bytes();
@@ -210,7 +205,7 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_text_gives_the_librarys_error(
+        fn damaged_text_is_rejected_exactly_where_the_library_rejects_it(
             data in vec(any::<u8>(), 1..8_000),
             damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..3),
             cut in 0..5_usize,
@@ -220,22 +215,22 @@ mod tests {
                 *at.get_mut(&mut text) = byte;
             }
             text.truncate(text.len().saturating_sub(cut));
-            match (ours(&text), oracle(&text)) {
-                (Ok(ours), Ok(oracle)) => prop_assert_eq!(ours, oracle),
+            match (ours(&text), expected(&text)) {
+                (Ok(ours), Ok(expected)) => prop_assert_eq!(ours, expected),
                 (Err(_), Err(_)) => {}
-                (ours, oracle) => prop_assert!(false, "{ours:?} is not {oracle:?}"),
+                (ours, expected) => prop_assert!(false, "{ours:?} is not {expected:?}"),
             }
         }
 
         #[test]
-        fn one_wrong_letter_is_found_where_it_is(
+        fn an_invalid_byte_is_reported_at_its_offset(
             data in vec(any::<u8>(), 3..8_000),
             at in any::<prop::sample::Index>(),
         ) {
             let mut text = STANDARD.encode(&data).into_bytes();
             let length = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
             text[at.index(length)] = b'!';
-            prop_assert_eq!(ours(&text), oracle(&text));
+            prop_assert_eq!(ours(&text), expected(&text));
         }
     }
 }
