@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid,
+};
 
 use super::clearing::{Action, Clearing, Patience};
 use super::group::signal_group;
@@ -109,10 +111,17 @@ fn look(pid: Pid, more: WaitIdOptions) -> rustix::io::Result<Option<i32>> {
             found => break found?,
         }
     };
-    Ok(found.map(|status| {
-        let code = status.exit_status().map(|code| (code & 0xff) << 8);
-        code.or(status.terminating_signal()).unwrap_or(0)
-    }))
+    let Some(found) = found else { return Ok(None) };
+    match raw(found.exit_status(), found.terminating_signal()) {
+        Some(status) => Ok(Some(status)),
+        // Neither, which must not pass for a good end: the older call tells, and forgets the child.
+        None => Ok(waitpid(Some(pid), WaitOptions::NOHANG)?.map(|(_, status)| status.as_raw())),
+    }
+}
+
+/// The status as `wait` has it. macOS gives exit codes of 24 bits.
+fn raw(code: Option<i32>, signal: Option<i32>) -> Option<i32> {
+    code.map(|code| (code & 0xff) << 8).or(signal)
 }
 
 /// Asks a child to end.
@@ -235,6 +244,14 @@ mod tests {
         assert!(!children_by_parent().contains(&pid));
         assert_eq!(status(pid), Err(Errno::CHILD));
         assert_eq!(name(pid), format!("process {}", child.id()));
+    }
+
+    #[test]
+    fn an_answer_without_a_status_is_no_good_end() {
+        assert_eq!(raw(Some(0), None), Some(0));
+        assert_eq!(raw(Some(0x12_3403), None), Some(0x300));
+        assert_eq!(raw(None, Some(9)), Some(9));
+        assert_eq!(raw(None, None), None);
     }
 
     #[test]

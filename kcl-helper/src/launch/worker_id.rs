@@ -6,7 +6,8 @@
 //! a second worker beside the first gets a second name, and the same two names later on.
 //!
 //! A name is the host's and random digits. Where the file is gone, as in a new container, the name is
-//! a new one, which is as if nothing were set. Where a home folder is shared by hosts, they differ.
+//! a new one, which is as if nothing were set. Where a home folder is shared by hosts, they differ, but
+//! for Macs.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -47,8 +48,7 @@ impl WorkerId {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
             let digits = kept(&file)?;
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            return Ok(Some(WorkerId { name: format!("{host}-{digits}"), lock: file }));
+            return Ok(Some(WorkerId { name: format!("{}-{digits}", host()), lock: file }));
         }
         Ok(None)
     }
@@ -57,6 +57,15 @@ impl WorkerId {
     pub(crate) fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }
+}
+
+/// The host's name. That of a Mac changes with the network that it is in, so that the worker would have
+/// another name there: the digits, which no other host has, are enough for it.
+fn host() -> String {
+    if cfg!(target_vendor = "apple") {
+        return "mac".to_owned();
+    }
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The digits in the file. What is not whole, as after a crash, is written anew.
