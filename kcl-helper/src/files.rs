@@ -24,6 +24,23 @@ const SHARED_FILE: u32 = 0o644;
 /// How the names begin of files that have no name of their own yet.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 
+/// Reads to the end, which must come within `most` bytes: what is read into memory has a bound,
+/// whatever a file is, or a path leads to.
+pub(crate) fn read_at_most(from: impl io::Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("it has more than {} MiB", most >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// The same for text.
+pub(crate) fn read_text_at_most(from: impl io::Read, most: u64) -> io::Result<String> {
+    let bytes = read_at_most(from, most)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// Makes a folder, and those above it that are missing.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
@@ -138,15 +155,13 @@ impl OpenDir {
         self.file(name, OFlags::RDWR | OFlags::CREATE)
     }
 
-    /// What a file holds. `None` if there is none.
-    pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let mut file = match self.file(name, OFlags::RDONLY) {
+    /// What a file of at most as many bytes holds. `None` if there is none.
+    pub(crate) fn read(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match self.file(name, OFlags::RDONLY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        read_at_most(file, most).map(Some)
     }
 
     /// As [`replace_private_file()`], in this folder. Only one process may replace one file at a time.
@@ -237,6 +252,17 @@ mod tests {
 
     /// The umask is the whole process's: no other test may depend on it.
     #[test]
+    fn what_is_read_has_a_bound() {
+        let zeros = || File::open("/dev/zero").unwrap();
+        let refused = read_at_most(zeros(), 1 << 20).unwrap_err();
+        assert_eq!(refused.to_string(), "it has more than 1 MiB");
+        assert_eq!(read_at_most(zeros().take(9), 9).unwrap(), [0; 9]);
+        assert_eq!(read_text_at_most(&b"text"[..], 4).unwrap(), "text");
+        let refused = read_text_at_most(&b"\xff"[..], 4).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
     fn no_umask_opens_them() {
         let top = tempfile::tempdir().unwrap();
         let before = umask(Mode::empty());
@@ -321,13 +347,13 @@ mod tests {
         // What a process left that was killed.
         fs::write(path.join(".unfinished-file"), "tw").unwrap();
         first.replace_private_file("file", b"two").unwrap();
-        assert_eq!(first.read("file").unwrap().unwrap(), b"two");
+        assert_eq!(first.read("file", 99).unwrap().unwrap(), b"two");
         assert_eq!(
             [mode(&path), mode(&path.join("file")), mode(&path.join("lock"))],
             [0o700, 0o600, 0o600]
         );
         assert!(first.is_named(&lock, "lock").unwrap() && !first.is_named(&lock, "file").unwrap());
-        assert_eq!(first.read("other").unwrap(), None);
+        assert_eq!(first.read("other", 99).unwrap(), None);
 
         fs::rename(&path, top.path().join("moved")).unwrap();
         let second = make();
@@ -342,7 +368,7 @@ mod tests {
             io::ErrorKind::NotFound
         );
         assert!(!second.is_named(&lock, "lock").unwrap());
-        assert_eq!(third.read("file").unwrap(), None);
+        assert_eq!(third.read("file", 99).unwrap(), None);
     }
 
     #[test]
@@ -356,12 +382,12 @@ mod tests {
         let open = OpenDir::open(folder.path()).unwrap();
         let error = open.open_private_file("link").unwrap_err();
         assert_eq!(error.to_string(), "it is a symbolic link");
-        open.read("link").unwrap_err();
+        open.read("link", 99).unwrap_err();
         open.replace_private_file("link", b"new").unwrap();
-        assert_eq!(open.read("link").unwrap().unwrap(), b"new");
+        assert_eq!(open.read("link", 99).unwrap().unwrap(), b"new");
         assert_eq!(fs::read(at("victim")).unwrap(), b"precious");
         fs::create_dir(at("below")).unwrap();
-        assert!(open.read("below").is_err());
+        assert!(open.read("below", 99).is_err());
     }
 
     #[test]

@@ -82,8 +82,7 @@ fn what_cannot_be_used_is_status_2() {
 fn what_has_no_end_is_not_read_to_it() {
     let refused = |name| {
         format!(
-            "status: 2\n--- stdout\n--- stderr\nerror: {name} cannot be read: it has more than 16 \
-             MiB, which no properties file has\n"
+            "status: 2\n--- stdout\n--- stderr\nerror: {name} cannot be read: it has more than 4 MiB\n"
         )
     };
     assert_eq!(run("check /dev/zero"), refused("/dev/zero"));
@@ -350,6 +349,7 @@ fn a_region_is_found_where_the_sdk_finds_it() {
     assert!(warns("", "", &[]));
     assert!(warns("AWS_DEFAULT_REGION", "us-east-1", &[]));
     assert!(warns("AWS_PROFILE", "other", &[]));
+    assert!(warns("AWS_CONFIG_FILE", "/dev/zero", &[]));
     assert!(!warns("AWS_REGION", "us-east-1", &[]));
     assert!(!warns("AWS_CONFIG_FILE", "check/profile/config", &[]));
     assert!(!warns("AWS_SHARED_CREDENTIALS_FILE", "check/profile/credentials", &[]));

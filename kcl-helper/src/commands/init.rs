@@ -1,7 +1,7 @@
 //! `kcl-helper init`: what was typed, or is asked for, becomes a [`Project`].
 
 use std::ffi::OsString;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -178,6 +178,9 @@ fn runtime(checkout: Option<&Path>, folder: &Path) -> Result<Runtime> {
     }
 }
 
+/// In bytes; what is longer is no name of anything.
+const LONGEST_ANSWER: u64 = 4096;
+
 /// Asks for what is missing, or takes what is usual.
 struct Prompt<'a, R> {
     asks: bool,
@@ -205,7 +208,8 @@ impl<R: BufRead> Prompt<'_, R> {
         loop {
             self.reporter.ask(&format!("{what} [{usual}]:"));
             let mut answer = String::new();
-            let read = self.answers.read_line(&mut answer).unwrap_or(0);
+            let read = self.answers.by_ref().take(LONGEST_ANSWER).read_line(&mut answer);
+            let read = read.unwrap_or(0);
             if read == 0 {
                 self.reporter.end_question();
                 return Err(Error::new(Exit::Usage, format!("the {what} is missing")).hint(

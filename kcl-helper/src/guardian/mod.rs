@@ -40,6 +40,8 @@ pub(crate) const NAME: &str = "guardian";
 
 /// To start a program takes milliseconds; a guardian that takes so long has been stopped.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+/// How much of what a tool says is kept, in bytes of each stream.
+const KEPT_OUTPUT: u64 = 4 << 20;
 /// How long a program that only says something has to end if we are killed.
 const TOOLS_END_WITHIN: Duration = Duration::from_secs(2);
 /// How long the guardian may take to end when there is nothing left to do.
@@ -71,6 +73,12 @@ pub(crate) struct How {
     pub(crate) cpu: Option<usize>,
     /// How long it has to end after a SIGTERM if we are killed; without any it is killed at once.
     pub(crate) grace: Duration,
+}
+
+/// Reads to the end, and keeps the beginning.
+fn read_beginning(mut from: impl io::Read, kept: &mut Vec<u8>) -> io::Result<()> {
+    from.by_ref().take(KEPT_OUTPUT).read_to_end(kept)?;
+    io::copy(&mut from, &mut io::sink()).map(drop)
 }
 
 impl Guardian {
@@ -127,7 +135,7 @@ impl Guardian {
         }
     }
 
-    /// Runs a program to its end and gives what it said. It has no stdin.
+    /// Runs a program to its end and gives what it said, or the beginning of that. It has no stdin.
     pub(crate) fn output(&self, words: Vec<OsString>) -> io::Result<Output> {
         let (mut stdout, out) = io::pipe()?;
         let (mut stderr, err) = io::pipe()?;
@@ -136,8 +144,8 @@ impl Guardian {
         let process = self.spawn(words, how, streams, &[])?;
         let (mut said, mut complained) = (Vec::new(), Vec::new());
         thread::scope(|scope| {
-            let reader = scope.spawn(|| stderr.read_to_end(&mut complained));
-            stdout.read_to_end(&mut said)?;
+            let reader = scope.spawn(|| read_beginning(&mut stderr, &mut complained));
+            read_beginning(&mut stdout, &mut said)?;
             reader.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
         })?;
         let status = process.status()?;
@@ -416,6 +424,15 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
+
+    /// What a tool says goes on and on, and is read all the same, as else the tool would not end.
+    #[test]
+    fn of_much_that_is_said_the_beginning_is_kept() {
+        let mut kept = Vec::new();
+        let mut said = io::repeat(b'x').take(3 * KEPT_OUTPUT);
+        read_beginning(&mut said, &mut kept).unwrap();
+        assert_eq!((kept.len() as u64, said.limit()), (KEPT_OUTPUT, 0));
+    }
 
     #[test]
     fn all_who_wait_for_an_end_learn_of_it() {

@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::files::read_text_at_most;
+
 /// What a project is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Project {
@@ -279,6 +281,9 @@ impl Project {
     }
 }
 
+/// The most that is read of a Cargo.toml, in bytes.
+const LARGEST_MANIFEST: u64 = 1 << 20;
+
 impl Runtime {
     /// The checkout that this program was compiled in, if it is still there.
     pub(crate) fn checkout_of_this_build() -> Option<PathBuf> {
@@ -288,7 +293,8 @@ impl Runtime {
 
     /// Whether a folder has the package in it.
     pub(crate) fn is_checkout(folder: &Path) -> bool {
-        let manifest = fs::read_to_string(folder.join("kcl-runtime/Cargo.toml"));
+        let manifest = fs::File::open(folder.join("kcl-runtime/Cargo.toml"));
+        let manifest = manifest.and_then(|file| read_text_at_most(file, LARGEST_MANIFEST));
         manifest.is_ok_and(|text| text.lines().any(|line| line == "name = \"kcl-runtime\""))
     }
 

@@ -8,9 +8,9 @@ use etcetera::BaseStrategy as _;
 
 use crate::commands::SAMPLE_CHILD;
 use crate::error::{Error, Exit, Result};
-use crate::files::{create_private_dir, replace_private_file};
+use crate::files::{create_private_dir, read_at_most, replace_private_file};
 use crate::output::Reporter;
-use crate::properties::{File, escaped_value};
+use crate::properties::{self, File, escaped_value};
 
 /// Makes sure of the sample's file in the user's data folder and returns its path. What the user
 /// has changed stays as it is, and that is said; only where this program has moved since, the file
@@ -19,7 +19,8 @@ pub(crate) fn properties_file(reporter: &Reporter) -> Result<PathBuf> {
     let path = data_folder()?.join("kcl-helper").join("sample.properties");
     let program = this_program()?;
     let wanted = with_program(kcl_samples::SAMPLE_PROPERTIES, &program)?;
-    let found = match std::fs::read(&path) {
+    let found = std::fs::File::open(&path).and_then(|file| read_at_most(file, properties::LARGEST));
+    let found = match found {
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             write(&path, &wanted)?;

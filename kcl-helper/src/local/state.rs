@@ -30,6 +30,8 @@ use crate::files::{OpenDir, UNFINISHED, create_private_dir};
 
 /// Raised when older versions would misread what newer ones write.
 const FORMAT: u32 = 3;
+/// The most that is read of a file of the state, in bytes. It has some hundred.
+const LARGEST_FILE: u64 = 1 << 20;
 const RUN_FILE: &str = "run.json";
 const LOCK_FILE: &str = "lock";
 const START_OVER: &str = "start over with --reset, or use another folder with --state DIR";
@@ -312,7 +314,7 @@ impl Folder {
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let bytes = self.directory.read(name);
+        let bytes = self.directory.read(name, LARGEST_FILE);
         match bytes.map_err(|error| cannot("read", &self.path.join(name)).because(error))? {
             None => Ok(None),
             Some(bytes) => {

@@ -12,7 +12,7 @@ mod surroundings;
 mod value;
 mod version;
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use settings::Settings;
@@ -27,6 +27,7 @@ pub(crate) use value::number_in_use;
 pub(crate) use version::Version;
 
 use crate::error::{Error, Exit, Result};
+use crate::files::read_at_most;
 
 /// A file to judge.
 #[derive(Debug, Clone)]
@@ -37,20 +38,21 @@ pub(crate) struct Source {
 }
 
 /// The most that is read of one file, in bytes: far more than anybody writes, and little enough
-/// for any machine's memory.
-const LARGEST: u64 = 16 << 20;
+/// for any machine's memory, of which a byte may take a hundred.
+pub(crate) const LARGEST: u64 = 4 << 20;
 
 impl Source {
     pub(crate) fn read(path: &Path) -> Result<Source> {
         let name = path.display().to_string();
-        let bytes = std::fs::File::open(path).and_then(read_all);
+        let bytes = std::fs::File::open(path).and_then(|file| read_at_most(file, LARGEST));
         let bytes = bytes.map_err(|error| unreadable(&name, error))?;
         Ok(Source { name, bytes })
     }
 
     /// Reads stdin, which findings call by this name.
     pub(crate) fn stdin(name: String) -> Result<Source> {
-        let bytes = read_all(io::stdin().lock()).map_err(|error| unreadable("stdin", error))?;
+        let bytes = read_at_most(io::stdin().lock(), LARGEST)
+            .map_err(|error| unreadable("stdin", error))?;
         Ok(Source { name, bytes })
     }
 
@@ -58,15 +60,6 @@ impl Source {
     pub(crate) fn folder(&self) -> &Path {
         Path::new(&self.name).parent().unwrap_or(Path::new(""))
     }
-}
-
-fn read_all(from: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other("it has more than 16 MiB, which no properties file has"));
-    }
-    Ok(bytes)
 }
 
 fn unreadable(name: &str, error: io::Error) -> Error {

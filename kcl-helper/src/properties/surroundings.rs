@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::files::read_text_at_most;
+
 /// The surroundings that the daemon would start in.
 #[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
@@ -34,6 +36,9 @@ pub(crate) struct Found {
     pub(crate) value: String,
     pub(crate) origin: String,
 }
+
+/// The most that is read of a file of profiles, in bytes.
+const LARGEST_PROFILES: u64 = 16 << 20;
 
 impl Surroundings {
     /// Those of this process, as a JVM that it starts inherits them.
@@ -107,7 +112,8 @@ impl Surroundings {
             file("aws.configFile", "AWS_CONFIG_FILE", "config"),
         ];
         files.into_iter().flatten().find_map(|file| {
-            let text = std::fs::read_to_string(self.working_folder.join(&file)).ok()?;
+            let file = std::fs::File::open(self.working_folder.join(&file)).ok()?;
+            let text = read_text_at_most(file, LARGEST_PROFILES).ok()?;
             let value = region_of_profile(&text, &profile)?;
             Some(Found { value, origin: format!("profile {profile}") })
         })

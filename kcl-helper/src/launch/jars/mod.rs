@@ -25,7 +25,7 @@ pub(crate) use lock::{Jar, Lock};
 use crate::error::{Error, Exit, Result};
 use crate::files::{
     UNFINISHED, create_shared_dir, is_regular_file, open_private_file, open_regular_file, publish,
-    unfinished_file,
+    read_text_at_most, unfinished_file,
 };
 use crate::guardian::Guardian;
 use crate::launch::daemon::Daemon;
@@ -388,13 +388,16 @@ fn own_lock(folder: &Path) -> PathBuf {
     folder.join("jars.lock")
 }
 
+/// In bytes; a lock of a daemon has some ten thousand.
+const LARGEST_LOCK: u64 = 1 << 20;
+
 fn read_lock(path: &Path) -> Result<Option<Lock>> {
     let failed = |why: Box<dyn std::error::Error + Send + Sync>| {
         Error::new(Exit::Surroundings, format!("{} cannot be used", path.display()))
             .because(why)
             .hint("delete it and make it again with `kcl-helper jars fetch --lock`")
     };
-    match open_regular_file(path).and_then(io::read_to_string) {
+    match open_regular_file(path).and_then(|file| read_text_at_most(file, LARGEST_LOCK)) {
         Ok(text) => text.parse().map(Some).map_err(|error: lock::LockError| failed(error.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error.into())),
