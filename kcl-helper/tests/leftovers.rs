@@ -255,7 +255,7 @@ fn record() {
         }
         let stage = Stage::new(format!("record, {child}, {death:?}"));
         let mut running = stage
-            .start(&format!("record --grace 300ms --to recordings -- AWKWARD log=log {child}"));
+            .start(&format!("record --grace 700ms --to recordings -- AWKWARD log=log {child}"));
         let input = "{\"action\":\"initialize\",\"shardId\":\"s\",\"sequenceNumber\":\"1\",\
                      \"subSequenceNumber\":0}\n\
                      {\"action\":\"processRecords\",\"records\":[{\"data\":\"\",\"partitionKey\":\"\",\

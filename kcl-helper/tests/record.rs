@@ -374,7 +374,7 @@ fn a_signal_to_us_reaches_the_program_once() {
 fn a_program_that_ignores_a_signal_goes_on_while_somebody_writes_to_it() {
     let place = Place::new();
     let script = "trap 'echo term' TERM; echo ready; while :; do sleep 0.05; done";
-    let mut child = place.command(&["--grace", "300ms"], &["bash", "-c", script]).spawn().unwrap();
+    let mut child = place.command(&["--grace", "700ms"], &["bash", "-c", script]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     assert_eq!(read_line(&mut stdout), "ready\n");
     for _ in 0..2 {
@@ -388,7 +388,7 @@ fn a_program_that_ignores_a_signal_goes_on_while_somebody_writes_to_it() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.signal(), Some(9));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_snapshot!(said, @"warning: not stopped within 300ms: killing the program");
+    assert_snapshot!(said, @"warning: not stopped within 700ms: killing the program");
     assert_eq!(place.events().last(), Some(&json!(["x", "signal 9, SIGKILL"])));
 }
 

@@ -239,7 +239,10 @@ impl Signals {
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 }
                 let now = Instant::now();
-                if let Some(cause) = asked.filter(|_| !somebody_writes_to_stdin()) {
+                if let (Some(cause), None) = (asked, stopping.cause())
+                    && !somebody_writes_to_stdin()
+                {
+                    // The grace begins.
                     stopping.request(Request { cause, at: now });
                 }
                 if stopping.tick(now).is_some() {
