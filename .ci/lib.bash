@@ -12,6 +12,12 @@ fail() {
     exit 1
 }
 
+# Runs a command line that the README shows, as it stands there.
+documented() {
+    grep -qxF -- "$1" README.md || fail "README.md does not show: $1"
+    eval "$1"
+}
+
 check_format() {
     step "format"
     cargo fmt --all --check
