@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -444,7 +444,7 @@ impl Running {
         let _ = fs::remove_file(world.path(log));
         let awkward = Path::new(HELPER).with_file_name("examples").join("awkward_child");
         assert!(awkward.exists(), "cargo build -p kcl-helper --examples");
-        let mut command = Command::new(HELPER);
+        let mut command = kcl_fixtures::command(HELPER);
         command.current_dir(world.folder.path()).args(["local", "-q", "--state", "state", "-i"]);
         command.arg(world.input_path()).args(["--shards", &run.shards.to_string()]);
         if run.shard_ended {
