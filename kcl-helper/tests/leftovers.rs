@@ -440,6 +440,36 @@ fn a_guardian_that_is_killed_leaves_all_to_us() {
     });
 }
 
+/// A shell may become kcl-helper, and then its jobs are our children.
+#[test]
+fn nobody_else_is_harmed() {
+    for kills_guardian in [false, true] {
+        let stage = Stage::new(format!("a stranger, guardian killed: {kills_guardian}"));
+        let script = "sleep 120 <&- & echo $! > stranger; exec \"$0\" local -i - --grace 100ms -- \
+                      \"$1\" log=log";
+        let mut shell = kcl_fixtures::command("sh");
+        shell.args(["-c", script, HELPER, &awkward()]).env(MARK, &stage.mark);
+        shell.current_dir(stage.folder.path()).stdin(Stdio::piped()).stdout(Stdio::null());
+        shell.stderr(fs::File::create(stage.path("stderr")).unwrap());
+        let mut helper = shell.spawn().unwrap();
+        let stdin = helper.stdin.take();
+        let mut running = Running { stage: &stage, helper, stdin };
+        running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
+        running.wait_for_child("", Death::Plain);
+        if kills_guardian {
+            kill_process(guardian_of(&running), Signal::KILL).unwrap();
+        }
+        running.begin_the_end(Death::Plain);
+        running.end();
+        let living = stage.living();
+        let stranger = fs::read_to_string(stage.path("stranger")).unwrap();
+        assert_eq!(living.len(), 1, "{living:#?}");
+        assert!(living[0].starts_with(&format!("{} (sleep)", stranger.trim())), "{living:#?}");
+        let stranger = Pid::from_raw(stranger.trim().parse().unwrap()).unwrap();
+        kill_process(stranger, Signal::KILL).unwrap();
+    }
+}
+
 #[test]
 fn a_signal_to_the_guardian_is_no_request() {
     let stage = Stage::new("signals to the guardian".into());

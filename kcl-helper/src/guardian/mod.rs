@@ -62,6 +62,8 @@ struct Inner {
 struct Connection {
     socket: UnixStream,
     process: Mutex<std::process::Child>,
+    /// Whether we get what it had if it is killed.
+    adopts: bool,
 }
 
 /// How a program is started.
@@ -177,8 +179,11 @@ impl Guardian {
         };
         let cleared = connection.clear(patience, &mut outlived).ok().flatten();
         let Cleared { killed, left } = cleared.unwrap_or_else(|| {
-            // The guardian is gone, and what it had is ours.
+            // The guardian is gone.
             connection.wait_for_end(ENDS_WITHIN);
+            if !connection.adopts {
+                return Cleared::default();
+            }
             tree::clear(patience, |names| outlived(&names))
         });
         if whom.is_some() && !killed.is_empty() {
@@ -223,9 +228,10 @@ impl Guardian {
 impl Connection {
     fn new(has_stderr: bool) -> io::Result<Connection> {
         let (socket, its) = UnixStream::pair()?;
-        // Orphans of processes that are not ours would come to us as well, and could not be told
-        // from ours: a shell that became this program may have left some.
-        if tree::children().is_empty() {
+        // A shell that became this program may have left us children, which are none of our
+        // business, and neither are their orphans.
+        let adopts = tree::children().is_empty();
+        if adopts {
             tree::adopt_orphans()?;
         }
         let process = Command::new(ourselves()?)
@@ -236,7 +242,7 @@ impl Connection {
             .stderr(if has_stderr { Stdio::inherit() } else { Stdio::null() })
             .process_group(0)
             .spawn()?;
-        let connection = Connection { socket, process: Mutex::new(process) };
+        let connection = Connection { socket, process: Mutex::new(process), adopts };
         connection.socket.set_read_timeout(Some(ANSWERS_WITHIN))?;
         match receive(&connection.socket)? {
             Some(Answer::Ready) => Ok(connection),
@@ -441,7 +447,8 @@ mod tests {
             let process = kcl_fixtures::command("true").spawn().unwrap();
             let pid = Pid::from_child(&process);
             let (ours, _) = UnixStream::pair().unwrap();
-            let connection = Arc::new(Connection { socket: ours, process: Mutex::new(process) });
+            let connection =
+                Arc::new(Connection { socket: ours, process: Mutex::new(process), adopts: true });
             let guarded = Guarded { pid, socket, status: Mutex::default(), connection };
             let begin = Barrier::new(4);
             thread::scope(|scope| {
