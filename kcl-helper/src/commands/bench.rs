@@ -73,7 +73,7 @@ pub(crate) struct Args {
     /// A second command, split on blanks; the two are measured in turns
     #[arg(long, value_name = "COMMAND")]
     vs: Option<String>,
-    /// The driver's core and the children's: 0 for all on one, 0,1 for a core each [default: any]
+    /// Cores of the driver and the children (Linux): 0 for one, 0,1 for a core each [default: any]
     #[arg(long, value_name = "CORES", value_parser = Cpus::parse)]
     cpus: Option<Cpus>,
     /// Exit 1 below this: 500k/s records, 100MB/s, or with --vs a ratio such as 2.5x
