@@ -264,12 +264,13 @@ impl Worker {
         self.process.0.id() as i32
     }
 
-    /// The helper's child that is the daemon.
+    /// The daemon, which the helper's guardian has started.
     pub fn jvm(&self) -> Result<i32> {
         let is_java = |pid: &i32| {
             fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("java"))
         };
-        children(self.pid()).into_iter().find(is_java).context("the helper has no JVM")
+        let mut all = children(self.pid()).into_iter().flat_map(children);
+        all.find(is_java).context("the helper has no JVM")
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {

@@ -93,7 +93,7 @@ fn under_way(case: &mut Case<'_>) -> Result<(crate::aws::Stream, crate::case::Wo
     Ok((stream, worker))
 }
 
-/// The kernel tells the daemon of its helper's death: nothing of the group is left.
+/// The guardian stops the daemon: nothing is left.
 fn helper_killed(case: &mut Case<'_>) -> Result<()> {
     let (stream, mut worker) = under_way(case)?;
     let jvm = worker.jvm()?;
