@@ -366,8 +366,9 @@ impl Guarded {
                 Ok(_) => match receive(&self.socket) {
                     Ok(Some(Answer::Ended(raw))) => {
                         *status = Some(ExitStatus::from_raw(raw));
-                        // Whoever else waits for this socket finds it ready, now and later.
-                        self.socket.shutdown(std::net::Shutdown::Read)?;
+                        // Whoever else waits for this socket finds it ready, now and later. That is so
+                        // as well if the guardian has gone, which is an error on macOS.
+                        let _ = self.socket.shutdown(std::net::Shutdown::Read);
                     }
                     _ => {
                         drop(status);
