@@ -1,35 +1,34 @@
-//! Bytes to lines: length, line ends and blank lines, in both directions.
+//! Splits bytes into lines: length limit, line ends and blank lines, for both directions.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::LineError;
 
-/// The longest line that is read unless another limit is set: 256 MiB.
+/// The default limit for the length of a line: 256 MiB.
 ///
-/// The protocol itself has no limit. A batch is at most 10,000 records or 10 MB, so about 14 MB of
-/// base64; a fan-out or deaggregated batch can be several times larger.
+/// The protocol has no limit. A batch has at most 10,000 records or 10 MB, which is about 14 MB of base64;
+/// with enhanced fan-out or after deaggregation it can be several times larger.
 pub const DEFAULT_LINE_LIMIT: usize = 256 << 20;
 
-/// How much is made ready for reading at a time, at least, but at first.
-const CHUNK: usize = 64 << 10;
+/// The size of the first allocation, small since an idle child reads `initialize` alone.
+const FIRST_ALLOCATION: usize = 8 << 10;
 
-/// How much is made ready for reading at first: an idle child has only read `initialize`.
-const FIRST: usize = 8 << 10;
+/// Minimum growth after the first allocation.
+const MIN_GROWTH: usize = 64 << 10;
 
-/// How much is made ready for reading at a time, at most: a long line does not end with megabytes
-/// that nothing fills.
-const MOST_GROWTH: usize = 512 << 10;
+/// Maximum growth, so that a long line does not end with megabytes that are never filled.
+const MAX_GROWTH: usize = 512 << 10;
 
-/// Collects bytes, as they arrive, into lines.
+/// Splits bytes into lines as they arrive.
 ///
-/// A line ends with LF or CR LF, which are not part of it. Blank lines are dropped, as both ends of
-/// the protocol ignore them.
+/// A line ends with LF or CR LF, which is not part of it. Blank lines are dropped, since both ends of the
+/// protocol ignore them.
 ///
-/// The memory taken is what has arrived and not been handed out, an eighth more (512 KiB at most),
-/// and 64 KiB. It is kept for what is still to come, and with lines [given back](Self::recycle) the
-/// memory of one more line is: in turn-taking, where each line is given back before the next
-/// arrives, that is 64 KiB at most.
+/// The buffer takes as much memory as has arrived without being handed out, plus an eighth (at most
+/// 512 KiB), plus 64 KiB. It also keeps the memory of one line that was [given back](Self::recycle). Where
+/// each line is given back before the next arrives, as between the daemon and its child, that adds at most
+/// 64 KiB.
 ///
 /// ```
 /// use kcl_protocol::LineBuffer;
@@ -61,25 +60,26 @@ const MOST_GROWTH: usize = 512 << 10;
 ///     lines.advance(count);
 /// };
 /// assert_eq!(line.bytes(), b"{}");
-/// lines.recycle(line); // its memory serves the lines to come
+/// lines.recycle(line); // later lines reuse its memory
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct LineBuffer {
-    /// `buffer[start..filled]` has arrived and is not handed out; behind it is room to fill.
+    /// `buffer[start..filled]` has arrived and was not handed out yet; the rest is free.
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
-    /// No LF stands in `buffer[start..searched]`, and `start <= searched <= filled`.
+    /// There is no LF in `buffer[start..searched]`, and `start <= searched <= filled`.
     searched: usize,
     limit: usize,
-    /// A line was longer than the limit: nothing but that error is to be had from now on.
+    /// A line was longer than the limit: every later call fails.
     too_long: bool,
-    /// The memory of a line that was handed out and came back.
+    /// The memory of a line that was given back.
     recycled: Vec<u8>,
 }
 
-/// One line, without its end: owned, so that what is decoded from it outlives further reading.
+/// One line without its end. It owns its bytes, so that a message that borrows from it outlives further
+/// reading.
 ///
 /// ```
 /// let mut lines = kcl_protocol::LineBuffer::new();
@@ -101,12 +101,12 @@ impl Default for LineBuffer {
 }
 
 impl LineBuffer {
-    /// A buffer with the [default limit](DEFAULT_LINE_LIMIT).
+    /// Creates a buffer with the [default limit](DEFAULT_LINE_LIMIT).
     pub fn new() -> LineBuffer {
         LineBuffer::with_limit(DEFAULT_LINE_LIMIT)
     }
 
-    /// A buffer that refuses lines of more than `limit` bytes, their end not counted.
+    /// Creates a buffer that rejects lines of more than `limit` bytes, not counting the line end.
     pub fn with_limit(limit: usize) -> LineBuffer {
         LineBuffer {
             buffer: Vec::new(),
@@ -119,19 +119,19 @@ impl LineBuffer {
         }
     }
 
-    /// Room for a reader to fill, never empty; then call [`advance`](Self::advance).
+    /// Returns free space for a reader to fill, never empty. Call [`advance`](Self::advance) afterwards.
     #[inline]
     pub fn spare(&mut self) -> &mut [u8] {
-        let wanted = (CHUNK / 4).min(self.buffer.len() / 4).max(1);
+        let wanted = (MIN_GROWTH / 4).min(self.buffer.len() / 4).max(1);
         if self.buffer.len() - self.filled < wanted {
             self.move_to_front();
         }
         if self.buffer.len() - self.filled < wanted {
-            // Growing by an eighth keeps the memory close to what arrived; the pages of a large
-            // buffer are remapped and not copied.
+            // Growth by an eighth keeps the memory close to what has arrived. It is cheap even for a large
+            // buffer, whose pages the allocator remaps instead of copying them.
             let length = match self.buffer.len() {
-                0 => FIRST,
-                _ => self.filled + (self.filled / 8).clamp(CHUNK, MOST_GROWTH),
+                0 => FIRST_ALLOCATION,
+                _ => self.filled + (self.filled / 8).clamp(MIN_GROWTH, MAX_GROWTH),
             };
             self.buffer.reserve_exact(length - self.buffer.len());
             self.buffer.resize(length, 0);
@@ -139,14 +139,13 @@ impl LineBuffer {
         &mut self.buffer[self.filled..]
     }
 
-    /// Says that the first `count` bytes of [`spare`](Self::spare) have been filled. More than
-    /// there was room for counts as all of the room.
+    /// Marks the first `count` bytes of [`spare`](Self::spare) as filled, at most all of them.
     #[inline]
     pub fn advance(&mut self, count: usize) {
         self.filled = self.filled.saturating_add(count).min(self.buffer.len());
     }
 
-    /// Adds bytes, copying them.
+    /// Copies bytes into the buffer.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let spare = self.spare();
@@ -157,21 +156,18 @@ impl LineBuffer {
         }
     }
 
-    /// The next line that is not blank, or `None` until more bytes arrive.
+    /// Returns the next line that is not blank, or `None` until more bytes arrive.
     ///
     /// # Errors
-    /// [`LineError::TooLong`], as soon as more than the limit has arrived without a line's end;
-    /// every later call says it again.
+    /// [`LineError::TooLong`], as soon as more than the limit has arrived without a line end, and on every
+    /// later call.
     #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line>, LineError> {
-        if self.searched == self.filled && !self.too_long {
-            return Ok(None);
-        }
-        loop {
+        while self.searched < self.filled || self.too_long {
             let found = memchr::memchr(b'\n', &self.buffer[self.searched..self.filled]);
             let end = found.map_or(self.filled, |offset| self.searched + offset);
             self.searched = end;
-            // The CR of a line's end is not part of the line, also while its LF is still to come.
+            // A CR before the line end does not count, even if the LF has not arrived yet.
             let text = without_cr(&self.buffer[self.start..end]);
             if self.too_long || text.len() > self.limit {
                 self.too_long = true;
@@ -180,36 +176,36 @@ impl LineBuffer {
             if found.is_none() {
                 return Ok(None);
             }
-            if text.iter().all(u8::is_ascii_whitespace) {
-                self.start = end + 1;
-                self.searched = self.start;
-            } else {
-                let length = text.len();
-                return Ok(Some(self.take(length, end)));
+            if !is_blank(text) {
+                let text = self.start..self.start + text.len();
+                return Ok(Some(self.take_line(text, end + 1)));
             }
+            self.start = end + 1;
+            self.searched = self.start;
         }
+        Ok(None)
     }
 
-    /// Says that no more bytes come.
+    /// Checks that the input may end here.
     ///
     /// # Errors
-    /// [`LineError::EndInsideLine`] if a line has begun, unless only blanks of it had come.
+    /// [`LineError::EndInsideLine`] if more than blanks has arrived since the last line.
     pub fn end_of_input(&self) -> Result<(), LineError> {
         let unfinished = &self.buffer[self.start..self.filled];
-        if unfinished.iter().all(u8::is_ascii_whitespace) {
+        if is_blank(unfinished) {
             Ok(())
         } else {
             Err(LineError::EndInsideLine { length: unfinished.len() })
         }
     }
 
-    /// Gives a line's memory back, to serve the lines to come.
+    /// Gives back a line, so that later lines reuse its memory.
     #[inline]
     pub fn recycle(&mut self, line: Line) {
         let mut returned = line.buffer;
         if self.start == self.filled && returned.len() >= self.buffer.len() {
-            // The larger one takes the next batch, so that there is never a second large one; and of
-            // two alike the one that is still in the processor's cache.
+            // The larger buffer takes the next batch, so that there is never a second large one. Of two
+            // equal ones, this one is still in the processor's cache.
             core::mem::swap(&mut self.buffer, &mut returned);
             (self.start, self.filled, self.searched) = (0, 0, 0);
         }
@@ -218,32 +214,19 @@ impl LineBuffer {
         }
     }
 
-    /// Hands out the line of this length before the LF at `lf`, copying whichever is shorter: the
-    /// line, or what has arrived behind it.
+    /// Hands out the line at `text`; what has arrived from `next` on stays. Whichever of the two is shorter
+    /// is copied to the recycled buffer.
     #[inline]
-    fn take(&mut self, length: usize, lf: usize) -> Line {
-        let text = self.start..self.start + length;
-        let behind = lf + 1..self.filled;
-        if behind.is_empty() {
-            // As it is in turn-taking: said in fewer words, as small batches feel them.
-            let other = core::mem::take(&mut self.recycled);
-            let buffer = core::mem::replace(&mut self.buffer, other);
-            (self.start, self.filled, self.searched) = (0, 0, 0);
-            return Line { buffer, range: text };
-        }
+    fn take_line(&mut self, text: Range<usize>, next: usize) -> Line {
         let mut other = core::mem::take(&mut self.recycled);
-        let copied = if behind.len() < text.len() { behind.clone() } else { text.clone() };
-        if other.len() < copied.len() {
-            other.resize(copied.len(), 0);
-        }
-        other[..copied.len()].copy_from_slice(&self.buffer[copied]);
-        if behind.len() < text.len() {
-            let buffer = core::mem::replace(&mut self.buffer, other);
-            (self.start, self.filled, self.searched) = (0, behind.len(), 0);
-            Line { buffer, range: text }
+        let rest = next..self.filled;
+        if rest.len() < text.len() {
+            copy_to_front(&mut other, &self.buffer[rest.clone()]);
+            (self.start, self.filled, self.searched) = (0, rest.len(), 0);
+            Line { buffer: core::mem::replace(&mut self.buffer, other), range: text }
         } else {
-            self.start = behind.start;
-            self.searched = behind.start;
+            copy_to_front(&mut other, &self.buffer[text.clone()]);
+            (self.start, self.searched) = (next, next);
             Line { buffer: other, range: 0..text.len() }
         }
     }
@@ -256,13 +239,21 @@ impl LineBuffer {
     }
 }
 
+#[inline]
+fn copy_to_front(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    if buffer.len() < bytes.len() {
+        buffer.resize(bytes.len(), 0);
+    }
+    buffer[..bytes.len()].copy_from_slice(bytes);
+}
+
 impl Line {
-    /// The line without its end.
+    /// Returns the line without its end.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.range.clone()]
     }
 
-    /// The line without its end, to decode in place.
+    /// Returns the line without its end, to decode in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[self.range.clone()]
     }
@@ -270,6 +261,11 @@ impl Line {
 
 fn without_cr(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+#[inline]
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_whitespace)
 }
 
 #[cfg(test)]
@@ -280,26 +276,26 @@ mod tests {
 
     use super::*;
 
-    /// All memory that the buffer has asked for.
-    fn held(lines: &LineBuffer) -> usize {
+    /// All memory that the buffer has allocated.
+    fn allocated(lines: &LineBuffer) -> usize {
         lines.buffer.capacity() + lines.recycled.capacity()
     }
 
-    /// What is stated for a buffer that never had more than this many bytes waiting in it.
-    fn stated(arrived: usize) -> usize {
-        arrived + arrived / 8 + CHUNK
+    /// The documented maximum for a buffer that never had more than this many bytes waiting in it.
+    fn documented(waiting: usize) -> usize {
+        waiting + waiting / 8 + MIN_GROWTH
     }
 
     #[test]
-    fn a_limit_nobody_reaches_takes_no_memory() {
-        assert_eq!(held(&LineBuffer::new()), 0);
+    fn a_large_limit_allocates_nothing_in_advance() {
+        assert_eq!(allocated(&LineBuffer::new()), 0);
         let mut lines = LineBuffer::with_limit(usize::MAX);
         lines.push(b"{}\n");
-        assert!(held(&lines) <= stated(3));
+        assert!(allocated(&lines) <= documented(3));
     }
 
     #[test]
-    fn a_long_line_is_taken_and_given_back_without_a_second_copy() {
+    fn a_long_line_takes_its_memory_along_and_brings_it_back() {
         let mut lines = LineBuffer::new();
         for _ in 0..3 {
             for _ in 0..1000 {
@@ -309,18 +305,18 @@ mod tests {
             lines.push(b"\n");
             let line = lines.next_line().unwrap().expect("it is complete");
             assert_eq!(line.bytes().len(), 10_000_000);
-            assert!(held(&lines) <= 2 * CHUNK, "the line's memory went with it");
+            assert!(allocated(&lines) <= 2 * MIN_GROWTH, "the line took its memory along");
             lines.recycle(line);
-            assert!(held(&lines) <= stated(10_000_001) + CHUNK);
+            assert!(allocated(&lines) <= documented(10_000_001) + MIN_GROWTH);
         }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// As the daemon does it: the next line comes when the last has been dealt with.
+        /// As with the daemon: the next line arrives after the last one was processed.
         #[test]
-        fn in_turns_memory_is_what_the_longest_line_needs(
+        fn turn_taking_needs_memory_for_the_longest_line_only(
             lengths in prop::collection::vec((0..200_000_usize, any::<bool>()), 1..6),
             chunk in 1..150_000_usize,
         ) {
@@ -332,25 +328,25 @@ mod tests {
                 longest = longest.max(line.len());
                 for piece in line.chunks(chunk) {
                     lines.push(piece);
-                    prop_assert!(held(&lines) <= stated(longest) + stated(0));
+                    prop_assert!(allocated(&lines) <= documented(longest) + documented(0));
                 }
                 let line = lines.next_line().unwrap().expect("it is complete");
-                prop_assert!(held(&lines) <= stated(longest) + stated(0));
+                prop_assert!(allocated(&lines) <= documented(longest) + documented(0));
                 if recycle {
                     lines.recycle(line);
                 }
-                prop_assert!(held(&lines) <= stated(longest) + stated(0));
+                prop_assert!(allocated(&lines) <= documented(longest) + documented(0));
             }
         }
 
-        /// However it is used: beside the buffer at most one line's memory is kept.
+        /// However the buffer is used, it keeps the memory of at most one line besides its own.
         #[test]
-        fn in_any_order_memory_is_bounded_by_what_waited(
+        fn any_use_needs_at_most_twice_the_documented_memory(
             steps in prop::collection::vec((0..4_u8, 1..100_000_usize), 1..25),
         ) {
             let mut lines = LineBuffer::new();
             let mut given = Vec::new();
-            let (mut waiting, mut most) = (0, 0);
+            let (mut waiting, mut max_waiting) = (0, 0);
             for (step, length) in steps {
                 match step {
                     0 | 1 => {
@@ -359,7 +355,7 @@ mod tests {
                             bytes.push(b'\n');
                         }
                         waiting += bytes.len();
-                        most = most.max(waiting);
+                        max_waiting = max_waiting.max(waiting);
                         lines.push(&bytes);
                     }
                     2 => {
@@ -374,7 +370,7 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(held(&lines) <= 2 * stated(most));
+                prop_assert!(allocated(&lines) <= 2 * documented(max_waiting));
             }
         }
     }
