@@ -1,4 +1,4 @@
-//! The child's end of the wire: ours.
+//! The child's end of the wire, which is ours.
 
 use alloc::vec::Vec;
 
@@ -10,10 +10,10 @@ use crate::{
 
 /// The child's end of one shard's conversation.
 ///
-/// [`receive`](Self::receive) takes what arrives; [`checkpoint`](Self::checkpoint) and
-/// [`answer`](Self::answer) write what must go out, and [`end_of_input`](Self::end_of_input) judges
-/// the end. Every message is answered exactly once, with the name of its own action: the session
-/// knows it, so the caller cannot get it wrong.
+/// [`receive`](Self::receive) decodes what arrives, [`checkpoint`](Self::checkpoint) and
+/// [`answer`](Self::answer) encode what goes out, and [`end_of_input`](Self::end_of_input) checks
+/// that the daemon may close the input now. The session knows which message it is answering, so a
+/// status always names the right one.
 ///
 /// ```
 /// use kcl_protocol::{CheckpointError, ChildSession, DaemonMessage, Position};
@@ -40,7 +40,7 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// Each method returns the error that it finds, and [`Error::Failed`] from then on.
+/// After any error the session is over: every later call returns [`Error::Failed`].
 #[derive(Debug, Default)]
 pub struct ChildSession {
     conversation: Conversation,
@@ -48,20 +48,21 @@ pub struct ChildSession {
 }
 
 impl ChildSession {
-    /// A session before its first message.
+    /// Creates a session that waits for its first message.
     pub fn new() -> ChildSession {
         ChildSession::default()
     }
 
-    /// Where the conversation stands.
+    /// Returns the state of the conversation.
     pub fn state(&self) -> State {
         self.conversation.state()
     }
 
-    /// Takes a line that has arrived, without its end, and decodes it in place.
+    /// Decodes a line from the daemon in place. The line must not include its end.
     ///
     /// # Errors
-    /// [`Error::Decode`] if it is no message, [`Error::OutOfTurn`] if it must not come now.
+    /// [`Error::Decode`] if the line cannot be decoded, [`Error::OutOfTurn`] if the message is not
+    /// allowed now.
     #[inline]
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<DaemonMessage<'a>, Error> {
         self.conversation.check_not_failed()?;
@@ -71,8 +72,7 @@ impl ChildSession {
         Ok(message)
     }
 
-    /// Gives a batch's memory back, to serve the batches to come: with it, one more batch takes
-    /// none.
+    /// Gives back a batch that was processed, so that the next one allocates no memory.
     ///
     /// ```
     /// use kcl_protocol::{ChildSession, DaemonMessage};
@@ -83,7 +83,7 @@ impl ChildSession {
     /// # session.answer(&mut out)?;
     /// let mut line = *br#"{"action":"processRecords","records":[],"millisBehindLatest":0}"#;
     /// if let DaemonMessage::ProcessRecords(input) = session.receive(&mut line)? {
-    ///     // … the records are dealt with …
+    ///     // … process the records …
     ///     session.recycle(input);
     /// }
     /// # Ok::<(), kcl_protocol::Error>(())
@@ -93,22 +93,22 @@ impl ChildSession {
         self.buffers.recycle(input.records);
     }
 
-    /// Appends the line that asks for a checkpoint. The answer must be received before anything
-    /// else is sent.
+    /// Appends a checkpoint request as a line to `out`. The daemon's answer must be received before
+    /// anything else is sent.
     ///
     /// # Errors
-    /// [`Error::Misuse`] unless a message of the daemon is being dealt with.
+    /// [`Error::Misuse`] if no message is waiting for its status, or a checkpoint for its answer.
     pub fn checkpoint(&mut self, at: &Position<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         self.conversation.apply_or(Event::CheckpointRequest, Error::Misuse)?;
         ChildMessage::Checkpoint(CheckpointRequest::from(at)).encode(out);
         Ok(())
     }
 
-    /// Appends the status that answers the message being dealt with.
+    /// Appends the status of the current message as a line to `out`.
     ///
     /// # Errors
-    /// [`Error::NothingToAnswer`] if no message awaits its status, [`Error::Misuse`] if a checkpoint
-    /// awaits its answer.
+    /// [`Error::NothingToAnswer`] if no message is waiting for its status, [`Error::Misuse`] if a
+    /// checkpoint is waiting for its answer.
     #[inline]
     pub fn answer(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         self.conversation.check_not_failed()?;
@@ -122,10 +122,11 @@ impl ChildSession {
         Ok(())
     }
 
-    /// Says that the daemon has closed our input.
+    /// Records that the daemon has closed our input.
     ///
     /// # Errors
-    /// [`Error::OutOfTurn`] if a message is still to be answered: the daemon has gone.
+    /// [`Error::OutOfTurn`] if a message is still waiting for its status, which means that the
+    /// daemon died.
     pub fn end_of_input(&mut self) -> Result<(), Error> {
         self.conversation.apply_or(Event::EndOfInput, Error::OutOfTurn)
     }

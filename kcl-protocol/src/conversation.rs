@@ -1,12 +1,13 @@
-//! All rules of who may speak when, in one table that knows no role.
+//! The rules of who may send what when, in one transition table.
 //!
-//! Both sessions ask it before they do anything, so both ends of the wire obey the same rules.
+//! Both sessions ask it before they do anything else, so both ends of the wire follow the same
+//! rules.
 
 use core::fmt;
 
 use crate::{Action, DaemonMessage, Error};
 
-/// Where a conversation stands.
+/// The state of a conversation.
 ///
 /// ```
 /// use kcl_protocol::{Action, State};
@@ -15,23 +16,23 @@ use crate::{Action, DaemonMessage, Error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// Nothing has been said.
+    /// Nothing has been sent yet.
     Start,
-    /// The child owes the status for this message.
+    /// The child is processing this message and owes its status.
     Busy(Action),
-    /// The daemon owes the answer to a checkpoint, asked for during this message.
+    /// The child has requested a checkpoint during this message, and the daemon owes the answer.
     Checkpointing(Action),
-    /// It is the daemon's turn.
+    /// No message is being processed; the daemon may send the next one.
     Idle,
-    /// The shard is done with: only the end of input may follow.
+    /// The shard's last message has been answered; only the end of input may follow.
     Ended,
-    /// The daemon has closed the child's input, at a time when that is a normal end.
+    /// The daemon has closed the child's input at a time when that is allowed.
     Closed,
-    /// Somebody broke the rules. There is no way out.
+    /// One end broke the rules. The conversation stays in this state.
     Failed,
 }
 
-/// What may happen in a conversation.
+/// Something that happens in a conversation.
 ///
 /// ```
 /// use kcl_protocol::{Action, Event};
@@ -40,20 +41,20 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
-    /// The daemon sends a message that a status will answer.
+    /// The daemon sends a message, which the child must answer with a status.
     Message(Action),
-    /// The child asks for a checkpoint.
+    /// The child requests a checkpoint.
     CheckpointRequest,
-    /// The daemon answers a checkpoint.
+    /// The daemon answers a checkpoint request.
     CheckpointAnswer,
-    /// The child says that it has dealt with the message of this action.
+    /// The child sends the status for this message.
     Status(Action),
     /// The daemon closes the child's input.
     EndOfInput,
 }
 
 impl State {
-    /// The transition table. What is not in it is against the rules.
+    /// The transition table. An event that is not in it breaks the rules.
     fn next(self, event: Event) -> Option<State> {
         use Action::{Initialize, LeaseLost, ProcessRecords, ShardEnded, Shutdown};
         Some(match (self, event) {
@@ -68,7 +69,7 @@ impl State {
                 LeaseLost | ShardEnded | Shutdown => State::Ended,
             },
 
-            // A lease that is lost before `initialize` leaves the child with nothing but the end.
+            // If the lease is lost before `initialize`, the child sees the end of input at once.
             (State::Start | State::Idle | State::Ended, Event::EndOfInput) => State::Closed,
             _ => return None,
         })
@@ -115,7 +116,7 @@ impl fmt::Display for Allowed {
     }
 }
 
-/// One shard's conversation, as both ends see it.
+/// The conversation about one shard, which both ends track in the same way.
 ///
 /// ```
 /// use kcl_protocol::{Action, Conversation, Event, State};
@@ -145,32 +146,32 @@ impl Default for Conversation {
 }
 
 impl Conversation {
-    /// A conversation in which nothing has been said.
+    /// Creates a conversation in which nothing has been sent yet.
     pub fn new() -> Conversation {
         Conversation { state: State::Start }
     }
 
-    /// Where it stands.
+    /// Returns the current state.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Takes the event as having happened.
+    /// Moves to the state that follows after the event.
     ///
     /// # Errors
-    /// The event is against the rules. The conversation has then failed, for ever.
+    /// The table does not allow the event now. The state is [`State::Failed`] from then on.
     pub fn apply(&mut self, event: Event) -> Result<(), Violation> {
         let state = self.state;
         self.state = state.next(event).unwrap_or(State::Failed);
         if self.state == State::Failed { Err(Violation { state, event }) } else { Ok(()) }
     }
 
-    /// Whether the event would be within the rules, without taking it as having happened.
+    /// Returns whether the table allows the event now.
     pub fn allows(&self, event: Event) -> bool {
         self.state.next(event).is_some()
     }
 
-    /// Ends the conversation in error, for a reason that is not in the table.
+    /// Moves to [`State::Failed`] for a reason outside the table, such as a line that is not JSON.
     pub fn fail(&mut self) {
         self.state = State::Failed;
     }
@@ -192,7 +193,7 @@ impl Conversation {
     }
 }
 
-/// Something happened at a time when it must not.
+/// An event that the transition table does not allow in the current state.
 ///
 /// ```
 /// use kcl_protocol::{Conversation, Event, State};
@@ -204,9 +205,9 @@ impl Conversation {
 #[error("got {event} {state}; expected {}", self.expected())]
 #[non_exhaustive]
 pub struct Violation {
-    /// Where the conversation stood.
+    /// The state before the event.
     pub state: State,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -217,7 +218,7 @@ impl Violation {
 }
 
 impl fmt::Display for State {
-    /// Reads as the end of "this happened …".
+    /// Reads well after an event: "got leaseLost before initialize".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             State::Start => f.write_str("before initialize"),

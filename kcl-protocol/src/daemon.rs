@@ -1,4 +1,4 @@
-//! The daemon's end of the wire, for rehearsals, tests and measurements.
+//! The daemon's end of the wire, for rehearsals, tests and benchmarks.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,15 +9,15 @@ use crate::{
     DaemonMessage, DecodeError, Error, Event, State,
 };
 
-/// The daemon's end of one shard's conversation, doing what the Java daemon does.
+/// The daemon's end of one shard's conversation, which behaves as the Java daemon does.
 ///
-/// It skips lines that cannot be read and says so, ignores readable messages that a child does not
-/// send, and takes a status with another `responseFor` as the end of the conversation. Where Java
-/// reads a line only while it waits for a status, so should the caller: what the child says between
-/// messages is for the next message's turn.
+/// It skips lines that it cannot decode, ignores messages that only a daemon sends, and fails on a
+/// status with the wrong `responseFor`. The Java daemon reads a line only while it waits for a
+/// status, and so should the caller: what the child writes between messages counts for the next
+/// message.
 ///
-/// Java differs in one place: a wrong status for `shutdownRequested` is only logged there, and the
-/// next message fails. Here that status is the error already.
+/// One case differs. The Java daemon only logs a wrong status for `shutdownRequested` and fails on
+/// the next message; here the status itself is the error.
 ///
 /// ```
 /// use kcl_protocol::{CheckpointError, DaemonMessage, DaemonSession, InitializeInput, Received};
@@ -27,7 +27,7 @@ use crate::{
 /// let mut out = Vec::new();
 /// session.send(&DaemonMessage::Initialize(InitializeInput::new("shardId-0")), &mut out)?;
 ///
-/// // A child may not checkpoint during initialize. Its caller decides; Java answers so:
+/// // The caller decides about checkpoints. During initialize, the Java daemon refuses them so:
 /// let mut line = *br#"{"action":"checkpoint","sequenceNumber":"21","subSequenceNumber":0}"#;
 /// let Received::Checkpoint(request) = session.receive(&mut line)? else { panic!() };
 /// assert_eq!(request.sequence_number, Some("21"));
@@ -47,15 +47,15 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// Each method returns the error that it finds, and [`Error::Failed`] from then on.
+/// After any error the session is over: every later call returns [`Error::Failed`].
 #[derive(Debug, Default)]
 pub struct DaemonSession {
     conversation: Conversation,
-    /// The numbers of the checkpoint that awaits its answer, to be echoed.
-    asked: (Option<String>, Option<u64>),
+    /// The numbers of the current checkpoint request, which the answer repeats.
+    requested: (Option<String>, Option<u64>),
 }
 
-/// What a child's line turned out to be.
+/// What a line from the child means to the daemon.
 ///
 /// ```
 /// use kcl_protocol::Received;
@@ -64,68 +64,68 @@ pub struct DaemonSession {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received<'a> {
-    /// The message of this action has been dealt with.
+    /// The child has processed this message.
     Status(Action),
-    /// A checkpoint is asked for: [`answer_checkpoint`](DaemonSession::answer_checkpoint) is due.
+    /// The child requests a checkpoint; [`answer_checkpoint`](DaemonSession::answer_checkpoint)
+    /// must follow.
     Checkpoint(CheckpointRequest<'a>),
-    /// The line cannot be read; the daemon logs it as "Skipping unexpected line" and goes on
-    /// waiting.
+    /// The line cannot be decoded. The daemon logs "Skipping unexpected line" and keeps waiting.
     Skipped(DecodeError),
-    /// The line is a message that a child does not send; the daemon goes on waiting.
+    /// The line is a message that only a daemon sends. The daemon ignores it and keeps waiting.
     Ignored {
-        /// Its action.
+        /// The message's action.
         action: String,
     },
 }
 
 impl Received<'_> {
-    /// Whether the daemon goes on waiting as if the line had not come.
+    /// Returns whether the line changes nothing: the daemon keeps waiting.
     pub fn is_noise(&self) -> bool {
         matches!(self, Received::Skipped(_) | Received::Ignored { .. })
     }
 }
 
 impl DaemonSession {
-    /// A session before its first message.
+    /// Creates a session that has sent nothing yet.
     pub fn new() -> DaemonSession {
         DaemonSession::default()
     }
 
-    /// Where the conversation stands.
+    /// Returns the state of the conversation.
     pub fn state(&self) -> State {
         self.conversation.state()
     }
 
-    /// Appends a message as a line.
+    /// Appends a message as a line to `out`.
     ///
     /// # Errors
-    /// [`Error::Misuse`] if it must not be sent now.
+    /// [`Error::Misuse`] if the message is not allowed now.
     pub fn send(&mut self, message: &DaemonMessage<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         self.conversation.apply_or(Event::from(message), Error::Misuse)?;
         message.encode(out);
         Ok(())
     }
 
-    /// Says that a message of this action is sent, as a line that was written beforehand by
-    /// [`DaemonMessage::encode`].
+    /// Records that a message of this action is sent, for callers that have encoded its line in
+    /// advance with [`DaemonMessage::encode`].
     ///
     /// # Errors
-    /// [`Error::Misuse`] if it must not be sent now.
+    /// [`Error::Misuse`] if the message is not allowed now.
     pub fn mark_sent(&mut self, action: Action) -> Result<(), Error> {
         self.conversation.apply_or(Event::Message(action), Error::Misuse)
     }
 
-    /// Takes a line of the child, without its end, and decodes it in place.
+    /// Decodes a line from the child in place. The line must not include its end.
     ///
     /// # Errors
-    /// [`Error::WrongStatus`] and [`Error::NullLine`], at which the Java daemon stops the worker, and
-    /// [`Error::OutOfTurn`] for a status or a checkpoint that nothing asked for.
+    /// [`Error::WrongStatus`] and [`Error::NullLine`], which make the Java daemon stop its worker,
+    /// and [`Error::OutOfTurn`] for a status or a checkpoint request that is not allowed now.
     pub fn receive<'a>(&mut self, line: &'a mut [u8]) -> Result<Received<'a>, Error> {
         self.conversation.check_not_failed()?;
         match wire::decode_child_line(line) {
             Ok(ChildLine::Message(ChildMessage::Checkpoint(request))) => {
                 self.conversation.apply_or(Event::CheckpointRequest, Error::OutOfTurn)?;
-                self.asked =
+                self.requested =
                     (request.sequence_number.map(String::from), request.sub_sequence_number);
                 Ok(Received::Checkpoint(request))
             }
@@ -159,16 +159,17 @@ impl DaemonSession {
         }
     }
 
-    /// Appends the answer to the checkpoint that was asked for, echoing its numbers.
+    /// Appends the answer to the current checkpoint request as a line to `out`. It repeats the
+    /// numbers of the request.
     ///
     /// # Errors
-    /// [`Error::Misuse`] if none was asked for.
+    /// [`Error::Misuse`] if there is no such request.
     pub fn answer_checkpoint(
         &mut self,
         result: Result<(), &CheckpointError>,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let (sequence_number, sub_sequence_number) = core::mem::take(&mut self.asked);
+        let (sequence_number, sub_sequence_number) = core::mem::take(&mut self.requested);
         let answer = CheckpointAnswer {
             sequence_number: sequence_number.as_deref(),
             sub_sequence_number,
@@ -177,10 +178,10 @@ impl DaemonSession {
         self.send(&DaemonMessage::Checkpoint(answer), out)
     }
 
-    /// Says that the child's input is being closed.
+    /// Records that the child's input is closed.
     ///
     /// # Errors
-    /// [`Error::Misuse`] if a message of ours awaits its status.
+    /// [`Error::Misuse`] if a message is still waiting for its status.
     pub fn close(&mut self) -> Result<(), Error> {
         self.conversation.apply_or(Event::EndOfInput, Error::Misuse)
     }

@@ -1,12 +1,13 @@
-//! Which checkpoints the daemon takes: the rules of KCL's `ShardRecordProcessorCheckpointer`.
+//! Which checkpoints the daemon accepts: the rules of KCL's `ShardRecordProcessorCheckpointer`.
 
 use crate::{Action, CheckpointError, CheckpointRequest, ExtendedSequenceNumber, SequenceNumber};
 
-/// Judges one shard's checkpoints as the Java daemon does, beside a [`DaemonSession`].
+/// Accepts or refuses the checkpoints of one shard as the Java daemon does. Use it beside a
+/// [`DaemonSession`].
 ///
-/// It keeps the range in which a checkpoint may lie, from the last one to the last record that was
-/// delivered, and stores nothing itself: [`check`](Self::check) says what is to be stored, and
-/// [`mark_stored`](Self::mark_stored) that it was.
+/// It tracks the range in which a checkpoint may lie: from the last checkpoint to the last
+/// delivered record. It stores nothing itself: [`check`](Self::check) returns what the caller has
+/// to store, and [`mark_stored`](Self::mark_stored) records that this has happened.
 ///
 /// ```
 /// use kcl_protocol::{
@@ -20,9 +21,9 @@ use crate::{Action, CheckpointError, CheckpointRequest, ExtendedSequenceNumber, 
 ///
 /// let during = Action::ProcessRecords;
 /// let all = CheckpointRequest::default();
-/// let place = checkpointer.check(&all, during)?.expect("nothing is stored yet");
-/// assert_eq!(place.to_string(), "21/0");
-/// checkpointer.mark_stored(place);
+/// let position = checkpointer.check(&all, during)?.expect("there is something to store");
+/// assert_eq!(position.to_string(), "21/0");
+/// checkpointer.mark_stored(position);
 /// assert_eq!(checkpointer.check(&all, during)?, None, "21 is stored already");
 ///
 /// let ahead = CheckpointRequest { sequence_number: Some("22"), sub_sequence_number: None };
@@ -34,36 +35,37 @@ use crate::{Action, CheckpointError, CheckpointRequest, ExtendedSequenceNumber, 
 #[derive(Debug, Clone)]
 pub struct DaemonCheckpointer {
     last: ExtendedSequenceNumber<'static>,
-    /// No checkpoint may lie behind this one. Never less than `last`.
+    /// No checkpoint may be greater than this. It is never less than `last`.
     largest_permitted: ExtendedSequenceNumber<'static>,
-    /// The last record's place, once the shard has ended: to checkpoint there means the end.
+    /// The last record, once the shard has ended. A checkpoint there completes the shard.
     at_shard_end: Option<ExtendedSequenceNumber<'static>>,
 }
 
 impl DaemonCheckpointer {
-    /// The rules for a shard that is read from this checkpoint on, which may be a sentinel.
+    /// Creates the rules for a shard that is read from this checkpoint on. It may be a sentinel.
     pub fn new(start: ExtendedSequenceNumber<'static>) -> DaemonCheckpointer {
         DaemonCheckpointer { largest_permitted: start.clone(), last: start, at_shard_end: None }
     }
 
-    /// The last checkpoint, or where the shard was started from.
+    /// Returns the last checkpoint, or where reading the shard started.
     pub fn last_checkpoint(&self) -> &ExtendedSequenceNumber<'static> {
         &self.last
     }
 
-    /// Whether the shard's end has been stored.
+    /// Returns whether the end of the shard has been stored.
     pub fn is_shard_end_stored(&self) -> bool {
         self.last.sequence_number == SequenceNumber::SHARD_END
     }
 
-    /// Says that records up to this one have been delivered.
+    /// Records that all records up to this one have been delivered.
     pub fn mark_delivered(&mut self, last_record: &ExtendedSequenceNumber<'_>) {
         if self.largest_permitted < *last_record {
             self.largest_permitted = last_record.to_owned();
         }
     }
 
-    /// Says that the shard has ended: from now on "all so far" means the shard's end.
+    /// Records that the shard has ended. From now on "all delivered records" means the end of the
+    /// shard.
     pub fn mark_shard_ended(&mut self) {
         let end = ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0);
         if self.at_shard_end.is_none() {
@@ -71,14 +73,14 @@ impl DaemonCheckpointer {
         }
     }
 
-    /// What a checkpoint, asked for during a message of this action, would store. `None` means
-    /// that nothing is to be stored and the daemon reports success all the same: just this number
-    /// was stored last.
+    /// Returns what to store for a checkpoint that the child requests during a message. `None`
+    /// means that the checkpoint succeeds, but nothing has to be stored, since the last one was the
+    /// same.
     ///
     /// # Errors
-    /// [`CheckpointError::InvalidState`] during `initialize` and `leaseLost`;
-    /// [`CheckpointError::IllegalArgument`] for what is no sequence number, or one outside the
-    /// range from the last checkpoint to the last delivered record.
+    /// [`CheckpointError::InvalidState`] during `initialize` and `leaseLost`.
+    /// [`CheckpointError::IllegalArgument`] for text that is not a sequence number, and for a
+    /// sequence number outside the range from the last checkpoint to the last delivered record.
     pub fn check(
         &self,
         request: &CheckpointRequest<'_>,
@@ -87,7 +89,7 @@ impl DaemonCheckpointer {
         if matches!(during, Action::Initialize | Action::LeaseLost) {
             return Err(CheckpointError::InvalidState);
         }
-        let place = match request.sequence_number {
+        let requested = match request.sequence_number {
             None => self.largest_permitted.borrowed(),
             Some(text) => {
                 let number =
@@ -95,21 +97,21 @@ impl DaemonCheckpointer {
                 ExtendedSequenceNumber::from_optional(number, request.sub_sequence_number)
             }
         };
-        if place < self.last || place > self.largest_permitted {
+        if requested < self.last || requested > self.largest_permitted {
             return Err(CheckpointError::IllegalArgument);
         }
-        if place == self.last {
+        if requested == self.last {
             return Ok(None);
         }
-        if self.at_shard_end.as_ref() == Some(&place) {
+        if self.at_shard_end.as_ref() == Some(&requested) {
             return Ok(Some(ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0)));
         }
-        Ok(Some(place.to_owned()))
+        Ok(Some(requested.to_owned()))
     }
 
-    /// Says that what [`check`](Self::check) gave is stored.
-    pub fn mark_stored(&mut self, place: ExtendedSequenceNumber<'static>) {
-        self.last = place;
+    /// Records that what [`check`](Self::check) returned has been stored.
+    pub fn mark_stored(&mut self, position: ExtendedSequenceNumber<'static>) {
+        self.last = position;
     }
 }
 
@@ -121,31 +123,31 @@ mod tests {
 
     use super::*;
 
-    fn place(number: &str, sub: u64) -> ExtendedSequenceNumber<'static> {
+    fn position(number: &str, sub: u64) -> ExtendedSequenceNumber<'static> {
         ExtendedSequenceNumber::new(SequenceNumber::new(number).unwrap(), sub).to_owned()
     }
 
-    fn at(number: Option<&str>, sub: Option<u64>) -> CheckpointRequest<'_> {
+    fn request(number: Option<&str>, sub: Option<u64>) -> CheckpointRequest<'_> {
         CheckpointRequest { sequence_number: number, sub_sequence_number: sub }
     }
 
-    /// Last checkpoint 10, delivered up to 20.
-    fn between() -> DaemonCheckpointer {
-        let mut checkpointer = DaemonCheckpointer::new(place("10", 0));
-        checkpointer.mark_delivered(&place("20", 0));
+    /// The last checkpoint is 10, and records up to 20 were delivered.
+    fn from_10_to_20() -> DaemonCheckpointer {
+        let mut checkpointer = DaemonCheckpointer::new(position("10", 0));
+        checkpointer.mark_delivered(&position("20", 0));
         checkpointer
     }
 
     #[test]
-    fn numbers_inside_the_range_are_taken() {
+    fn numbers_inside_the_range_are_accepted() {
         let records = Action::ProcessRecords;
-        let check = |number, sub| between().check(&at(number, sub), records);
-        assert_eq!(check(None, None), Ok(Some(place("20", 0))));
-        assert_eq!(check(None, Some(7)), Ok(Some(place("20", 0))));
-        assert_eq!(check(Some("15"), None), Ok(Some(place("15", 0))));
-        assert_eq!(check(Some("15"), Some(3)), Ok(Some(place("15", 3))));
+        let check = |number, sub| from_10_to_20().check(&request(number, sub), records);
+        assert_eq!(check(None, None), Ok(Some(position("20", 0))));
+        assert_eq!(check(None, Some(7)), Ok(Some(position("20", 0))));
+        assert_eq!(check(Some("15"), None), Ok(Some(position("15", 0))));
+        assert_eq!(check(Some("15"), Some(3)), Ok(Some(position("15", 3))));
         assert_eq!(check(Some("10"), Some(0)), Ok(None));
-        assert_eq!(check(Some("20"), Some(0)), Ok(Some(place("20", 0))));
+        assert_eq!(check(Some("20"), Some(0)), Ok(Some(position("20", 0))));
         for (number, sub) in [("20", 1), ("21", 0), ("9", 0), ("SHARD_END", 0), ("TRIM_HORIZON", 0)]
         {
             let refused = check(Some(number), Some(sub));
@@ -158,72 +160,75 @@ mod tests {
     }
 
     #[test]
-    fn the_message_must_allow_it() {
-        for (action, allowed) in [
+    fn initialize_and_lease_lost_allow_no_checkpoint() {
+        for (action, is_allowed) in [
             (Action::Initialize, false),
             (Action::LeaseLost, false),
             (Action::ProcessRecords, true),
             (Action::ShutdownRequested, true),
             (Action::ShardEnded, true),
         ] {
-            let result = between().check(&at(None, None), action);
-            assert_eq!(result.is_ok(), allowed, "{action}");
-            if !allowed {
+            let result = from_10_to_20().check(&request(None, None), action);
+            assert_eq!(result.is_ok(), is_allowed, "{action}");
+            if !is_allowed {
                 assert_eq!(result, Err(CheckpointError::InvalidState));
             }
         }
     }
 
     #[test]
-    fn before_the_first_record_null_changes_nothing() {
-        let checkpointer = DaemonCheckpointer::new(place("TRIM_HORIZON", 0));
-        assert_eq!(checkpointer.check(&at(None, None), Action::ShutdownRequested), Ok(None));
+    fn all_delivered_stores_nothing_before_the_first_record() {
+        let checkpointer = DaemonCheckpointer::new(position("TRIM_HORIZON", 0));
+        assert_eq!(checkpointer.check(&request(None, None), Action::ShutdownRequested), Ok(None));
     }
 
     #[test]
-    fn what_stores_the_shards_end() {
-        let end = || Ok(Some(place("SHARD_END", 0)));
-        let mut checkpointer = between();
+    fn a_checkpoint_at_the_last_record_stores_the_end_of_the_shard() {
+        let end = || Ok(Some(position("SHARD_END", 0)));
+        let mut checkpointer = from_10_to_20();
         checkpointer.mark_shard_ended();
         let ended = Action::ShardEnded;
-        assert_eq!(checkpointer.check(&at(None, None), ended), end());
-        assert_eq!(checkpointer.check(&at(Some("20"), Some(0)), ended), end());
-        assert_eq!(checkpointer.check(&at(Some("SHARD_END"), None), ended), end());
-        // An earlier number is just that number; a repeated one does nothing.
-        assert_eq!(checkpointer.check(&at(Some("15"), None), ended), Ok(Some(place("15", 0))));
-        checkpointer.mark_stored(place("20", 0));
-        assert_eq!(checkpointer.check(&at(Some("20"), Some(0)), ended), Ok(None));
+        assert_eq!(checkpointer.check(&request(None, None), ended), end());
+        assert_eq!(checkpointer.check(&request(Some("20"), Some(0)), ended), end());
+        assert_eq!(checkpointer.check(&request(Some("SHARD_END"), None), ended), end());
+        // An earlier number is stored as it is; the same number again stores nothing.
+        assert_eq!(
+            checkpointer.check(&request(Some("15"), None), ended),
+            Ok(Some(position("15", 0)))
+        );
+        checkpointer.mark_stored(position("20", 0));
+        assert_eq!(checkpointer.check(&request(Some("20"), Some(0)), ended), Ok(None));
         assert!(!checkpointer.is_shard_end_stored());
-        checkpointer.mark_stored(place("SHARD_END", 0));
+        checkpointer.mark_stored(position("SHARD_END", 0));
         assert!(checkpointer.is_shard_end_stored());
     }
 
     proptest! {
-        /// Against plain numbers: taken if and only if last <= asked <= delivered.
+        /// A checkpoint is accepted if and only if last <= requested <= delivered.
         #[test]
-        fn agrees_with_plain_numbers(
+        fn acceptance_agrees_with_integer_comparison(
             requests in prop::collection::vec((0..40u64, 0..3u64, prop::bool::ANY), 1..20),
             step in 1..6u64,
         ) {
-            let mut checkpointer = DaemonCheckpointer::new(place("TRIM_HORIZON", 0));
+            let mut checkpointer = DaemonCheckpointer::new(position("TRIM_HORIZON", 0));
             let (mut last, mut delivered) = (None, None);
             for (number, sub, deliver) in requests {
                 if deliver {
                     let next = delivered.map_or(0, |(number, _)| number) + step;
                     delivered = Some((next, 0));
-                    checkpointer.mark_delivered(&place(&next.to_string(), 0));
+                    checkpointer.mark_delivered(&position(&next.to_string(), 0));
                 }
                 let text = number.to_string();
-                let asked = Some((number, sub));
-                let result = checkpointer.check(&at(Some(&text), Some(sub)), Action::ProcessRecords);
-                if asked < last || asked > delivered {
+                let requested = Some((number, sub));
+                let result = checkpointer.check(&request(Some(&text), Some(sub)), Action::ProcessRecords);
+                if requested < last || requested > delivered {
                     prop_assert_eq!(result, Err(CheckpointError::IllegalArgument));
-                } else if asked == last {
+                } else if requested == last {
                     prop_assert_eq!(result, Ok(None));
                 } else {
-                    prop_assert_eq!(result, Ok(Some(place(&text, sub))));
-                    checkpointer.mark_stored(place(&text, sub));
-                    last = asked;
+                    prop_assert_eq!(result, Ok(Some(position(&text, sub))));
+                    checkpointer.mark_stored(position(&text, sub));
+                    last = requested;
                 }
             }
         }

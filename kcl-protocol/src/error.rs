@@ -332,16 +332,16 @@ impl fmt::Display for DecodeErrorKind {
 pub enum CheckpointError {
     /// `ThrottlingException`: DynamoDB throttles the lease table. Try again later.
     Throttling,
-    /// `ShutdownException`: this worker no longer holds the lease. This is a normal event; `leaseLost`
-    /// or the end of input follows.
+    /// `ShutdownException`: this worker no longer holds the lease. This is a normal event;
+    /// `leaseLost` or the end of input follows.
     Shutdown,
     /// `InvalidStateException`: the lease table cannot be used, or no checkpoint is allowed during
     /// this message.
     InvalidState,
     /// `KinesisClientLibDependencyException`: a service such as DynamoDB failed. Try again later.
     Dependency,
-    /// `IllegalArgumentException`: the position is outside the range from the last checkpoint to the
-    /// last delivered record.
+    /// `IllegalArgumentException`: the position is outside the range from the last checkpoint to
+    /// the last delivered record.
     IllegalArgument,
     /// An exception that this library does not know.
     Other(String),
@@ -376,7 +376,8 @@ impl CheckpointError {
         }
     }
 
-    /// Returns whether the same checkpoint may succeed later: after throttling or a failed dependency.
+    /// Returns whether the same checkpoint may succeed later: after throttling or a failed
+    /// dependency.
     pub fn is_retryable(&self) -> bool {
         matches!(self, CheckpointError::Throttling | CheckpointError::Dependency)
     }

@@ -1,16 +1,16 @@
 //! The wire protocol of the Kinesis Client Library's MultiLangDaemon, without I/O.
 //!
-//! The daemon starts one child process per shard and talks to it in lines of JSON over the child's
-//! stdin and stdout. This crate holds the messages of both directions, the codec, and the state
-//! machines of both ends. It reads no file descriptor, no clock and no environment: bytes go in,
-//! messages come out, and the other way round. For an ordinary record processor use `kcl-runtime`,
-//! which drives this crate over stdin and stdout.
+//! The daemon starts one child process per shard and exchanges lines of JSON with it over the
+//! child's stdin and stdout. This crate has the messages of both directions, the codec, and the
+//! state machines of both ends. It uses no file descriptor, clock or environment variable: bytes go
+//! in and messages come out, or the other way round. To write a record processor, use
+//! `kcl-runtime`, which connects this crate to stdin and stdout.
 //!
 //! # The flow
-//! 1. Bytes go into a [`LineBuffer`], lines come out.
-//! 2. A line goes into [`ChildSession::receive`] (our end) or [`DaemonSession::receive`] (the
-//!    daemon's end), a message comes out, borrowing from the line.
-//! 3. The session's other methods write the answer as a line, ready to send.
+//! 1. A [`LineBuffer`] splits bytes into lines.
+//! 2. [`ChildSession::receive`] (our end) or [`DaemonSession::receive`] (the daemon's end) decodes
+//!    a line. The message borrows from the line.
+//! 3. The session's other methods encode what goes out as lines.
 //!
 //! ```
 //! use kcl_protocol::{ChildSession, DaemonMessage, LineBuffer};
@@ -32,11 +32,11 @@
 //! ```
 //!
 //! # Panics
-//! None: no input causes one, and the property tests try. A panic here is our bug.
+//! No input causes a panic, and property tests check that. A panic in this crate is a bug.
 //!
 //! # Features
-//! - `std` (default): arrival times as `SystemTime`; payloads are decoded by SIMD, chosen at run
-//!   time. Without it the crate is `no_std` and needs `alloc`.
+//! - `std` (default): arrival times as `SystemTime`, and payloads decoded with the best SIMD
+//!   instructions of the processor. Without it the crate is `no_std` and needs `alloc`.
 //! - `json` (default): [`Record::json`].
 //!
 #![doc = include_str!("../PROTOCOL.md")]

@@ -7,8 +7,8 @@ use crate::LineError;
 
 /// The default limit for the length of a line: 256 MiB.
 ///
-/// The protocol has no limit. A batch has at most 10,000 records or 10 MB, which is about 14 MB of base64;
-/// with enhanced fan-out or after deaggregation it can be several times larger.
+/// The protocol has no limit. A batch has at most 10,000 records or 10 MB, which is about 14 MB of
+/// base64; with enhanced fan-out or after deaggregation it can be several times larger.
 pub const DEFAULT_LINE_LIMIT: usize = 256 << 20;
 
 /// The size of the first allocation, small since an idle child reads `initialize` alone.
@@ -22,13 +22,13 @@ const MAX_GROWTH: usize = 512 << 10;
 
 /// Splits bytes into lines as they arrive.
 ///
-/// A line ends with LF or CR LF, which is not part of it. Blank lines are dropped, since both ends of the
-/// protocol ignore them.
+/// A line ends with LF or CR LF, which is not part of it. Blank lines are dropped, since both ends
+/// of the protocol ignore them.
 ///
 /// The buffer takes as much memory as has arrived without being handed out, plus an eighth (at most
-/// 512 KiB), plus 64 KiB. It also keeps the memory of one line that was [given back](Self::recycle). Where
-/// each line is given back before the next arrives, as between the daemon and its child, that adds at most
-/// 64 KiB.
+/// 512 KiB), plus 64 KiB. It also keeps the memory of one line that was [given
+/// back](Self::recycle). Where each line is given back before the next arrives, as between the
+/// daemon and its child, that adds at most 64 KiB.
 ///
 /// ```
 /// use kcl_protocol::LineBuffer;
@@ -78,8 +78,8 @@ pub struct LineBuffer {
     recycled: Vec<u8>,
 }
 
-/// One line without its end. It owns its bytes, so that a message that borrows from it outlives further
-/// reading.
+/// One line without its end. It owns its bytes, so that a message that borrows from it outlives
+/// further reading.
 ///
 /// ```
 /// let mut lines = kcl_protocol::LineBuffer::new();
@@ -119,7 +119,8 @@ impl LineBuffer {
         }
     }
 
-    /// Returns free space for a reader to fill, never empty. Call [`advance`](Self::advance) afterwards.
+    /// Returns free space for a reader to fill, never empty. Call [`advance`](Self::advance)
+    /// afterwards.
     #[inline]
     pub fn spare(&mut self) -> &mut [u8] {
         let wanted = (MIN_GROWTH / 4).min(self.buffer.len() / 4).max(1);
@@ -127,8 +128,8 @@ impl LineBuffer {
             self.move_to_front();
         }
         if self.buffer.len() - self.filled < wanted {
-            // Growth by an eighth keeps the memory close to what has arrived. It is cheap even for a large
-            // buffer, whose pages the allocator remaps instead of copying them.
+            // Growth by an eighth keeps the memory close to what has arrived. It is cheap even for
+            // a large buffer, whose pages the allocator remaps instead of copying them.
             let length = match self.buffer.len() {
                 0 => FIRST_ALLOCATION,
                 _ => self.filled + (self.filled / 8).clamp(MIN_GROWTH, MAX_GROWTH),
@@ -159,8 +160,8 @@ impl LineBuffer {
     /// Returns the next line that is not blank, or `None` until more bytes arrive.
     ///
     /// # Errors
-    /// [`LineError::TooLong`], as soon as more than the limit has arrived without a line end, and on every
-    /// later call.
+    /// [`LineError::TooLong`], as soon as more than the limit has arrived without a line end, and
+    /// on every later call.
     #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line>, LineError> {
         while self.searched < self.filled || self.too_long {
@@ -204,8 +205,8 @@ impl LineBuffer {
     pub fn recycle(&mut self, line: Line) {
         let mut returned = line.buffer;
         if self.start == self.filled && returned.len() >= self.buffer.len() {
-            // The larger buffer takes the next batch, so that there is never a second large one. Of two
-            // equal ones, this one is still in the processor's cache.
+            // The larger buffer takes the next batch, so that there is never a second large one. Of
+            // two equal ones, this one is still in the processor's cache.
             core::mem::swap(&mut self.buffer, &mut returned);
             (self.start, self.filled, self.searched) = (0, 0, 0);
         }
@@ -214,8 +215,8 @@ impl LineBuffer {
         }
     }
 
-    /// Hands out the line at `text`; what has arrived from `next` on stays. Whichever of the two is shorter
-    /// is copied to the recycled buffer.
+    /// Hands out the line at `text`; what has arrived from `next` on stays. Whichever of the two is
+    /// shorter is copied to the recycled buffer.
     #[inline]
     fn take_line(&mut self, text: Range<usize>, next: usize) -> Line {
         let mut other = core::mem::take(&mut self.recycled);

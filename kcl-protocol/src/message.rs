@@ -1,4 +1,4 @@
-//! The messages of both directions: plain data that borrows from the line it came in.
+//! The messages of both directions. They are plain data and borrow from the line that they came in.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,10 +7,9 @@ use core::time::Duration;
 
 use crate::{CheckpointError, ExtendedSequenceNumber, SequenceNumber};
 
-/// What a daemon's message asks for: the value of its `action` field, and of `responseFor` in the
-/// status that answers it.
-///
-/// Only the messages that are answered by a status are here; a checkpoint's answer is not.
+/// The kind of a message from the daemon that the child answers with a status: the value of
+/// `action`, and of `responseFor` in the status. The answer to a checkpoint request needs no
+/// status, so it has no action here.
 ///
 /// ```
 /// use kcl_protocol::Action;
@@ -20,22 +19,22 @@ use crate::{CheckpointError, ExtendedSequenceNumber, SequenceNumber};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
-    /// The first message: which shard, and where it starts.
+    /// The first message: the shard, and where reading starts.
     Initialize,
     /// A batch of records.
     ProcessRecords,
-    /// Another worker has the shard now.
+    /// Another worker holds the lease of the shard now.
     LeaseLost,
-    /// The shard was split or merged, and its last record has been delivered.
+    /// The shard was split or merged, and all its records have been delivered.
     ShardEnded,
-    /// The daemon is about to stop, or to hand the shard over.
+    /// The daemon is about to stop, or to hand the shard over to another worker.
     ShutdownRequested,
-    /// `leaseLost` or `shardEnded` in the words of KCL 1.x.
+    /// What KCL 1.x sends instead of `leaseLost` and `shardEnded`.
     Shutdown,
 }
 
 impl Action {
-    /// All of them, in the order of a shard's life.
+    /// All actions, in the order in which they occur.
     pub const ALL: [Action; 6] = [
         Action::Initialize,
         Action::ProcessRecords,
@@ -45,7 +44,7 @@ impl Action {
         Action::Shutdown,
     ];
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Action::Initialize => "initialize",
@@ -57,7 +56,7 @@ impl Action {
         }
     }
 
-    /// The action that has this name on the wire.
+    /// Returns the action with this name on the wire.
     pub fn from_name(name: &str) -> Option<Action> {
         Action::ALL.into_iter().find(|action| action.name() == name)
     }
@@ -71,9 +70,8 @@ impl fmt::Display for Action {
 
 /// A message from the daemon to its child.
 ///
-/// [`decode`](Self::decode) reads one from a line, [`encode`](Self::encode) writes one as the
-/// daemon does. A session does both and watches the order as well: [`ChildSession`] and
-/// [`DaemonSession`].
+/// [`decode`](Self::decode) reads a line, [`encode`](Self::encode) writes one exactly as the daemon
+/// does. The sessions, [`ChildSession`] and [`DaemonSession`], also check who may send what when.
 ///
 /// ```
 /// use kcl_protocol::DaemonMessage;
@@ -91,25 +89,26 @@ impl fmt::Display for Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DaemonMessage<'a> {
-    /// The first message: which shard, and where it starts.
+    /// The first message: the shard, and where reading starts.
     Initialize(InitializeInput<'a>),
     /// A batch of records.
     ProcessRecords(ProcessRecordsInput<'a>),
-    /// Another worker has the shard now. No checkpoint is possible any more.
+    /// Another worker holds the lease of the shard now. Checkpoints are no longer possible.
     LeaseLost,
-    /// The shard's last record has been delivered. A checkpoint must follow, or the shard never
-    /// completes.
+    /// All records of the shard have been delivered. Without a checkpoint during this message the
+    /// shard never completes.
     ShardEnded,
-    /// The daemon is about to stop, or to hand the shard over: the last chance to checkpoint.
+    /// The daemon is about to stop, or to hand the shard over to another worker. This is the last
+    /// chance to checkpoint.
     ShutdownRequested,
-    /// The end in the words of a KCL 1.x daemon.
+    /// What KCL 1.x sends instead of `LeaseLost` and `ShardEnded`.
     Shutdown(ShutdownReason),
-    /// What came of the checkpoint that was asked for.
+    /// The answer to a checkpoint request.
     Checkpoint(CheckpointAnswer<'a>),
 }
 
 impl DaemonMessage<'_> {
-    /// What the message asks for; `None` for a checkpoint's answer, which asks for nothing.
+    /// Returns the action, or `None` for the answer to a checkpoint request, which needs no status.
     pub fn action(&self) -> Option<Action> {
         match self {
             DaemonMessage::Initialize(_) => Some(Action::Initialize),
@@ -123,7 +122,7 @@ impl DaemonMessage<'_> {
     }
 }
 
-/// Which shard this child has, and from where its records come.
+/// The shard that this child processes, and where reading starts.
 ///
 /// ```
 /// let input = kcl_protocol::InitializeInput::new("shardId-000000000000");
@@ -134,14 +133,14 @@ impl DaemonMessage<'_> {
 pub struct InitializeInput<'a> {
     /// The shard's id, such as `shardId-000000000000`.
     pub shard_id: &'a str,
-    /// The last checkpoint, or the sentinel to start from. Some 1.x daemons leave it out.
+    /// The last checkpoint, or the sentinel to start from. Some 1.x daemons omit it.
     pub sequence_number: Option<SequenceNumber<'a>>,
-    /// The last checkpoint's place inside an aggregated record. Some 1.x daemons leave it out.
+    /// The sub-sequence number of the last checkpoint. Some 1.x daemons omit it.
     pub sub_sequence_number: Option<u64>,
 }
 
 impl<'a> InitializeInput<'a> {
-    /// The input for a shard, without a place to start from.
+    /// Creates an input without a position to start from.
     pub fn new(shard_id: &'a str) -> Self {
         InitializeInput { shard_id, sequence_number: None, sub_sequence_number: None }
     }
@@ -160,23 +159,24 @@ impl<'a> InitializeInput<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessRecordsInput<'a> {
-    /// The records. Empty only where the daemon's `callProcessRecordsEvenForEmptyRecordList` is on.
+    /// The records. Empty only if the daemon's `callProcessRecordsEvenForEmptyRecordList` is true.
     pub records: Vec<Record<'a>>,
-    /// How many milliseconds the batch is behind the stream's newest record, as Kinesis tells.
-    /// Some 1.x daemons leave it out; a negative number, which an emulator's skewed clock may
-    /// give, reads as 0.
+    /// How many milliseconds the batch is behind the newest record of the stream. Some 1.x daemons
+    /// omit it. A negative number, which an emulator with a skewed clock may send, is decoded as 0.
     pub millis_behind_latest: Option<u64>,
 }
 
 impl<'a> ProcessRecordsInput<'a> {
-    /// A batch that does not tell how far behind it is.
+    /// Creates a batch without `millis_behind_latest`.
     pub fn new(records: Vec<Record<'a>>) -> Self {
         ProcessRecordsInput { records, millis_behind_latest: None }
     }
 }
 
-/// A record of the stream. It borrows from the line; [`to_owned`](Self::to_owned) makes one to
-/// keep or to send to another thread.
+/// A record of the stream.
+///
+/// It borrows from the line that it came in; [`to_owned`](Self::to_owned) makes a copy to keep or
+/// to send to another thread.
 ///
 /// ```
 /// use kcl_protocol::{Record, SequenceNumber};
@@ -192,21 +192,21 @@ impl<'a> ProcessRecordsInput<'a> {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record<'a> {
-    /// The payload, decoded. Empty where the daemon sent null, nothing, or an empty text.
+    /// The payload, decoded. Empty if the daemon sent null, an empty string, or no such field.
     pub data: &'a [u8],
-    /// The key that chose the shard: 1 to 256 Unicode characters of the producer's choice.
+    /// The key that determines the shard: 1 to 256 Unicode characters, set by the producer.
     pub partition_key: &'a str,
-    /// The record's place in the shard.
+    /// The position of the record in the shard.
     pub sequence_number: SequenceNumber<'a>,
-    /// The record's place in the KPL aggregate that it came out of; daemons send 0 for a plain
-    /// record, and some nothing.
+    /// The index of the record in its KPL aggregate. For other records it is 0, and absent from
+    /// some daemons.
     pub sub_sequence_number: Option<u64>,
-    /// When Kinesis received it, approximately, as time since 1970 in whole milliseconds.
+    /// Approximately when Kinesis received the record: time since 1970, in whole milliseconds.
     pub approximate_arrival: Option<Duration>,
 }
 
 impl<'a> Record<'a> {
-    /// A record without the numbers that may be absent.
+    /// Creates a record without the fields that may be absent.
     pub fn new(
         partition_key: &'a str,
         sequence_number: SequenceNumber<'a>,
@@ -221,7 +221,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The record's place with both its numbers; without a sub-sequence number that one is 0.
+    /// Returns the sequence number with the sub-sequence number, which is 0 if absent.
     pub fn extended_sequence_number(&self) -> ExtendedSequenceNumber<'_> {
         ExtendedSequenceNumber::from_optional(
             self.sequence_number.borrowed(),
@@ -229,15 +229,15 @@ impl<'a> Record<'a> {
         )
     }
 
-    /// When Kinesis received it, approximately.
+    /// Returns approximately when Kinesis received the record.
     ///
-    /// `None` where the daemon told no time, or one that `SystemTime` cannot hold.
+    /// `None` if the daemon sent no time, or one that does not fit in `SystemTime`.
     #[cfg(feature = "std")]
     pub fn approximate_arrival_time(&self) -> Option<std::time::SystemTime> {
         std::time::SystemTime::UNIX_EPOCH.checked_add(self.approximate_arrival?)
     }
 
-    /// Reads the payload as JSON.
+    /// Decodes the payload as JSON.
     ///
     /// ```
     /// use kcl_protocol::{Record, SequenceNumber};
@@ -254,13 +254,13 @@ impl<'a> Record<'a> {
     /// ```
     ///
     /// # Errors
-    /// The payload is not JSON, or not JSON of that shape.
+    /// The payload is not JSON, or does not fit the type.
     #[cfg(feature = "json")]
     pub fn json<'r, T: serde::Deserialize<'r>>(&'r self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.data)
     }
 
-    /// A copy that borrows nothing.
+    /// Returns a copy that borrows nothing.
     pub fn to_owned(&self) -> OwnedRecord {
         OwnedRecord {
             data: self.data.into(),
@@ -273,7 +273,7 @@ impl<'a> Record<'a> {
 }
 
 impl fmt::Debug for Record<'_> {
-    /// Shows the payload's length, not the payload: it is the users' users' data.
+    /// Shows the length of the payload instead of the payload, which may be sensitive.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
             .field("data", &format_args!("{} bytes", self.data.len()))
@@ -309,7 +309,7 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
-    /// The record with all that [`Record`] can do.
+    /// Returns a [`Record`] that borrows from this one.
     pub fn as_record(&self) -> Record<'_> {
         Record {
             data: &self.data,
@@ -327,7 +327,7 @@ impl fmt::Debug for OwnedRecord {
     }
 }
 
-/// Why a KCL 1.x daemon ends a shard's life in this child.
+/// Why a KCL 1.x daemon stops sending records of a shard to this child.
 ///
 /// ```
 /// use kcl_protocol::ShutdownReason;
@@ -342,7 +342,7 @@ pub enum ShutdownReason {
 }
 
 impl ShutdownReason {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub fn name(self) -> &'static str {
         match self {
             ShutdownReason::Terminate => "TERMINATE",
@@ -351,7 +351,7 @@ impl ShutdownReason {
     }
 }
 
-/// What came of a checkpoint that the child asked for.
+/// The answer to a checkpoint request.
 ///
 /// ```
 /// use kcl_protocol::{CheckpointAnswer, CheckpointError};
@@ -362,19 +362,19 @@ impl ShutdownReason {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CheckpointAnswer<'a> {
-    /// The sequence number that was asked for, echoed.
+    /// The sequence number of the request.
     pub sequence_number: Option<&'a str>,
-    /// The sub-sequence number that was asked for, echoed.
+    /// The sub-sequence number of the request.
     pub sub_sequence_number: Option<u64>,
-    /// The simple name of the Java exception that refused it; `None` if it was stored.
+    /// The simple name of the Java exception, or `None` if the checkpoint was stored.
     pub error: Option<&'a str>,
 }
 
 impl CheckpointAnswer<'_> {
-    /// Whether the checkpoint was stored.
+    /// Returns `Ok` if the checkpoint was stored.
     ///
     /// # Errors
-    /// The daemon refused it, and this is its reason.
+    /// The daemon refused it; this is the reason.
     pub fn result(&self) -> Result<(), CheckpointError> {
         self.error.map_or(Ok(()), |name| Err(CheckpointError::from_name(name)))
     }
@@ -392,25 +392,25 @@ impl CheckpointAnswer<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChildMessage<'a> {
-    /// Asks for a checkpoint.
+    /// Requests a checkpoint.
     Checkpoint(CheckpointRequest<'a>),
-    /// Says that a message has been dealt with.
+    /// Tells the daemon that a message has been processed.
     Status {
-        /// The action of the message that is answered. The daemon compares it and, like Java, can
-        /// read a null.
+        /// The action of that message. The Java daemon accepts null here and then rejects the
+        /// status, so it can be represented.
         response_for: Option<&'a str>,
     },
 }
 
 impl ChildMessage<'static> {
-    /// The status that answers a message of this action.
+    /// Creates the status for a message of this action.
     pub fn status(action: Action) -> Self {
         ChildMessage::Status { response_for: Some(action.name()) }
     }
 }
 
-/// Where a checkpoint is asked for, as it stands on the wire: a daemon must be able to refuse what
-/// is no sequence number. [`Position`] is the well-formed kind.
+/// The position of a checkpoint as it is on the wire, where the sequence number may be any text: it
+/// is for the daemon to refuse an invalid one. [`Position`] is always valid.
 ///
 /// ```
 /// use kcl_protocol::{CheckpointRequest, ExtendedSequenceNumber, Position, SequenceNumber};
@@ -426,8 +426,8 @@ impl ChildMessage<'static> {
 pub struct CheckpointRequest<'a> {
     /// The sequence number; `None` means all records delivered so far.
     pub sequence_number: Option<&'a str>,
-    /// The sub-sequence number; the daemon takes `None` as 0 beside a sequence number, and ignores
-    /// this field without one.
+    /// The sub-sequence number. The daemon takes `None` as 0, and ignores this field without a
+    /// sequence number.
     pub sub_sequence_number: Option<u64>,
 }
 
@@ -443,34 +443,35 @@ impl<'a> From<&'a Position<'_>> for CheckpointRequest<'a> {
     }
 }
 
-/// Where to checkpoint.
+/// Where to checkpoint: after all records delivered so far, or after a certain one.
 ///
-/// A record, a sequence number and an extended sequence number turn into one.
+/// A record, a sequence number and an extended sequence number convert into a position.
 ///
 /// ```
 /// use kcl_protocol::{Position, Record, SequenceNumber};
 ///
 /// let record = Record::new("key", SequenceNumber::new("21")?, b"");
-/// // At a record both numbers are sent; at a sequence number alone the daemon takes 0.
+/// // A record has both numbers; with a sequence number alone the daemon assumes 0.
 /// assert_eq!(Position::from(&record).to_string(), "21/0");
 /// assert_eq!(Position::from(&record.sequence_number).to_string(), "21");
 /// # Ok::<(), kcl_protocol::SequenceNumberError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Position<'a> {
-    /// Behind all records that were delivered so far.
+    /// After all records that were delivered so far.
     AllDelivered,
-    /// Behind the record with these numbers.
+    /// After the record with these numbers.
     At {
         /// The record's sequence number.
         sequence_number: SequenceNumber<'a>,
-        /// Its sub-sequence number; the daemon takes `None` as 0.
+        /// The record's sub-sequence number. The daemon takes `None` as 0.
         sub_sequence_number: Option<u64>,
     },
 }
 
 impl Position<'_> {
-    /// The place that the daemon will store, where it is known beforehand.
+    /// Returns what the daemon will store, or `None` if that depends on which records were
+    /// delivered.
     pub fn extended_sequence_number(&self) -> Option<ExtendedSequenceNumber<'_>> {
         match self {
             Position::AllDelivered => None,
@@ -512,24 +513,24 @@ impl<'a> From<&'a SequenceNumber<'_>> for Position<'a> {
 }
 
 impl<'a> From<ExtendedSequenceNumber<'a>> for Position<'a> {
-    fn from(place: ExtendedSequenceNumber<'a>) -> Self {
+    fn from(position: ExtendedSequenceNumber<'a>) -> Self {
         Position::At {
-            sequence_number: place.sequence_number,
-            sub_sequence_number: Some(place.sub_sequence_number),
+            sequence_number: position.sequence_number,
+            sub_sequence_number: Some(position.sub_sequence_number),
         }
     }
 }
 
 impl<'a> From<&'a ExtendedSequenceNumber<'_>> for Position<'a> {
-    fn from(place: &'a ExtendedSequenceNumber<'_>) -> Self {
-        Position::from(place.borrowed())
+    fn from(position: &'a ExtendedSequenceNumber<'_>) -> Self {
+        Position::from(position.borrowed())
     }
 }
 
 impl fmt::Display for Position<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Position::AllDelivered => f.write_str("all records so far"),
+            Position::AllDelivered => f.write_str("all records delivered so far"),
             Position::At { sequence_number, sub_sequence_number: None } => sequence_number.fmt(f),
             Position::At { sequence_number, sub_sequence_number: Some(sub) } => {
                 write!(f, "{sequence_number}/{sub}")

@@ -1,4 +1,4 @@
-//! Sequence numbers: a record's place in its shard.
+//! Sequence numbers: the positions of records in their shard.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -7,18 +7,18 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 
-/// The most digits a sequence number may have, as the KCL's own validation has it.
+/// The maximum number of digits in a sequence number, as in the KCL's own validation.
 pub const MAX_SEQUENCE_NUMBER_DIGITS: usize = 129;
 
-/// A record's place in its shard, or one of the places that have a name.
+/// The position of a record in its shard, or a sentinel: a named position such as `LATEST`.
 ///
-/// A number has 1 to [129](MAX_SEQUENCE_NUMBER_DIGITS) decimal digits. Kinesis sends 56 of them
-/// today, 186 bits, so no integer type of Rust holds one: it is kept as the text that came, which
-/// is also the text that goes back, and compared by its value.
+/// A sequence number has 1 to [129](MAX_SEQUENCE_NUMBER_DIGITS) decimal digits. Kinesis sends 56
+/// today, too many for any integer type, so the text is kept as it arrived. It goes back unchanged,
+/// and compares by value.
 ///
-/// The order is the KCL's own: [`AT_TIMESTAMP`](Self::AT_TIMESTAMP) <
+/// The order is the KCL's: [`AT_TIMESTAMP`](Self::AT_TIMESTAMP) <
 /// [`TRIM_HORIZON`](Self::TRIM_HORIZON) < [`LATEST`](Self::LATEST) < every number <
-/// [`SHARD_END`](Self::SHARD_END). Leading zeros do not change a number's value.
+/// [`SHARD_END`](Self::SHARD_END). Leading zeros do not matter.
 ///
 /// It borrows from the message that it came in; [`to_owned`](Self::to_owned) makes one to keep.
 ///
@@ -40,29 +40,29 @@ pub struct SequenceNumber<'a>(Repr<'a>);
 
 #[derive(Clone)]
 enum Repr<'a> {
-    /// The sentinels, in the KCL's order below.
     AtTimestamp,
     TrimHorizon,
     Latest,
-    /// 1 to 129 ASCII digits; of a batch's records few are ever asked for the text.
+    /// 1 to 129 ASCII digits. Few are ever needed as text, so UTF-8 is checked only then.
     Digits(Cow<'a, [u8]>),
     ShardEnd,
 }
 
 impl<'a> SequenceNumber<'a> {
-    /// The start at a time, chosen in the daemon's properties: before every other place.
+    /// The start at a time that is set in the daemon's properties. Less than every other position.
     pub const AT_TIMESTAMP: SequenceNumber<'static> = SequenceNumber(Repr::AtTimestamp);
-    /// The oldest record that the stream still has.
+    /// The oldest record in the stream.
     pub const TRIM_HORIZON: SequenceNumber<'static> = SequenceNumber(Repr::TrimHorizon);
-    /// Behind the newest record at the time of asking.
+    /// Just after the newest record at the time of reading.
     pub const LATEST: SequenceNumber<'static> = SequenceNumber(Repr::Latest);
-    /// Behind the last record of a shard that has ended; found in checkpoints.
+    /// After the last record of a shard that has ended. It appears in checkpoints.
     pub const SHARD_END: SequenceNumber<'static> = SequenceNumber(Repr::ShardEnd);
 
-    /// Reads a number or a sentinel, borrowing the text.
+    /// Parses a number or the name of a sentinel. The result borrows the text.
     ///
     /// # Errors
-    /// The text is empty, longer than 129 digits, or neither all digits nor a sentinel's name.
+    /// The text is empty, has more than 129 digits, or is neither a number nor the name of a
+    /// sentinel.
     pub fn new(text: &'a str) -> Result<SequenceNumber<'a>, SequenceNumberError> {
         check_digits(text.as_bytes()).map(|()| Self::from_digits(text.as_bytes())).or_else(
             |error| {
@@ -74,13 +74,13 @@ impl<'a> SequenceNumber<'a> {
         )
     }
 
-    /// Takes a text of which it is known that [`new`](Self::new) would read it as a number.
+    /// Wraps text that [`new`](Self::new) is known to accept as a number.
     pub(crate) fn from_digits(text: &'a [u8]) -> SequenceNumber<'a> {
         debug_assert_eq!(check_digits(text), Ok(()));
         SequenceNumber(Repr::Digits(Cow::Borrowed(text)))
     }
 
-    /// The text as it goes over the wire.
+    /// Returns the text as it goes over the wire.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::AtTimestamp => "AT_TIMESTAMP",
@@ -91,7 +91,7 @@ impl<'a> SequenceNumber<'a> {
         }
     }
 
-    /// The same, as bytes.
+    /// Like [`as_str`](Self::as_str), without the check for UTF-8.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Digits(digits) => digits,
@@ -99,12 +99,12 @@ impl<'a> SequenceNumber<'a> {
         }
     }
 
-    /// Whether this is a named place and not a number.
+    /// Returns whether this is a sentinel and not a number.
     pub fn is_sentinel(&self) -> bool {
         !matches!(self.0, Repr::Digits(_))
     }
 
-    /// The same number, borrowed from this one: a clone that never allocates.
+    /// Returns a copy that borrows from this one, so it never allocates.
     pub fn borrowed(&self) -> SequenceNumber<'_> {
         SequenceNumber(match &self.0 {
             Repr::Digits(digits) => Repr::Digits(Cow::Borrowed(digits)),
@@ -112,12 +112,12 @@ impl<'a> SequenceNumber<'a> {
         })
     }
 
-    /// A copy that borrows nothing.
+    /// Returns a copy that borrows nothing.
     pub fn to_owned(&self) -> SequenceNumber<'static> {
         self.clone().into_owned()
     }
 
-    /// Makes `target` a copy of this number, in the memory that it has already.
+    /// Makes `target` a copy of this number and reuses its memory.
     ///
     /// ```
     /// use kcl_protocol::SequenceNumber;
@@ -136,7 +136,7 @@ impl<'a> SequenceNumber<'a> {
         }
     }
 
-    /// The same number, borrowing nothing.
+    /// Turns this number into one that borrows nothing.
     pub fn into_owned(self) -> SequenceNumber<'static> {
         match self.0 {
             Repr::AtTimestamp => SequenceNumber::AT_TIMESTAMP,
@@ -147,7 +147,7 @@ impl<'a> SequenceNumber<'a> {
         }
     }
 
-    /// What decides the order: first the kind, then the digits' count, then the digits.
+    /// What the order depends on: the kind, then the number of digits, then the digits.
     fn key(&self) -> (u8, usize, &[u8]) {
         match &self.0 {
             Repr::AtTimestamp => (0, 0, b""),
@@ -241,7 +241,7 @@ impl TryFrom<String> for SequenceNumber<'static> {
     }
 }
 
-/// Why a text is no [`SequenceNumber`].
+/// Why text is not a [`SequenceNumber`].
 ///
 /// ```
 /// use kcl_protocol::{SequenceNumber, SequenceNumberError};
@@ -250,27 +250,28 @@ impl TryFrom<String> for SequenceNumber<'static> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SequenceNumberError {
-    /// There is no text.
+    /// The text is empty.
     #[error("empty text")]
     Empty,
     /// More than 129 digits.
     #[error("{digits} digits; the maximum is {MAX_SEQUENCE_NUMBER_DIGITS}")]
     TooLong {
-        /// How many there are.
+        /// The number of digits.
         digits: usize,
     },
-    /// Neither all digits nor the name of a sentinel.
+    /// The text is neither a number nor the name of a sentinel.
     #[error("neither a decimal number (byte {offset} is not a digit) nor a sentinel")]
     NotADigit {
-        /// Where the first other byte stands, in bytes from the text's beginning.
+        /// The offset of the first byte that is not a digit.
         offset: usize,
     },
 }
 
-/// A sequence number with the place inside a record that the KPL aggregated from several.
+/// A sequence number with a sub-sequence number: the exact position of a record that the KPL
+/// aggregated.
 ///
-/// Records that share a sequence number came out of one such aggregate; the sub-sequence number
-/// tells them apart. It is 0 for a record that was not aggregated.
+/// The records of one KPL aggregate share a sequence number and differ in their sub-sequence
+/// number. It is 0 for a record that was not aggregated.
 ///
 /// ```
 /// use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
@@ -285,12 +286,12 @@ pub enum SequenceNumberError {
 pub struct ExtendedSequenceNumber<'a> {
     /// Compared first.
     pub sequence_number: SequenceNumber<'a>,
-    /// Compared where the sequence numbers are equal.
+    /// Compared if the sequence numbers are equal.
     pub sub_sequence_number: u64,
 }
 
 impl<'a> ExtendedSequenceNumber<'a> {
-    /// The place of one user record.
+    /// Creates the position of a record.
     pub fn new(sequence_number: SequenceNumber<'a>, sub_sequence_number: u64) -> Self {
         ExtendedSequenceNumber { sequence_number, sub_sequence_number }
     }
@@ -303,17 +304,17 @@ impl<'a> ExtendedSequenceNumber<'a> {
         ExtendedSequenceNumber::new(sequence_number, sub_sequence_number.unwrap_or(0))
     }
 
-    /// The same place, borrowed from this one: a clone that never allocates.
+    /// Returns a copy that borrows from this one, so it never allocates.
     pub fn borrowed(&self) -> ExtendedSequenceNumber<'_> {
         ExtendedSequenceNumber::new(self.sequence_number.borrowed(), self.sub_sequence_number)
     }
 
-    /// A copy that borrows nothing.
+    /// Returns a copy that borrows nothing.
     pub fn to_owned(&self) -> ExtendedSequenceNumber<'static> {
         ExtendedSequenceNumber::new(self.sequence_number.to_owned(), self.sub_sequence_number)
     }
 
-    /// Makes `target` a copy of this place, in the memory that it has already.
+    /// Makes `target` a copy of this position and reuses its memory.
     pub fn clone_into(&self, target: &mut ExtendedSequenceNumber<'static>) {
         self.sequence_number.clone_into(&mut target.sequence_number);
         target.sub_sequence_number = self.sub_sequence_number;

@@ -1,12 +1,12 @@
-//! A decoded batch is one vector, whose records borrow all their texts and payloads from the line:
-//! however many they are, it takes memory the same few times. A program of its own, as the allocator
-//! that counts is one for the whole program.
+//! How much memory decoding allocates. A decoded batch is one vector whose records borrow from the
+//! line, so the number of allocations does not depend on the number of records. A test program of
+//! its own, since the counting allocator serves the whole program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers too")]
 
 use allocation_counter::{AllocationInfo, measure};
 use kcl_protocol::{ChildSession, DaemonMessage, ProcessRecordsInput, Record, SequenceNumber};
 
-/// Records that differ in all that may differ in what daemons write.
+/// A batch whose records differ in everything that may differ.
 fn line(count: usize) -> Vec<u8> {
     let texts: Vec<_> = (0..count)
         .map(|index| ("é".repeat(index % 5), (index * index).to_string(), vec![7; index % 100]))
@@ -20,9 +20,9 @@ fn line(count: usize) -> Vec<u8> {
     line
 }
 
-/// What it takes to decode a line, and the batch's size.
+/// Decodes a line and returns what it allocated and how many records it has.
 fn decode(mut line: Vec<u8>) -> (AllocationInfo, usize) {
-    // The library asks once in a process's life what the processor can do.
+    // The base64 library detects the processor's features once per process.
     DaemonMessage::decode(&mut self::line(1)).unwrap();
     let mut records = 0;
     let taken = measure(|| {
@@ -34,17 +34,17 @@ fn decode(mut line: Vec<u8>) -> (AllocationInfo, usize) {
 }
 
 #[test]
-fn a_batch_takes_memory_thrice_whatever_it_holds() {
+fn a_batch_of_any_size_makes_three_allocations() {
     for count in [1, 10, 1_000, 10_000] {
         let (taken, records) = decode(line(count));
         assert_eq!(records, count);
-        // Where the records stand, the records, and one for copies of payloads.
+        // The spans, the records, and the scratch buffer.
         assert_eq!(taken.count_total, 3, "{count} records");
     }
 }
 
 #[test]
-fn in_a_session_only_the_first_batch_takes_memory() {
+fn only_the_first_batch_of_a_session_allocates() {
     let mut session = ChildSession::new();
     let mut out = Vec::with_capacity(100);
     session.receive(&mut br#"{"action":"initialize","shardId":"0"}"#.to_vec()).unwrap();
@@ -53,7 +53,7 @@ fn in_a_session_only_the_first_batch_takes_memory() {
         let mut line = line(count);
         measure(|| {
             let Ok(DaemonMessage::ProcessRecords(input)) = session.receive(&mut line) else {
-                panic!("it is a batch");
+                panic!("the message is a batch");
             };
             assert_eq!(input.records.len(), count);
             session.recycle(input);
@@ -68,28 +68,29 @@ fn in_a_session_only_the_first_batch_takes_memory() {
 }
 
 #[test]
-fn a_line_that_only_begins_like_a_batch_takes_little_memory() {
-    // What the fast path takes; the plain one, which gives the error, takes next to nothing.
-    const MOST: u64 = 1 << 20;
+fn a_line_that_only_starts_like_a_batch_allocates_little() {
+    // This is for the fast path; the general one, which returns the error, allocates next to
+    // nothing.
+    const MAX_BYTES: u64 = 1 << 20;
 
     for rest in [" ", "A", r#"{"data":"AAAA"},"#] {
         let line =
             [br#"{"action":"processRecords","records":["#, &*rest.as_bytes().repeat(8 << 20)];
         let (taken, records) = decode(line.concat());
         assert_eq!(records, 0);
-        assert!(taken.bytes_max < MOST, "{rest:?}: {taken:?}");
+        assert!(taken.bytes_max < MAX_BYTES, "{rest:?}: {taken:?}");
     }
 }
 
 #[test]
-fn records_borrow_from_the_line() {
+fn records_borrow_everything_from_the_line() {
     for count in [1, 100, 10_000] {
         let mut line = line(count);
         let range = line.as_ptr_range();
         let DaemonMessage::ProcessRecords(input) = DaemonMessage::decode(&mut line).unwrap() else {
-            panic!("it is a batch");
+            panic!("the message is a batch");
         };
-        // One vector, of the right size, whose records own nothing.
+        // One vector of exactly the right size.
         assert_eq!(input.records.capacity(), count);
         for record in &input.records {
             assert!(range.contains(&record.data.as_ptr()));

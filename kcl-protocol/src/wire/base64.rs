@@ -37,8 +37,8 @@ pub(super) fn decode_in_place<'a>(
     }
 }
 
-/// Decodes `text` to its own front and returns the length of the decoded part, or returns `None` and
-/// leaves the text unchanged if it is not base64.
+/// Decodes `text` to its own front and returns the length of the decoded part, or returns `None`
+/// and leaves the text unchanged if it is not base64.
 #[inline]
 pub(super) fn try_decode_in_place(text: &mut [u8], scratch: &mut Scratch) -> Option<usize> {
     match decode_to_front(text, scratch) {
@@ -50,8 +50,8 @@ pub(super) fn try_decode_in_place(text: &mut [u8], scratch: &mut Scratch) -> Opt
     }
 }
 
-/// Encodes the first `decoded_length` bytes of a text again, so that it fills all of the text. That is
-/// the text before it was decoded: the decoder accepts exactly one encoding of each payload.
+/// Encodes the first `decoded_length` bytes of a text again, so that it fills all of the text. That
+/// is the text before it was decoded: the decoder accepts exactly one encoding of each payload.
 pub(super) fn restore(text: &mut [u8], decoded_length: usize, Scratch(scratch): &mut Scratch) {
     // From the last chunk to the first, as the characters of a chunk end after its bytes do.
     for chunk in (0..decoded_length.div_ceil(CHUNK_BYTES)).rev() {
@@ -63,8 +63,8 @@ pub(super) fn restore(text: &mut [u8], decoded_length: usize, Scratch(scratch): 
     }
 }
 
-/// What stopped the decoder. Everything before `read` is decoded, to `written` bytes; everything after it
-/// is still as it was.
+/// What stopped the decoder. Everything before `read` is decoded, to `written` bytes; everything
+/// after it is still as it was.
 struct Failed {
     error: DecodeError,
     read: usize,
@@ -86,9 +86,10 @@ fn decode_to_front(text: &mut [u8], scratch: &mut Scratch) -> Result<usize, Fail
 
 /// Decodes piece by piece.
 ///
-/// A piece must not overlap the place where its bytes go. Bytes need less room than the characters that
-/// they come from, so a gap opens after those that are decoded. A piece goes through the scratch buffer
-/// until the gap has room for a whole chunk; from then on, as much as fits is decoded into the gap.
+/// A piece must not overlap the place where its bytes go. Bytes need less room than the characters
+/// that they come from, so a gap opens after those that are decoded. A piece goes through the
+/// scratch buffer until the gap has room for a whole chunk; from then on, as much as fits is
+/// decoded into the gap.
 #[inline(never)]
 fn decode_long(text: &mut [u8], scratch: &mut Scratch) -> Result<usize, Failed> {
     let (mut read, mut written) = (0, 0);

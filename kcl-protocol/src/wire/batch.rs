@@ -5,10 +5,10 @@
 //! "approximateArrivalTimestamp":N,"subSequenceNumber":N,"action":"record"},…],"millisBehindLatest":N}
 //! ```
 //!
-//! The first pass decodes each payload in place and notes where the parts of its record are; the second
-//! makes the records, which borrow from the line. At anything else, be it an escape, another order of
-//! fields or an error, the fast path encodes again what it has decoded and leaves the line to the general
-//! path. So all errors come from the general path.
+//! The first pass decodes each payload in place and notes where the parts of its record are; the
+//! second makes the records, which borrow from the line. At anything else, be it an escape, another
+//! order of fields or an error, the fast path encodes again what it has decoded and leaves the line
+//! to the general path. So all errors come from the general path.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -37,12 +37,12 @@ const MIN_RECORD_LENGTH: usize = DATA.len()
     + SUB_SEQUENCE_NUMBER.len()
     + RECORD_END.len();
 
-/// How many records memory is reserved for at most before they are decoded. A daemon asks Kinesis for
-/// up to 10,000 records; deaggregation can make more of them.
+/// Memory is reserved in advance for at most this many records. A daemon asks Kinesis for up to
+/// 10,000; deaggregation can turn them into more.
 const MAX_RESERVED_RECORDS: usize = 10_000;
 
-/// The buffers that a session keeps from batch to batch, so that the next batch allocates nothing. They
-/// take about 150 bytes for each record of the largest batch so far.
+/// The buffers that a session keeps from batch to batch, so that the next batch allocates nothing.
+/// They take about 150 bytes for each record of the largest batch so far.
 #[derive(Default)]
 pub(crate) struct BatchBuffers {
     spans: Vec<RecordSpans>,
@@ -80,7 +80,8 @@ struct RecordSpans {
     arrival_millis: Option<u64>,
 }
 
-/// Decodes a batch in place, or returns the line unchanged if it is not exactly what a daemon writes.
+/// Decodes a batch in place, or returns the line unchanged if it is not exactly what a daemon
+/// writes.
 pub(super) fn decode<'a>(
     line: &'a mut [u8],
     buffers: &mut BatchBuffers,
@@ -237,8 +238,8 @@ impl Cursor<'_> {
     }
 }
 
-/// Returns the length of the sequence number that begins here and ends with a quote. A sentinel is not
-/// accepted, as no record has one.
+/// Returns the length of the sequence number that begins here and ends with a quote. A sentinel is
+/// not accepted, as no record has one.
 #[inline]
 fn sequence_number_length(text: &[u8]) -> Option<usize> {
     /// What Kinesis sends today. The fixed length lets the compiler check all digits at once.
@@ -291,41 +292,38 @@ mod tests {
     use super::*;
     use crate::{DaemonMessage, OwnedRecord};
 
-    /// Whether the fast path took the line. Both paths must give the same, to the error's words, and
-    /// what is refused must be as it was.
+    /// Returns whether the fast path accepts the line. Both paths must give the same message or the
+    /// same error, and a rejected line must be unchanged.
     fn check(line: &[u8]) -> bool {
-        let (mut ours, mut plain) = (line.to_vec(), line.to_vec());
-        let plain = decode_general(&mut plain, &mut Scratch::default());
-        let told = |result: Result<DaemonMessage<'_>, crate::DecodeError>| match result {
+        let shown = |result: Result<DaemonMessage<'_>, crate::DecodeError>| match result {
             Ok(message) => {
                 let mut payloads = vec![];
                 if let DaemonMessage::ProcessRecords(input) = &message {
-                    // `Debug` shows their lengths alone.
+                    // `Debug` shows only their lengths.
                     payloads.extend(input.records.iter().map(|record| record.data.to_vec()));
                 }
                 format!("{message:?} {payloads:?}")
             }
             Err(error) => format!("{error:?} {error}"),
         };
-        let plain = told(plain);
-        let is_taken = match decode(&mut ours, &mut BatchBuffers::default()) {
+        let general = shown(decode_general(&mut line.to_vec(), &mut Scratch::default()));
+        assert_eq!(shown(DaemonMessage::decode(&mut line.to_vec())), general);
+        match decode(&mut line.to_vec(), &mut BatchBuffers::default()) {
             Ok(input) => {
-                assert_eq!(told(Ok(DaemonMessage::ProcessRecords(input))), plain);
+                assert_eq!(shown(Ok(DaemonMessage::ProcessRecords(input))), general);
                 true
             }
             Err(unchanged) => {
-                assert_eq!(unchanged, line, "a refused line is as it was");
+                assert_eq!(unchanged, line, "the fast path must not change a line it rejects");
                 false
             }
-        };
-        assert_eq!(told(DaemonMessage::decode(&mut line.to_vec())), plain);
-        is_taken
+        }
     }
 
     fn record() -> impl Strategy<Value = OwnedRecord> {
         let number = prop::option::weighted(0.9, 0..10_000_000_000_000_000_000_u64);
         let data = prop_oneof![vec(any::<u8>(), 0..200), vec(any::<u8>(), 0..9_000)];
-        // What Jackson does not escape.
+        // Characters that Jackson does not escape.
         let key = "[ !#-\\[\\]-~\u{7f}-\u{ffff}]{0,40}";
         ("[0-9]{1,129}", key, data, number.clone(), number).prop_map(
             |(sequence_number, partition_key, data, sub_sequence_number, arrival)| OwnedRecord {
@@ -338,7 +336,7 @@ mod tests {
         )
     }
 
-    /// A batch as a daemon writes it, without the line's end.
+    /// A batch as a daemon writes it, without the line end.
     fn line() -> impl Strategy<Value = Vec<u8>> {
         (vec(record(), 0..6), prop::option::of(0..10_000_000_000_000_000_000_u64)).prop_map(
             |(records, millis_behind_latest)| {
@@ -355,7 +353,7 @@ mod tests {
         )
     }
 
-    /// What is likely to make a difference somewhere in a line.
+    /// Text that is likely to matter somewhere in a line.
     fn piece() -> impl Strategy<Value = Vec<u8>> {
         let known = [
             "\"",
@@ -404,12 +402,12 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
         #[test]
-        fn what_daemons_write_is_taken(line in line()) {
+        fn batches_as_daemons_write_them_are_accepted(line in line()) {
             prop_assert!(check(&line));
         }
 
         #[test]
-        fn damaged_lines_are_judged_alike(
+        fn both_paths_agree_on_damaged_lines(
             mut line in line(),
             damage in vec((any::<prop::sample::Index>(), 0..3_usize, piece()), 1..4),
         ) {
@@ -421,9 +419,9 @@ mod tests {
             check(&line);
         }
 
-        /// The same inside the short fields, where damage to the whole line seldom falls.
+        /// Damages the short fields, which random damage to the whole line rarely hits.
         #[test]
-        fn damaged_fields_are_judged_alike(
+        fn both_paths_agree_on_damaged_fields(
             key in piece(), number in piece(), data in piece(), arrival in piece(), sub in piece(),
             behind in piece(), broken in 0..6_usize,
         ) {
@@ -449,25 +447,25 @@ mod tests {
     }
 
     #[test]
-    fn every_fixture_is_judged_alike_and_those_of_daemons_are_taken() {
-        let mut taken = vec![];
+    fn both_paths_agree_on_fixtures_and_recorded_batches_are_accepted() {
+        let mut accepted = vec![];
         for folder in [Folder::FromDaemon, Folder::InvalidFromDaemon] {
             for message in kcl_fixtures::messages(folder) {
                 if check(&message.line) {
-                    taken.push(message.name);
+                    accepted.push(message.name);
                 }
             }
         }
         for expected in ["java-1.15.3-records", "java-2.2.0-records", "java-2.5.4-records"] {
             assert!(
-                taken.iter().any(|name| name.starts_with(expected)),
-                "{expected} is not among {taken:?}"
+                accepted.iter().any(|name| name.starts_with(expected)),
+                "{expected} is not among {accepted:?}"
             );
         }
     }
 
     #[test]
-    fn a_line_is_as_it_was_wherever_it_is_refused() {
+    fn a_rejected_line_is_unchanged_wherever_it_is_damaged() {
         let data = [7; 3000];
         let record = Record::new("key", SequenceNumber::new("12").unwrap(), &data);
         let mut line = Vec::new();
@@ -479,7 +477,7 @@ mod tests {
             damaged[at] = b'!';
             let mut after = damaged.clone();
             if let Err(unchanged) = decode(&mut after, &mut BatchBuffers::default()) {
-                assert!(unchanged == damaged, "refused at {at}");
+                assert!(unchanged == damaged, "damaged at {at}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A batch, written record by record.
+//! Encodes a batch record by record.
 
 use alloc::vec::Vec;
 
@@ -10,9 +10,8 @@ use super::batch::{
 use super::json::{push_escaped, push_number_or_null};
 use crate::Record;
 
-/// Writes a `processRecords` line record by record, for a caller whose records do not stand side by
-/// side as [`ProcessRecordsInput`](crate::ProcessRecordsInput) has them. The bytes are those of
-/// [`DaemonMessage::encode`](crate::DaemonMessage::encode).
+/// Encodes a `processRecords` line record by record, for callers that have no slice of records. The
+/// bytes are the same as those of [`DaemonMessage::encode`](crate::DaemonMessage::encode).
 ///
 /// ```
 /// use kcl_protocol::{BatchEncoder, DaemonMessage, ProcessRecordsInput, Record, SequenceNumber};
@@ -63,8 +62,8 @@ impl<'o> BatchEncoder<'o> {
         self.out.extend_from_slice(RECORD_END);
     }
 
-    /// Appends the end of the line: how many milliseconds the batch is behind the newest record of the
-    /// stream.
+    /// Appends the end of the line: how many milliseconds the batch is behind the newest record of
+    /// the stream.
     pub fn finish(self, millis_behind_latest: Option<u64>) {
         self.out.extend_from_slice(MILLIS_BEHIND_LATEST);
         push_number_or_null(self.out, millis_behind_latest);

@@ -1,4 +1,5 @@
-//! Messages from the child: encoded as the daemon expects them, decoded as the daemon's Jackson does.
+//! Messages from the child: encoded as the daemon expects them, decoded as the daemon's Jackson
+//! does.
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
@@ -77,7 +78,8 @@ pub(super) fn decode(line: &mut [u8]) -> Result<ChildLine<'_>, DecodeError> {
     }))
 }
 
-/// Whether Jackson reads `null` here. It ignores the rest of the line, but `nullx` is another token.
+/// Whether Jackson reads `null` here. It ignores the rest of the line, but `nullx` is another
+/// token.
 fn is_null(line: &[u8]) -> bool {
     let continues =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
@@ -137,8 +139,8 @@ fn scalar<'r>(
     }
 }
 
-/// Decodes a number that fits Java's `long`. Jackson also converts strings to numbers, reads an empty
-/// string as null, and cuts off fractions.
+/// Decodes a number that fits Java's `long`. Jackson also converts strings to numbers, reads an
+/// empty string as null, and cuts off fractions.
 fn whole_number(value: Option<&RawValue>) -> Result<Option<u64>, DecodeErrorKind> {
     let Some(value) = value else { return Ok(None) };
     let number = if kind_of(value) == "a string" {

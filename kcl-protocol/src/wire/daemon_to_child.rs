@@ -1,4 +1,4 @@
-//! Messages from the daemon, in its own words.
+//! Messages from the daemon.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -18,8 +18,8 @@ use crate::{
     ProcessRecordsInput, Record, SequenceNumber, ShutdownReason,
 };
 
-/// All fields that any message has. Whatever else stands in the object is checked to be JSON and
-/// ignored; a field that stands twice is an error, as one of the two would be lost.
+/// The fields of all messages. Any other field is ignored if it is valid JSON. A known field that
+/// occurs twice is an error, since one of the two values would be lost.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
 struct Fields<'r> {
@@ -41,7 +41,7 @@ struct Fields<'r> {
     reason: Option<&'r RawValue>,
 }
 
-/// All fields of a record that are read.
+/// The fields of a record. Others are ignored, as in [`Fields`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", expecting = "an object")]
 struct RecordFields<'r> {
@@ -57,7 +57,7 @@ struct RecordFields<'r> {
     approximate_arrival_timestamp: Option<&'r RawValue>,
 }
 
-/// A message whose texts are still pieces of the line.
+/// A message whose strings are still spans of the line.
 enum Scanned {
     Initialize {
         shard_id: Span,
@@ -109,14 +109,14 @@ pub(super) fn decode_general<'a>(
     build(scanned, line, scratch)
 }
 
-/// The first pass: checks all that can be checked without changing the line.
+/// The first pass: checks whatever can be checked without changing the line.
 fn scan(line: &[u8]) -> Result<Scanned, DecodeError> {
     let scan = Scan::new(line)?;
     let FromObject(fields) = serde_json::from_str::<FromObject<Fields<'_>>>(scan.text())
         .map_err(|error| DecodeError::new(not_json(&error)))?;
     let name = short_string("action", fields.action)?;
     scan_message(scan, &name, &fields).map_err(|error| match error.kind() {
-        // The name is in the kind; to say it twice would not help.
+        // This kind of error names the action itself.
         DecodeErrorKind::UnknownAction { .. } => error,
         _ => error.in_action(&name),
     })
@@ -177,11 +177,11 @@ fn scan_records(
     }
 }
 
-/// Reads the array record by record, so that no more than one of them stands in pieces.
+/// Decodes the array record by record, so that the fields of only one are in memory.
 struct Records<'r> {
     scan: Scan<'r>,
     found: Vec<ScannedRecord>,
-    /// Our own error, as serde's has no room for it.
+    /// The error, which does not fit in the deserializer's error type.
     error: Option<DecodeError>,
 }
 
@@ -235,7 +235,7 @@ fn shutdown_reason(value: Option<&RawValue>) -> Result<ShutdownReason, DecodeErr
         .ok_or_else(|| in_field("reason")(DecodeErrorKind::UnknownReason { name }))
 }
 
-/// The second pass: takes the pieces out of the line and decodes them in place.
+/// The second pass: takes the spans out of the line and decodes them in place.
 fn build<'a>(
     scanned: Scanned,
     line: &'a mut [u8],
@@ -279,7 +279,7 @@ fn build_initialize<'a>(
     sub_sequence_number: Option<u64>,
 ) -> Result<DaemonMessage<'a>, DecodeError> {
     let sequence_number = match optional_text("sequenceNumber", sequence_number)? {
-        Some(text) => Some(place(text)?),
+        Some(text) => Some(decode_sequence_number(text)?),
         None => None,
     };
     Ok(DaemonMessage::Initialize(InitializeInput {
@@ -308,7 +308,7 @@ fn build_record<'a>(
         Ok(Record {
             data: data.map_err(in_field("data"))?,
             partition_key: optional_text("partitionKey", partition_key)?.unwrap_or_default(),
-            sequence_number: place(number)?,
+            sequence_number: decode_sequence_number(number)?,
             sub_sequence_number: record.sub_sequence_number,
             approximate_arrival: record.arrival_millis.map(Duration::from_millis),
         })
@@ -323,23 +323,23 @@ fn optional_text<'a>(
     piece.map(json::text).transpose().map_err(in_field(field))
 }
 
-fn place(text: &str) -> Result<SequenceNumber<'_>, DecodeError> {
+fn decode_sequence_number(text: &str) -> Result<SequenceNumber<'_>, DecodeError> {
     SequenceNumber::new(text)
         .map_err(|error| in_field("sequenceNumber")(DecodeErrorKind::SequenceNumber(error)))
 }
 
-/// Finds in which message, record and field the byte stands that is not UTF-8, by reading the line
-/// as it would be with question marks in place of all such bytes.
+/// Finds the message, record and field of a byte that is not UTF-8, by decoding a copy of the line
+/// in which all such bytes are question marks.
 fn locate(line: &[u8], offset: usize) -> DecodeError {
-    // One pass: a line of a wrong charset may have a wrong byte in each of its million records.
-    let mut legible = Vec::with_capacity(line.len());
+    // In one pass, since a line in another charset may have invalid bytes in every record.
+    let mut readable = Vec::with_capacity(line.len());
     for chunk in line.utf8_chunks() {
-        legible.extend_from_slice(chunk.valid().as_bytes());
-        legible.resize(legible.len() + chunk.invalid().len(), b'?');
+        readable.extend_from_slice(chunk.valid().as_bytes());
+        readable.resize(readable.len() + chunk.invalid().len(), b'?');
     }
     let error = DecodeError::new(DecodeErrorKind::Utf8 { offset })
         .with_hint("start a daemon on Java 17 or older with -Dfile.encoding=UTF-8");
-    let Ok(scan) = Scan::new(&legible) else { return error };
+    let Ok(scan) = Scan::new(&readable) else { return error };
     let Ok(fields) = serde_json::from_str::<Fields<'_>>(scan.text()) else { return error };
     let holds = |value: Option<&RawValue>| value.is_some_and(|it| scan.span(it).contains(offset));
     let error = match short_string("action", fields.action) {
@@ -395,14 +395,14 @@ pub(super) fn encode(message: &DaemonMessage<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
-/// A message's beginning.
+/// Appends the start of a message.
 pub(super) fn push_action(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"action\":\"");
     out.extend_from_slice(name.as_bytes());
     out.push(b'"');
 }
 
-/// The two numbers that checkpoints and `initialize` have, behind another field.
+/// Appends the two numbers of checkpoints and of `initialize`, which are never the first fields.
 pub(super) fn push_sequence_numbers(
     out: &mut Vec<u8>,
     sequence_number: Option<&str>,

@@ -1,8 +1,8 @@
-//! What both directions need of JSON: values as pieces of the line, and texts written.
+//! JSON for both directions: values as spans of the line, and encoded strings.
 //!
 //! A line is read twice. The first pass, by serde_json, checks that all of it is JSON and finds the
-//! [`Span`]s of the values; it borrows the line shared. The second takes those spans out of the line
-//! as exclusive pieces, in the order in which they stand, and decodes each in place.
+//! [`Span`]s of the values. The second takes those spans out of the line as exclusive slices, in
+//! the order in which they occur, and decodes each in place.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use crate::{DecodeError, DecodeErrorKind};
 
-/// A piece of the line, as byte offsets.
+/// A part of the line, as byte offsets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     start: usize,
@@ -26,7 +26,7 @@ impl Span {
     }
 }
 
-/// Finds the pieces that serde_json read in the line that it read from.
+/// Finds the spans of values that serde_json has borrowed from the line.
 #[derive(Clone, Copy)]
 pub(super) struct Scan<'r> {
     line: &'r str,
@@ -49,13 +49,13 @@ impl<'r> Scan<'r> {
         self.line
     }
 
-    /// Where a value stands that was read from this line.
+    /// Returns the span of a value that was read from this line.
     pub(super) fn span(self, value: &'r RawValue) -> Span {
         let start = value.get().as_ptr().addr() - self.line.as_ptr().addr();
         Span { start, end: start + value.get().len() }
     }
 
-    /// Where the inside of a string stands; `None` for null and for nothing.
+    /// Returns the span of a string without its quotes, or `None` if the value is null or absent.
     pub(super) fn string(
         self,
         value: Option<&'r RawValue>,
@@ -70,7 +70,7 @@ impl<'r> Scan<'r> {
     }
 }
 
-/// A whole number of 0 or more; `None` for null and for nothing.
+/// Decodes a whole number of 0 or more, or returns `None` if the value is null or absent.
 pub(super) fn number(value: Option<&RawValue>) -> Result<Option<u64>, DecodeErrorKind> {
     let Some(value) = value else { return Ok(None) };
     let text = value.get();
@@ -108,7 +108,7 @@ pub(super) fn in_field(field: &'static str) -> impl FnOnce(DecodeErrorKind) -> D
     move |kind| DecodeError::new(kind).in_field(field)
 }
 
-/// What a value is, as an error names it.
+/// Returns the type of a value, for errors.
 pub(super) fn kind_of(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'{') => "an object",
@@ -147,7 +147,7 @@ fn type_name(unexpected: &str) -> &'static str {
     }
 }
 
-/// Reads a struct from an object alone. serde would take an array for one as well, field by field.
+/// Decodes a struct from an object only. serde would accept an array of its fields as well.
 pub(super) struct FromObject<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for FromObject<T> {
@@ -172,19 +172,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
     }
 }
 
-/// The line, handed out piece by piece from its beginning.
+/// Hands out exclusive slices of the line, from its start to its end.
 pub(super) struct Pieces<'a> {
     rest: &'a mut [u8],
-    /// Where `rest` begins in the line.
-    at: usize,
+    /// The offset of `rest` in the line.
+    position: usize,
 }
 
 impl<'a> Pieces<'a> {
     pub(super) fn new(line: &'a mut [u8]) -> Pieces<'a> {
-        Pieces { rest: line, at: 0 }
+        Pieces { rest: line, position: 0 }
     }
 
-    /// Takes pieces that lie behind all that was taken before, in whatever order they stand.
+    /// Takes the slices at these spans, which may be in any order but after all earlier ones.
     pub(super) fn take<const N: usize>(
         &mut self,
         spans: [Option<Span>; N],
@@ -200,22 +200,23 @@ impl<'a> Pieces<'a> {
 
     fn take_one(&mut self, span: Span) -> &'a mut [u8] {
         let rest = core::mem::take(&mut self.rest);
-        let (_, rest) = rest.split_at_mut(span.start - self.at);
+        let (_, rest) = rest.split_at_mut(span.start - self.position);
         let (piece, rest) = rest.split_at_mut(span.end - span.start);
         self.rest = rest;
-        self.at = span.end;
+        self.position = span.end;
         piece
     }
 }
 
-/// Removes a string's escapes in place.
+/// Decodes the escapes of a string in place.
 pub(super) fn unescape(inside: &mut [u8]) -> Result<&mut [u8], DecodeErrorKind> {
     if memchr::memchr(b'\\', inside).is_none() {
         return Ok(inside);
     }
-    // Escapes are rare, so the library may take its own memory: what it gives is never longer.
+    // Escapes are rare, so it does not matter that the library allocates. The result is never
+    // longer.
     let quoted = [b"\"", &*inside, b"\""].concat();
-    // All else was found by the first pass, which does not look at pairs.
+    // The first pass has checked everything but surrogate pairs.
     let text: String = serde_json::from_slice(&quoted)
         .map_err(|_| DecodeErrorKind::Json(String::from("an escape is a lone surrogate")))?;
     let unescaped = &mut inside[..text.len()];
@@ -223,13 +224,13 @@ pub(super) fn unescape(inside: &mut [u8]) -> Result<&mut [u8], DecodeErrorKind> 
     Ok(unescaped)
 }
 
-/// Removes a string's escapes in place and gives it as text.
+/// Decodes the escapes of a string in place and returns it as text.
 pub(super) fn text(inside: &mut [u8]) -> Result<&str, DecodeErrorKind> {
     let unescaped = unescape(inside)?;
-    Ok(core::str::from_utf8(unescaped).expect("a string of a line of UTF-8 is UTF-8"))
+    Ok(core::str::from_utf8(unescaped).expect("the line is UTF-8"))
 }
 
-/// Whether a byte may not stand for itself in a string.
+/// Whether a byte must be escaped in a string.
 pub(super) fn must_be_escaped(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
@@ -241,8 +242,9 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a string without its quotes, escaped byte for byte as Jackson does: short escapes where JSON
-/// has them, other control characters in upper-case hex (serde_json's is lower-case), all else as it is.
+/// Appends a string without its quotes, escaped byte for byte as Jackson does: short escapes where
+/// JSON has them, other control characters in upper-case hex (serde_json's is lower-case), all else
+/// as it is.
 pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     // Without early exit, so that the compiler can check many bytes at once.
     if !text.bytes().fold(false, |any, byte| any | must_be_escaped(byte)) {

@@ -1,7 +1,8 @@
-//! Line to message and back: the only place that knows names on the wire and what may be null.
+//! Encodes and decodes messages. Only this module knows the names on the wire and which values may
+//! be null.
 //!
-//! Reading is lenient where daemons differ and strict where data could be lost; writing is exact
-//! to the byte. PROTOCOL.md has the whole of it in words.
+//! Decoding is lenient where daemons differ and strict where data could be lost; encoding is exact
+//! to the byte. PROTOCOL.md describes it all.
 
 mod base64;
 mod batch;
@@ -24,16 +25,17 @@ const CHECKPOINT: &str = "checkpoint";
 pub(crate) const STATUS: &str = "status";
 
 impl<'a> DaemonMessage<'a> {
-    /// Reads a message from a line without its end. Texts are unescaped and payloads decoded in
-    /// place, so the line is overwritten and the message borrows from it.
+    /// Decodes a line, which must not include its end. Strings are unescaped and payloads decoded
+    /// in place, so the line is overwritten and the message borrows from it.
     ///
     /// # Errors
-    /// The line is no message; the error says where and why. The line may be half overwritten then.
+    /// The line cannot be decoded; the error says where and why. The line may be partly
+    /// overwritten.
     pub fn decode(line: &'a mut [u8]) -> Result<DaemonMessage<'a>, DecodeError> {
         DaemonMessage::decode_with(line, &mut BatchBuffers::default())
     }
 
-    /// The same with memory of an earlier batch.
+    /// Like [`decode`](Self::decode), with the buffers of earlier batches.
     pub(crate) fn decode_with(
         line: &'a mut [u8],
         buffers: &mut BatchBuffers,
@@ -43,26 +45,27 @@ impl<'a> DaemonMessage<'a> {
 }
 
 impl DaemonMessage<'_> {
-    /// Appends the message as the daemon writes it, with an LF behind.
+    /// Appends the message as a line to `out`, exactly as the daemon writes it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         daemon_to_child::encode(self, out);
     }
 }
 
-/// Decodes a line from the child as the daemon does: a field that the message does not have makes the
-/// line invalid, but numbers may be strings, strings numbers, and anything may follow the object.
+/// Decodes a line from the child as the daemon does: a field that the message does not have makes
+/// the line invalid, but numbers may be strings, strings numbers, and anything may follow the
+/// object.
 pub(crate) fn decode_child_line(line: &mut [u8]) -> Result<ChildLine<'_>, DecodeError> {
     child_to_daemon::decode(line)
 }
 
 impl ChildMessage<'_> {
-    /// Appends the message as a line, exactly as the daemon reads it.
+    /// Appends the message as a line to `out`, exactly as the daemon expects it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         child_to_daemon::encode(self, out);
     }
 }
 
-/// Appends the status that answers a message of this action.
+/// Appends the status of a message with this action as a line to `out`.
 pub(crate) fn encode_status(action: Action, out: &mut Vec<u8>) {
     child_to_daemon::encode_status(action, out);
 }

@@ -1,5 +1,6 @@
-//! Batches by both paths of the decoder, from what daemons write to what nearly is that: each branch
-//! of the fast path is taken here, with payloads of all lengths that it treats differently.
+//! Batches on both paths of the decoder, from what daemons write to what differs slightly. Together
+//! they reach every branch of the fast path, with payloads of all lengths that it treats
+//! differently.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use proptest::sample::{Index, select};
 
 use crate::generate::{Dice, config};
 
-/// A record's values as they stand in the line, strings with their quotes.
+/// A record's values as JSON, strings with their quotes.
 #[derive(Debug, Clone)]
 struct Written {
     data: String,
@@ -20,7 +21,7 @@ struct Written {
     number: String,
     arrival: String,
     sub: String,
-    /// The last two numbers stand the other way round, which the plain path alone takes.
+    /// The last two numbers change places, which only the general path accepts.
     is_swapped: bool,
 }
 
@@ -45,7 +46,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn data() -> impl Strategy<Value = String> {
-    // The decoder copies pieces of 2,048 letters, which are 1,536 bytes.
+    // The base64 decoder works in chunks of 2,048 characters, which are 1,536 bytes.
     let length = prop_oneof![8 => 0..100_usize, 3 => 1_530..1_545_usize, 1 => 1_545..9_000_usize];
     let sound = (length, any::<u64>()).prop_map(|(length, seed)| {
         let mut dice = Dice::new(seed);
@@ -58,7 +59,7 @@ fn data() -> impl Strategy<Value = String> {
             text.replace_range(at..text.len().min(at + 1), piece);
             quoted(&text)
         });
-    // Escapes are JSON, and hide no payload from the plain path.
+    // Escapes are valid JSON, so the general path decodes them.
     let escaped = sound.clone().prop_map(|text| quoted(&text.replace('/', "\\/")));
     prop_oneof![
         20 => sound.prop_map(|text| quoted(&text)),
@@ -70,16 +71,16 @@ fn data() -> impl Strategy<Value = String> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    // Words of eight bytes and what is left of them; the rest is as Jackson writes it, unescaped.
+    // The fast path reads keys in chunks of eight bytes. Jackson does not escape these characters.
     let plain = "[ !#-\\[\\]-~\u{7f}]{0,26}";
     let any_plain = "[ !#-\\[\\]-~\u{7f}-\u{ffff}]{0,12}";
     let odd =
         (plain, select(vec!["\\\"", "\\\\", "\\u00e9", "\\ud800", "\\x", "\t", "\u{1f}", "\""]))
             .prop_map(|(text, piece)| text + piece);
     let inside = prop_oneof![12 => plain, 6 => any_plain, 1 => odd.clone()];
-    // What must be escaped, behind a letter for which the fast path reads the key as UTF-8.
-    let behind_others = odd.prop_map(|text| format!("é{text}é"));
-    prop_oneof![18 => inside, 1 => behind_others].prop_map(|inside| quoted(&inside))
+    // After a non-ASCII character the fast path takes another branch.
+    let after_non_ascii = odd.prop_map(|text| format!("é{text}é"));
+    prop_oneof![18 => inside, 1 => after_non_ascii].prop_map(|inside| quoted(&inside))
 }
 
 fn number() -> impl Strategy<Value = String> {
@@ -92,7 +93,7 @@ fn number() -> impl Strategy<Value = String> {
     .prop_map(|text| quoted(&text))
 }
 
-/// A number that is no text: with up to 20 digits, absent, or no such number.
+/// A JSON number of up to 20 digits, null, or something invalid.
 fn count() -> impl Strategy<Value = String> {
     let any_length =
         (any::<u64>(), 0..64_u32).prop_map(|(number, shift)| (number >> shift).to_string());
@@ -141,13 +142,13 @@ fn record() -> impl Strategy<Value = Written> {
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let behind = prop_oneof![
         12 => count().prop_map(|count| format!(",\"millisBehindLatest\":{count}")),
-        // As some 1.x daemons do, and as later ones may.
+        // As some 1.x daemons do, and as later daemons may.
         2 => Just(String::new()),
         1 => Just(",\"millisBehindLatest\":1,\"later\":[{}]".to_owned()),
     ];
     let tail = prop_oneof![12 => Just(""), 1 => select(vec![" ", "\r", "x", "}", ",", "{}", "\0"])];
     let cut = prop::option::weighted(0.15, any::<Index>());
-    // A byte that is no UTF-8: in a text that has more than ASCII, or anywhere.
+    // An invalid UTF-8 byte: in a non-ASCII string, or anywhere.
     let foreign = prop::option::weighted(0.05, any::<Index>());
     (vec(record(), 0..4), behind, tail, cut, foreign).prop_map(
         |(records, behind, tail, cut, foreign)| {
@@ -166,8 +167,8 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Calls with what a line says by the path that the decoder chooses, and by the plain path, to which
-/// a blank behind the line sends any.
+/// Calls `look` with what both paths make of a line. A trailing blank sends any line to the general
+/// path.
 fn by_both_paths<T>(
     line: &[u8],
     look: impl FnOnce(
@@ -183,14 +184,14 @@ proptest! {
     #![proptest_config(config(1000))]
 
     #[test]
-    fn both_paths_say_the_same(line in line()) {
-        by_both_paths(&line, |fast, plain| {
-            prop_assert_eq!(fast.as_ref().ok(), plain.as_ref().ok(), "{}", line.escape_ascii());
-            if let (Err(fast), Err(plain)) = (fast, plain) {
-                // What ends too early ends one byte later with the blank.
+    fn both_paths_agree(line in line()) {
+        by_both_paths(&line, |fast, general| {
+            prop_assert_eq!(fast.as_ref().ok(), general.as_ref().ok(), "{}", line.escape_ascii());
+            if let (Err(fast), Err(general)) = (fast, general) {
+                // The blank moves an early end of the line by one byte.
                 let is_json = |error: &DecodeError| matches!(error.kind(), DecodeErrorKind::Json(_));
-                let is_same = fast == plain || is_json(&fast) && is_json(&plain);
-                prop_assert!(is_same, "{fast}, {plain}: {}", line.escape_ascii());
+                let is_same = fast == general || is_json(&fast) && is_json(&general);
+                prop_assert!(is_same, "{fast}, {general}: {}", line.escape_ascii());
             }
             Ok(())
         })?;
@@ -201,9 +202,9 @@ proptest! {
 proptest! {
     #![proptest_config(config(200))]
 
-    /// A session keeps memory from line to line: none shows in the next.
+    /// A session reuses its buffers, but no line affects the next one.
     #[test]
-    fn a_session_says_of_each_line_what_it_says_of_it_alone(lines in vec(line(), 1..6)) {
+    fn a_session_decodes_each_line_as_if_it_were_the_first(lines in vec(line(), 1..6)) {
         let mut session = ChildSession::new();
         let mut out = Vec::new();
         session.receive(&mut br#"{"action":"initialize","shardId":"s"}"#.to_vec()).unwrap();
@@ -214,7 +215,7 @@ proptest! {
             let message = session.receive(&mut line);
             prop_assert_eq!(&message, &alone);
             if message.is_err() {
-                // It is over.
+                // The session has failed.
                 break;
             }
             session.answer(&mut out).unwrap();
@@ -223,7 +224,7 @@ proptest! {
 }
 
 #[test]
-fn a_line_that_ends_too_early_is_no_message_wherever_it_ends() {
+fn a_line_cut_anywhere_is_rejected() {
     let record = |data: &str, sub: &str| Written {
         data: data.to_owned(),
         key: quoted("kéy"),
@@ -237,16 +238,15 @@ fn a_line_that_ends_too_early_is_no_message_wherever_it_ends() {
     assert!(DaemonMessage::decode(&mut line.clone().into_bytes()).is_ok());
     for end in 0..line.len() {
         let error = DaemonMessage::decode(&mut line.as_bytes()[..end].to_vec()).unwrap_err();
-        let is_end =
+        let is_cut =
             matches!(error.kind(), DecodeErrorKind::Json(_) | DecodeErrorKind::Utf8 { .. });
-        assert!(is_end, "cut at {end}: {error}");
+        assert!(is_cut, "cut at {end}: {error}");
     }
 }
 
-/// Lines of which the texts leave the cache, and batches of more records than a daemon asks for at
-/// once, as deaggregation gives them.
+/// Among them is a batch of more records than a daemon asks for, as deaggregation produces.
 #[test]
-fn large_batches_are_read_whole() {
+fn large_batches_are_decoded_completely() {
     for (count, size) in [(1_000, 300), (12_000, 10), (9, 40_000), (3, 0)] {
         let data: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
         let records: Vec<_> = (0..count)
@@ -260,8 +260,8 @@ fn large_batches_are_read_whole() {
             })
             .collect();
         let line = written(&records, ",\"millisBehindLatest\":null");
-        by_both_paths(line.as_bytes(), |fast, plain| {
-            assert!(fast == plain && fast.is_ok(), "{count} records of {size} bytes");
+        by_both_paths(line.as_bytes(), |fast, general| {
+            assert!(fast == general && fast.is_ok(), "{count} records of {size} bytes");
         });
         let mut line = line.into_bytes();
         let DaemonMessage::ProcessRecords(input) = DaemonMessage::decode(&mut line).unwrap() else {

@@ -1,5 +1,5 @@
-//! Every file of the fixtures against its snapshot: what is read, what is refused, and how whole
-//! dialogues go at both ends.
+//! Every fixture compared with its snapshot: decoded messages, errors, and whole dialogues at both
+//! ends.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use kcl_protocol::{
     InitializeInput, LineBuffer, Position, Received, Record, SequenceNumber, State,
 };
 
-use crate::strict::{judge, judge_childs};
+use crate::strict::{decode_child_strictly, decode_strictly};
 
 fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
@@ -30,29 +30,29 @@ fn snapshot(name: &str, message: &Message, outcome: &str) {
 }
 
 #[test]
-fn messages_from_the_daemon_are_read() {
+fn messages_from_the_daemon_are_decoded() {
     insta::glob!("../../../fixtures/messages/from-daemon", "*.json", |path| {
         let message = kcl_fixtures::message(Folder::FromDaemon, stem(path));
         let mut line = message.line.clone();
         let decoded = DaemonMessage::decode(&mut line).unwrap();
         let mut written = Vec::new();
         decoded.encode(&mut written);
-        judge(&written).unwrap();
+        decode_strictly(&written).unwrap();
         if message.is_from_java() {
             assert_eq!(visible(&written), visible(&as_java_wrote(&message.line)));
         }
-        snapshot("from-daemon", &message, &daemons(&decoded));
+        snapshot("from-daemon", &message, &describe_message(&decoded));
     });
 }
 
-/// The line as we would write it: a record holds its payload as bytes, so null becomes empty.
+/// The line as we would write it: a null payload is decoded to no bytes, which are encoded as `""`.
 fn as_java_wrote(line: &[u8]) -> Vec<u8> {
     let line = std::str::from_utf8(line).unwrap();
     format!("{}\n", line.trim_end_matches('\r').replace("\"data\":null", "\"data\":\"\"")).into()
 }
 
 #[test]
-fn invalid_messages_from_the_daemon_are_refused() {
+fn invalid_messages_from_the_daemon_are_rejected() {
     insta::glob!("../../../fixtures/messages/invalid/from-daemon", "*.json", |path| {
         let message = kcl_fixtures::message(Folder::InvalidFromDaemon, stem(path));
         let error = DaemonMessage::decode(&mut message.line.clone()).unwrap_err();
@@ -60,7 +60,7 @@ fn invalid_messages_from_the_daemon_are_refused() {
     });
 }
 
-/// A session that awaits the status for initialize.
+/// A session that waits for the status of `initialize`.
 fn daemon_at_initialize() -> DaemonSession {
     let mut session = DaemonSession::new();
     let message = DaemonMessage::Initialize(InitializeInput::new("shardId-0"));
@@ -69,40 +69,40 @@ fn daemon_at_initialize() -> DaemonSession {
 }
 
 #[test]
-fn messages_from_the_child_are_read_as_java_reads_them() {
+fn messages_from_the_child_are_decoded_as_java_does() {
     insta::glob!("../../../fixtures/messages/from-child", "*.json", |path| {
         let message = kcl_fixtures::message(Folder::FromChild, stem(path));
-        check_childs("from-child", &message);
+        check_child_line("from-child", &message);
     });
 }
 
 #[test]
-fn invalid_messages_from_the_child_are_taken_as_java_takes_them() {
+fn invalid_messages_from_the_child_are_handled_as_java_does() {
     insta::glob!("../../../fixtures/messages/invalid/from-child", "*.json", |path| {
         let message = kcl_fixtures::message(Folder::InvalidFromChild, stem(path));
-        check_childs("invalid-from-child", &message);
+        check_child_line("invalid-from-child", &message);
     });
 }
 
-/// Where our daemon knowingly takes a line in another way than Java does.
-const NOT_AS_JAVA: [(&str, &str); 2] = [
-    // Jackson also reads a type's name and its fields as an array; no child writes so.
+/// Lines that our daemon deliberately handles differently from Java.
+const DIFFERENT_FROM_JAVA: [(&str, &str); 2] = [
+    // Jackson also accepts an array of a type name and its fields; no child writes that.
     ("array-as-jackson", "skipped"),
-    // Java tries the checkpoint, which fails; here sub-sequence numbers are not negative.
+    // Java tries the checkpoint and fails; we do not decode negative sub-sequence numbers.
     ("sub-negative", "skipped"),
 ];
 
-fn check_childs(name: &str, message: &Message) {
-    let outcome = childs(&daemon_at_initialize().receive(&mut message.line.clone()));
+fn check_child_line(name: &str, message: &Message) {
+    let outcome = describe_received(&daemon_at_initialize().receive(&mut message.line.clone()));
     if let Some(java) = kcl_fixtures::java_verdict(message) {
-        let known = NOT_AS_JAVA.iter().find(|(name, _)| *name == message.name);
+        let known = DIFFERENT_FROM_JAVA.iter().find(|(name, _)| *name == message.name);
         let expected = known.map_or(java.as_str(), |(_, ours)| ours);
-        assert_eq!(verdict(message), expected, "{}: not as Java takes it", message.name);
+        assert_eq!(verdict(message), expected, "{}: Java handles it differently", message.name);
     }
     snapshot(name, message, &outcome);
 }
 
-/// What the session makes of a line, in the words of `verdicts.tsv`.
+/// What the session makes of a line, in the format of `verdicts.tsv`.
 fn verdict(message: &Message) -> String {
     let null_or = |text: Option<&str>| text.unwrap_or("null").to_owned();
     match daemon_at_initialize().receive(&mut message.line.clone()) {
@@ -123,33 +123,40 @@ fn verdict(message: &Message) -> String {
 }
 
 #[test]
-fn dialogues_go_well_at_both_ends() {
+fn valid_dialogues_succeed_at_both_ends() {
     insta::glob!("../../../fixtures/dialogues", "*.txt", |path| {
         let dialogue = kcl_fixtures::dialogue(stem(path));
-        let walk = Walk::through(&dialogue);
+        let playback = Playback::of(&dialogue);
         if dialogue.breaks_off() {
-            assert!(walk.failed && walk.story.contains("during shutdown\n"), "{}", walk.story);
+            assert!(
+                playback.failed && playback.description.contains("during shutdown\n"),
+                "{}",
+                playback.description
+            );
         } else {
-            assert!(!walk.failed, "{}:\n{}", dialogue.name, walk.story);
-            assert_eq!((walk.child.state(), walk.daemon.state()), (State::Closed, State::Closed));
+            assert!(!playback.failed, "{}:\n{}", dialogue.name, playback.description);
+            assert_eq!(
+                (playback.child.state(), playback.daemon.state()),
+                (State::Closed, State::Closed)
+            );
         }
-        settings().bind(|| insta::assert_snapshot!("dialogue", walk.story));
+        settings().bind(|| insta::assert_snapshot!("dialogue", playback.description));
     });
 }
 
 #[test]
-fn violations_are_found_at_the_end_that_suffers_them() {
+fn violations_are_reported_by_the_receiving_end() {
     insta::glob!("../../../fixtures/dialogues/violations", "*.txt", |path| {
         let dialogue = kcl_fixtures::dialogue(&format!("violations/{}", stem(path)));
-        let walk = Walk::through(&dialogue);
-        assert!(walk.failed, "{}:\n{}", dialogue.name, walk.story);
-        settings().bind(|| insta::assert_snapshot!("violation", walk.story));
+        let playback = Playback::of(&dialogue);
+        assert!(playback.failed, "{}:\n{}", dialogue.name, playback.description);
+        settings().bind(|| insta::assert_snapshot!("violation", playback.description));
     });
 }
 
-/// The recordings as they went over the pipes, blank lines and all, through line buffers.
+/// Decodes the recordings as they went over the pipes, including blank lines.
 #[test]
-fn recorded_bytes_are_read_whole() {
+fn recordings_round_trip_byte_for_byte() {
     for dialogue in kcl_fixtures::dialogues().iter().filter(|it| it.is_recorded()) {
         let mut lines = LineBuffer::new();
         lines.push(&dialogue.daemon_bytes());
@@ -162,46 +169,46 @@ fn recorded_bytes_are_read_whole() {
     }
 }
 
-/// A dialogue on its way through both sessions.
-struct Walk<'d> {
+/// Plays a dialogue through both sessions and describes what happens.
+struct Playback<'d> {
     dialogue: &'d Dialogue,
     child: ChildSession,
     daemon: DaemonSession,
-    story: String,
+    description: String,
     failed: bool,
 }
 
-impl<'d> Walk<'d> {
-    fn through(dialogue: &'d Dialogue) -> Self {
+impl<'d> Playback<'d> {
+    fn of(dialogue: &'d Dialogue) -> Self {
         let (child, daemon) = (ChildSession::new(), DaemonSession::new());
-        let story = format!("{}\n\n", dialogue.origin);
-        let mut walk = Walk { dialogue, child, daemon, story, failed: false };
+        let description = format!("{}\n\n", dialogue.origin);
+        let mut playback = Playback { dialogue, child, daemon, description, failed: false };
         for step in &dialogue.steps {
             match step {
-                Step::FromDaemon(line) => walk.daemon_says(line),
-                Step::FromChild(line) => walk.child_says(line),
+                Step::FromDaemon(line) => playback.daemon_says(line),
+                Step::FromChild(line) => playback.child_says(line),
             }
         }
-        let child = walk.child.end_of_input().map(|()| "ok".to_owned());
-        let daemon = walk.daemon.close().map(|()| "ok".to_owned());
-        walk.tell("< end of input", &child, &daemon);
-        walk
+        let child = playback.child.end_of_input().map(|()| "ok".to_owned());
+        let daemon = playback.daemon.close().map(|()| "ok".to_owned());
+        playback.describe_step("< end of input", &child, &daemon);
+        playback
     }
 
     fn daemon_says(&mut self, line: &[u8]) {
         let mut copy = line.to_vec();
-        let child = self.child.receive(&mut copy).map(|message| daemons(&message));
+        let child = self.child.receive(&mut copy).map(|message| describe_message(&message));
         let mut copy = line.to_vec();
         let daemon = DaemonMessage::decode(&mut copy).map_err(Error::Decode).and_then(|message| {
             let mut written = Vec::new();
             self.daemon.send(&message, &mut written)?;
-            judge(&written).unwrap();
+            decode_strictly(&written).unwrap();
             if self.dialogue.is_recorded() {
-                assert_eq!(written, [line, b"\n"].concat(), "not what the daemon wrote");
+                assert_eq!(written, [line, b"\n"].concat(), "our daemon would send something else");
             }
-            Ok(daemons(&message))
+            Ok(describe_message(&message))
         });
-        self.tell(&format!("< {}", summary(line)), &child, &daemon);
+        self.describe_step(&format!("< {}", summary(line)), &child, &daemon);
     }
 
     fn child_says(&mut self, line: &[u8]) {
@@ -209,37 +216,42 @@ impl<'d> Walk<'d> {
         let received = self.daemon.receive(&mut copy);
         let daemon = match &received {
             Err(error) => Err(error.clone()),
-            received => Ok(childs(received)),
+            received => Ok(describe_received(received)),
         };
-        // The child says the same thing through its session, if that is a thing it can say.
+        // The child's session says the same, if it can.
         let mut written = Vec::new();
-        let child = match asked_position(line) {
+        let child = match requested_position(line) {
             Some(position) => self.child.checkpoint(&position, &mut written),
             None => self.child.answer(&mut written),
         };
         let child = child.map(|()| {
-            judge_childs(&written).unwrap();
+            decode_child_strictly(&written).unwrap();
             let json = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).ok();
             if matches!(received, Ok(Received::Status(_) | Received::Checkpoint(_))) {
-                assert_eq!(json(&written), json(line), "we would say something else");
+                assert_eq!(json(&written), json(line), "our child would send something else");
             }
             visible(written.trim_ascii_end())
         });
-        self.tell(&format!("> {}", summary(line)), &child, &daemon);
+        self.describe_step(&format!("> {}", summary(line)), &child, &daemon);
     }
 
-    fn tell(&mut self, what: &str, child: &Result<String, Error>, daemon: &Result<String, Error>) {
-        writeln!(self.story, "{what}").unwrap();
+    fn describe_step(
+        &mut self,
+        what: &str,
+        child: &Result<String, Error>,
+        daemon: &Result<String, Error>,
+    ) {
+        writeln!(self.description, "{what}").unwrap();
         if let (Ok(message), true) = (child, what.starts_with("< {")) {
-            writeln!(self.story, "{}", indent(message)).unwrap();
+            writeln!(self.description, "{}", indent(message)).unwrap();
         }
         let (at_child, at_daemon) = (self.child.state(), self.daemon.state());
         if let (Ok(_), Ok(received)) = (child, daemon) {
             if what.starts_with("> ") {
-                writeln!(self.story, "{}", indent(received)).unwrap();
+                writeln!(self.description, "{}", indent(received)).unwrap();
             }
             if at_child == at_daemon {
-                writeln!(self.story, "    → {at_child}").unwrap();
+                writeln!(self.description, "    → {at_child}").unwrap();
                 return;
             }
         }
@@ -251,13 +263,13 @@ impl<'d> Walk<'d> {
                     format!("error: {error} ")
                 }
             };
-            writeln!(self.story, "    {end}: {outcome}→ {state}").unwrap();
+            writeln!(self.description, "    {end}: {outcome}→ {state}").unwrap();
         }
     }
 }
 
-/// The position of a line that asks for a checkpoint.
-fn asked_position(line: &[u8]) -> Option<Position<'static>> {
+/// Returns the position if the line is a checkpoint request.
+fn requested_position(line: &[u8]) -> Option<Position<'static>> {
     let json: serde_json::Value = serde_json::from_slice(line).ok()?;
     (json["action"] == "checkpoint").then(|| match json["sequenceNumber"].as_str() {
         None => Position::AllDelivered,
@@ -268,8 +280,8 @@ fn asked_position(line: &[u8]) -> Option<Position<'static>> {
     })
 }
 
-/// A message of the daemon in words.
-fn daemons(message: &DaemonMessage<'_>) -> String {
+/// Describes a message from the daemon.
+fn describe_message(message: &DaemonMessage<'_>) -> String {
     match message {
         DaemonMessage::Initialize(input) => format!(
             "initialize\nshard_id: {:?}\nsequence_number: {}\nsub_sequence_number: {}",
@@ -283,7 +295,10 @@ fn daemons(message: &DaemonMessage<'_>) -> String {
             if input.records.is_empty() {
                 text.push_str(" none");
             }
-            input.records.iter().for_each(|it| write!(text, "\n  {}", record(it)).unwrap());
+            input
+                .records
+                .iter()
+                .for_each(|it| write!(text, "\n  {}", describe_record(it)).unwrap());
             text
         }
         DaemonMessage::Checkpoint(answer) => {
@@ -304,7 +319,7 @@ fn daemons(message: &DaemonMessage<'_>) -> String {
     }
 }
 
-fn record(record: &Record<'_>) -> String {
+fn describe_record(record: &Record<'_>) -> String {
     format!(
         "{} {} key {:?} arrived {} data {}",
         record.sequence_number,
@@ -319,8 +334,8 @@ fn or_none<T: ToString>(value: Option<T>) -> String {
     value.map_or("none".to_owned(), |value| value.to_string())
 }
 
-/// What a session made of a child's line, in words.
-fn childs(received: &Result<Received<'_>, Error>) -> String {
+/// Describes what a session made of a line from the child.
+fn describe_received(received: &Result<Received<'_>, Error>) -> String {
     match received {
         Ok(Received::Status(action)) => format!("status for {action}"),
         Ok(Received::Checkpoint(request)) => format!(
@@ -335,29 +350,29 @@ fn childs(received: &Result<Received<'_>, Error>) -> String {
     }
 }
 
-/// Bytes as text: what is no UTF-8, and what would not be seen, in angle brackets.
+/// Shows bytes as text, with invalid UTF-8 and invisible characters in angle brackets.
 fn visible(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            match letter {
-                ' '..='~' => text.push(letter),
-                letter if letter.is_alphanumeric() => text.push(letter),
-                letter => write!(text, "⟨U+{:04X}⟩", u32::from(letter)).unwrap(),
+        for char in chunk.valid().chars() {
+            match char {
+                ' '..='~' => text.push(char),
+                char if char.is_alphanumeric() => text.push(char),
+                char => write!(text, "⟨U+{:04X}⟩", u32::from(char)).unwrap(),
             }
         }
         chunk.invalid().iter().for_each(|byte| write!(text, "⟨{byte:02X}⟩").unwrap());
     }
-    let letters = text.chars().count();
-    if letters <= 600 {
+    let length = text.chars().count();
+    if length <= 600 {
         return text;
     }
     let head: String = text.chars().take(400).collect();
-    let tail: String = text.chars().skip(letters - 100).collect();
-    format!("{head} … {} letters … {tail}", letters - 500)
+    let tail: String = text.chars().skip(length - 100).collect();
+    format!("{head} … {} characters … {tail}", length - 500)
 }
 
-/// A line in a story.
+/// Shows the start of a line.
 fn summary(line: &[u8]) -> String {
     let text = visible(line);
     let head: String = text.chars().take(110).collect();
@@ -373,6 +388,6 @@ fn a_status_for_each_action_passes_the_judge() {
     for action in kcl_protocol::Action::ALL {
         let mut written = Vec::new();
         ChildMessage::status(action).encode(&mut written);
-        judge_childs(&written).unwrap();
+        decode_child_strictly(&written).unwrap();
     }
 }

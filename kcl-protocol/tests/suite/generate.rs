@@ -1,4 +1,4 @@
-//! Messages out of nothing, and the same message written in a thousand ways.
+//! Random messages, and all the ways to write a message as JSON.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use kcl_protocol::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// So many cases, unless `PROPTEST_CASES` says otherwise.
+/// Sets the number of cases, unless `PROPTEST_CASES` does.
 pub(crate) fn config(cases: u32) -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
@@ -20,7 +20,7 @@ pub(crate) fn config(cases: u32) -> ProptestConfig {
     config
 }
 
-/// A message of the daemon that borrows nothing.
+/// A message from the daemon that borrows nothing.
 #[derive(Debug, Clone)]
 pub(crate) enum Owned {
     Initialize { shard_id: String, number: Option<String>, sub: Option<u64> },
@@ -89,12 +89,12 @@ impl OwnedRecord {
     }
 }
 
-/// Any Unicode, control characters among it.
+/// Any Unicode, including control characters.
 pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..12).prop_map(String::from_iter)
 }
 
-/// What fits Java's long.
+/// A number that fits in Java's `long`.
 pub(crate) fn long() -> impl Strategy<Value = u64> {
     prop_oneof![0..10_u64, 0..=i64::MAX as u64]
 }
@@ -141,7 +141,7 @@ pub(crate) fn message() -> impl Strategy<Value = Owned> {
     ]
 }
 
-/// A source of choices that are not worth shrinking one by one.
+/// A source of random choices that proptest does not shrink one by one.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
 
@@ -150,7 +150,7 @@ impl Dice {
         Dice(seed)
     }
 
-    /// A number below `sides`.
+    /// Returns a number below `sides`.
     pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         ((self.0 >> 33) as usize) % sides
@@ -161,11 +161,11 @@ impl Dice {
     }
 }
 
-/// An object still to be written: names with values that are JSON already.
+/// The fields of an object: names, and values as JSON.
 pub(crate) type Fields = Vec<(String, String)>;
 
-/// The message as the fields of an object, in one of the many ways; `edit` may then do what it will
-/// with the fields of a record (by its index) or of the message itself (`None`).
+/// Writes a message in one of the many valid ways. `edit` may change the fields of each record (by
+/// its index) and of the message itself (`None`) before they are written.
 pub(crate) fn written_freely(
     message: &Owned,
     dice: &mut Dice,
@@ -250,7 +250,7 @@ fn add_unknown_fields(fields: &mut Fields, dice: &mut Dice) {
     }
 }
 
-/// Writes an object with its fields in any order.
+/// Writes an object with its fields in random order.
 fn object(mut fields: Fields, dice: &mut Dice) -> String {
     let mut text = String::from("{");
     let mut separator = "";
@@ -282,18 +282,18 @@ fn free_text_or_nothing(text: Option<&str>, dice: &mut Dice) -> Option<String> {
     }
 }
 
-/// A JSON string of the text, each letter escaped or not.
+/// Writes text as a JSON string that escapes some of its characters.
 fn free_text(text: &str, dice: &mut Dice) -> String {
-    let often = dice.roll(4);
+    let escape_rate = dice.roll(4);
     let mut json = String::from("\"");
-    for letter in text.chars() {
-        let must = letter < ' ' || letter == '"' || letter == '\\';
-        if !must && dice.roll(6) >= often {
-            json.push(letter);
+    for char in text.chars() {
+        let must_escape = char < ' ' || char == '"' || char == '\\';
+        if !must_escape && dice.roll(6) >= escape_rate {
+            json.push(char);
             continue;
         }
-        let short = match letter {
-            '"' | '\\' | '/' => Some(letter),
+        let short = match char {
+            '"' | '\\' | '/' => Some(char),
             '\u{8}' => Some('b'),
             '\u{c}' => Some('f'),
             '\n' => Some('n'),
@@ -304,7 +304,7 @@ fn free_text(text: &str, dice: &mut Dice) -> String {
         match short.filter(|_| dice.roll(2) == 0) {
             Some(short) => json.extend(['\\', short]),
             None => {
-                for unit in letter.encode_utf16(&mut [0; 2]) {
+                for unit in char.encode_utf16(&mut [0; 2]) {
                     let upper = dice.roll(2) == 0;
                     let hex = if upper { format!("{unit:04X}") } else { format!("{unit:04x}") };
                     json += &format!("\\u{hex}");
@@ -324,7 +324,7 @@ fn any_json(dice: &mut Dice, depth: usize) -> String {
         4 => "[]".to_owned(),
         5 => "{}".to_owned(),
         6 => format!("[{},{}]", any_json(dice, depth - 1), any_json(dice, depth - 1)),
-        // Known names inside a field that nobody looks at.
+        // Known names inside an ignored field.
         7 => format!("{{\"action\":{},\"action\":1}}", any_json(dice, depth - 1)),
         _ => format!("{{\"records\" : [ {} ]}}", any_json(dice, depth - 1)),
     }

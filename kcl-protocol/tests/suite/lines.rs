@@ -1,4 +1,4 @@
-//! Bytes to lines: however the bytes arrive, the same lines come out.
+//! Splitting bytes into lines: the lines do not depend on how the bytes arrive.
 
 use std::sync::LazyLock;
 
@@ -9,14 +9,15 @@ use proptest::prelude::*;
 
 use crate::generate::{Dice, config, message};
 
-/// What must come out, by reading all bytes at once.
+/// The lines and the end of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Outcome {
     lines: Vec<Vec<u8>>,
     end: Result<(), LineError>,
 }
 
-fn plainly(bytes: &[u8], limit: usize) -> Outcome {
+/// Splits all bytes at once.
+fn expected(bytes: &[u8], limit: usize) -> Outcome {
     let mut lines = Vec::new();
     let pieces: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     let (last, whole) = pieces.split_last().unwrap();
@@ -36,39 +37,40 @@ fn plainly(bytes: &[u8], limit: usize) -> Outcome {
     Outcome { lines, end }
 }
 
-/// Takes every line that is ready, giving memory back now or later as the dice have it.
+/// Takes every complete line, and gives lines back at random times.
 fn take(
     buffer: &mut LineBuffer,
     lines: &mut Vec<Vec<u8>>,
-    kept: &mut Vec<Line>,
+    unreturned: &mut Vec<Line>,
     dice: &mut Dice,
 ) -> Result<(), LineError> {
     while let Some(mut line) = buffer.next_line()? {
         assert_eq!(line.bytes().to_vec(), line.bytes_mut().to_vec());
         lines.push(line.bytes().to_vec());
-        // Whoever has the line may overwrite it; that must never be seen again.
+        // Overwriting a line must not affect later ones.
         line.bytes_mut().fill(b'!');
-        kept.push(line);
-        give_back(buffer, kept, dice);
+        unreturned.push(line);
+        give_back(buffer, unreturned, dice);
     }
-    give_back(buffer, kept, dice);
+    give_back(buffer, unreturned, dice);
     Ok(())
 }
 
-fn give_back(buffer: &mut LineBuffer, kept: &mut Vec<Line>, dice: &mut Dice) {
-    while kept.len() > dice.roll(3) {
-        let line = kept.swap_remove(dice.roll(kept.len()));
+fn give_back(buffer: &mut LineBuffer, unreturned: &mut Vec<Line>, dice: &mut Dice) {
+    while unreturned.len() > dice.roll(3) {
+        let line = unreturned.swap_remove(dice.roll(unreturned.len()));
         buffer.recycle(line);
     }
 }
 
-fn through(bytes: &[u8], limit: usize, by_spare: bool, dice: &mut Dice) -> Outcome {
+/// Splits the bytes as they arrive in random pieces.
+fn split(bytes: &[u8], limit: usize, by_spare: bool, dice: &mut Dice) -> Outcome {
     let mut buffer = LineBuffer::with_limit(limit);
-    let (mut lines, mut kept) = (Vec::new(), Vec::new());
-    let most = [1, 7, 100, 5_000, 200_000][dice.roll(5)];
+    let (mut lines, mut unreturned) = (Vec::new(), Vec::new());
+    let max_piece = [1, 7, 100, 5_000, 200_000][dice.roll(5)];
     let mut rest = bytes;
     while !rest.is_empty() {
-        let count = rest.len().min(1 + dice.roll(most));
+        let count = rest.len().min(1 + dice.roll(max_piece));
         let count = if by_spare {
             let spare = buffer.spare();
             assert!(!spare.is_empty());
@@ -81,15 +83,16 @@ fn through(bytes: &[u8], limit: usize, by_spare: bool, dice: &mut Dice) -> Outco
             count
         };
         rest = &rest[count..];
-        // Sometimes more arrives before anyone looks.
+        // Sometimes more bytes arrive before the next line is taken.
         if dice.roll(3) > 0
-            && let Err(error) = take(&mut buffer, &mut lines, &mut kept, dice)
+            && let Err(error) = take(&mut buffer, &mut lines, &mut unreturned, dice)
         {
-            assert_eq!(buffer.next_line().unwrap_err(), error, "it must stay so");
+            assert_eq!(buffer.next_line().unwrap_err(), error, "the error must persist");
             return Outcome { lines, end: Err(error) };
         }
     }
-    let end = take(&mut buffer, &mut lines, &mut kept, dice).and_then(|()| buffer.end_of_input());
+    let end =
+        take(&mut buffer, &mut lines, &mut unreturned, dice).and_then(|()| buffer.end_of_input());
     Outcome { lines, end }
 }
 
@@ -107,9 +110,9 @@ proptest! {
     #![proptest_config(config(700))]
 
     #[test]
-    fn any_split_of_the_bytes_gives_the_same_lines(
+    fn lines_do_not_depend_on_how_bytes_arrive(
         pieces in vec(piece(), 0..30),
-        // None is no limit; else a line's length, or one more or less.
+        // `None` is no limit; otherwise the length of a line, one more or one less.
         limit in proptest::option::of((any::<prop::sample::Index>(), 0..3_usize)),
         by_spare in any::<bool>(),
         seed in any::<u64>(),
@@ -119,13 +122,13 @@ proptest! {
             let lengths: Vec<usize> = bytes.split(|it| *it == b'\n').map(<[u8]>::len).collect();
             (lengths[line.index(lengths.len())] + more).saturating_sub(1)
         });
-        let expected = plainly(&bytes, limit);
-        let got = through(&bytes, limit, by_spare, &mut Dice::new(seed));
+        let expected = expected(&bytes, limit);
+        let got = split(&bytes, limit, by_spare, &mut Dice::new(seed));
         prop_assert_eq!(got, expected);
     }
 
     #[test]
-    fn any_split_of_the_bytes_gives_the_same_messages_and_errors(
+    fn messages_and_errors_do_not_depend_on_how_bytes_arrive(
         messages in vec(message(), 0..6),
         broken in proptest::option::of(prop::sample::select(vec!["hello", "{}", "{\"action\":1}"])),
         ending in prop::sample::select(vec!["\n", "\r\n", "\n\n"]),
@@ -146,7 +149,7 @@ proptest! {
             let error = DaemonMessage::decode(&mut broken.as_bytes().to_vec()).unwrap_err();
             expected.push(Err(error));
         }
-        let outcome = through(&bytes, usize::MAX, by_spare, &mut Dice::new(seed));
+        let outcome = split(&bytes, usize::MAX, by_spare, &mut Dice::new(seed));
         prop_assert_eq!(outcome.end, Ok(()));
         let mut got = Vec::new();
         for mut line in outcome.lines {
@@ -156,11 +159,11 @@ proptest! {
     }
 
     #[test]
-    fn a_session_does_not_see_how_the_bytes_arrived(seed in any::<u64>(), by_spare in any::<bool>()) {
+    fn sessions_do_not_depend_on_how_bytes_arrive(seed in any::<u64>(), by_spare in any::<bool>()) {
         let mut dice = Dice::new(seed);
         static DIALOGUES: LazyLock<Vec<Dialogue>> = LazyLock::new(kcl_fixtures::dialogues);
         let dialogue = &DIALOGUES[dice.roll(DIALOGUES.len())];
-        let outcome = through(&dialogue.daemon_bytes(), usize::MAX, by_spare, &mut dice);
+        let outcome = split(&dialogue.daemon_bytes(), usize::MAX, by_spare, &mut dice);
         prop_assert_eq!(outcome.end, Ok(()));
         let mut lines = outcome.lines.into_iter();
         let mut child = ChildSession::new();

@@ -1,4 +1,4 @@
-//! The tests of kcl-protocol from outside, in one program: it links once.
+//! The integration tests of kcl-protocol, in one program so that they link once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of this is tests, helpers too")]
 
 mod batches;

@@ -1,5 +1,5 @@
-//! What is true of the codec whatever the message: encoding and decoding are inverse, leniency
-//! changes nothing, strictness misses nothing, and no bytes cause a panic.
+//! Properties of the codec for all messages: encoding and decoding are inverse, every lenient way
+//! of writing a message means the same, invalid lines are rejected, and no bytes cause a panic.
 
 use kcl_protocol::{
     Action, CheckpointRequest, ChildMessage, ChildSession, DaemonMessage, DaemonSession,
@@ -11,22 +11,22 @@ use proptest::prelude::*;
 use crate::generate::{
     Dice, Owned, OwnedRecord, config, long, message, record, records, text, written_freely,
 };
-use crate::strict::{Strict, judge, judge_childs};
+use crate::strict::{Strict, decode_child_strictly, decode_strictly};
 
 proptest! {
     #![proptest_config(config(1000))]
 
     #[test]
-    fn what_the_daemon_writes_is_read_back(message in message()) {
+    fn daemon_messages_round_trip(message in message()) {
         let mut line = message.encoded();
-        let judged = judge(&line);
-        prop_assert!(judged.is_ok(), "{judged:?}");
+        let strict = decode_strictly(&line);
+        prop_assert!(strict.is_ok(), "{strict:?}");
         line.pop();
         prop_assert_eq!(DaemonMessage::decode(&mut line).unwrap(), message.borrowed());
     }
 
     #[test]
-    fn what_the_child_asks_is_read_back(
+    fn checkpoint_requests_round_trip(
         number in proptest::option::of(text()),
         sub in proptest::option::of(long()),
     ) {
@@ -35,7 +35,7 @@ proptest! {
         let mut line = Vec::new();
         ChildMessage::Checkpoint(request).encode(&mut line);
         let Ok(Strict::Checkpoint { sequence_number, sub_sequence_number, .. }) =
-            judge_childs(&line)
+            decode_child_strictly(&line)
         else {
             panic!("{}", line.escape_ascii());
         };
@@ -46,7 +46,7 @@ proptest! {
     }
 
     #[test]
-    fn the_way_of_writing_changes_nothing(message in message(), seed in any::<u64>()) {
+    fn every_valid_way_of_writing_a_message_decodes_to_it(message in message(), seed in any::<u64>()) {
         let mut line = written_freely(&message, &mut Dice::new(seed), &mut |_, _| {});
         let shown = line.escape_ascii().to_string();
         match DaemonMessage::decode(&mut line) {
@@ -56,10 +56,10 @@ proptest! {
     }
 
     #[test]
-    fn a_known_field_that_stands_twice_is_refused(message in message(), seed in any::<u64>()) {
+    fn a_known_field_that_occurs_twice_is_rejected(message in message(), seed in any::<u64>()) {
         let mut dice = Dice::new(seed);
         let mut choice = dice.clone();
-        let at = place(&message, &mut choice);
+        let at = pick_object(&message, &mut choice);
         let line = written_freely(&message, &mut dice, &mut |index, fields| {
             if index == at {
                 let known = |(name, _): &&(String, String)| {
@@ -69,27 +69,27 @@ proptest! {
                 fields.push(known[choice.roll(known.len())].clone());
             }
         });
-        refused(&line, "duplicate field")?;
+        check_rejected(&line, "duplicate field")?;
     }
 
     #[test]
-    fn a_cut_line_is_refused(
+    fn a_cut_line_is_rejected(
         message in message(),
         seed in any::<u64>(),
         cut in any::<prop::sample::Index>(),
     ) {
         let line = written_freely(&message, &mut Dice::new(seed), &mut |_, _| {});
         let line = line.trim_ascii();
-        refused(&line[..cut.index(line.len())], "")?;
+        check_rejected(&line[..cut.index(line.len())], "")?;
     }
 
     #[test]
-    fn a_damaged_payload_is_refused_and_named(
+    fn a_damaged_payload_is_rejected_and_located(
         message in records(),
         victim in record(),
         seed in any::<u64>(),
         at in any::<prop::sample::Index>(),
-        bad in prop::sample::select(vec!['!', '-', '_', ' ', '\n', 'é', '\0', '%']),
+        invalid in prop::sample::select(vec!['!', '-', '_', ' ', '\n', 'é', '\0', '%']),
     ) {
         let mut dice = Dice::new(seed);
         let Owned::Records { mut records, behind } = message else { panic!("{message:?}") };
@@ -103,7 +103,7 @@ proptest! {
                 let letters: String = serde_json::from_str(&data.1).unwrap();
                 let length = letters.trim_end_matches('=').len();
                 let mut letters: Vec<char> = letters.chars().collect();
-                letters[at.index(length)] = bad;
+                letters[at.index(length)] = invalid;
                 data.1 = serde_json::to_string(&String::from_iter(letters)).unwrap();
             }
         });
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_json_in_a_field_that_nobody_looks_at_is_refused(
+    fn invalid_json_in_an_ignored_field_is_rejected(
         message in message(),
         seed in any::<u64>(),
         broken in prop::sample::select(vec![
@@ -125,25 +125,25 @@ proptest! {
     ) {
         let mut dice = Dice::new(seed);
         let mut choice = dice.clone();
-        let at = place(&message, &mut choice);
+        let at = pick_object(&message, &mut choice);
         let line = written_freely(&message, &mut dice, &mut |index, fields| {
             if index == at {
                 fields.push(("ignored".to_owned(), broken.to_owned()));
             }
         });
-        refused(&line, "")?;
+        check_rejected(&line, "")?;
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_are_refused_and_found(
+    fn invalid_utf8_is_rejected_with_a_hint(
         message in message(),
         seed in any::<u64>(),
         at in any::<prop::sample::Index>(),
-        bad in 0x80..=0xff_u8,
+        invalid in 0x80..=0xff_u8,
     ) {
         let mut line = written_freely(&message, &mut Dice::new(seed), &mut |_, _| {});
         let at = at.index(line.len());
-        line.insert(at, bad);
+        line.insert(at, invalid);
         prop_assume!(std::str::from_utf8(&line).is_err());
         let error = DaemonMessage::decode(&mut line).unwrap_err();
         prop_assert!(matches!(error.kind(), DecodeErrorKind::Utf8 { .. }), "{error}");
@@ -152,14 +152,14 @@ proptest! {
 
     #[test]
     fn no_bytes_cause_a_panic(bytes in vec(any::<u8>(), 0..200)) {
-        survive(&bytes)?;
+        check_no_panic(&bytes)?;
     }
 
     #[test]
-    fn no_letters_of_json_cause_a_panic(
-        words in vec(prop::sample::select(WORDS.to_vec()), 0..30),
+    fn no_sequence_of_json_tokens_causes_a_panic(
+        tokens in vec(prop::sample::select(TOKENS.to_vec()), 0..30),
     ) {
-        survive(words.concat().as_bytes())?;
+        check_no_panic(tokens.concat().as_bytes())?;
     }
 
     #[test]
@@ -187,11 +187,11 @@ proptest! {
                 }
             }
         }
-        survive(&line)?;
+        check_no_panic(&line)?;
     }
 }
 
-const WORDS: [&str; 34] = [
+const TOKENS: [&str; 34] = [
     "{",
     "}",
     "[",
@@ -228,8 +228,8 @@ const WORDS: [&str; 34] = [
     "\"ZOMBIE\"",
 ];
 
-/// Where to meddle: in one of the records, or in the message itself.
-fn place(message: &Owned, dice: &mut Dice) -> Option<usize> {
+/// Picks one of the records, or the message itself (`None`).
+fn pick_object(message: &Owned, dice: &mut Dice) -> Option<usize> {
     match message {
         Owned::Records { records, .. } if !records.is_empty() => {
             (dice.roll(3) > 0).then(|| dice.roll(records.len()))
@@ -238,16 +238,16 @@ fn place(message: &Owned, dice: &mut Dice) -> Option<usize> {
     }
 }
 
-fn refused(line: &[u8], because: &str) -> Result<(), TestCaseError> {
+fn check_rejected(line: &[u8], expected: &str) -> Result<(), TestCaseError> {
     let shown = line.escape_ascii().to_string();
     match DaemonMessage::decode(&mut line.to_vec()) {
-        Ok(decoded) => prop_assert!(false, "read as {decoded:?}: {shown}"),
-        Err(error) => prop_assert!(error.to_string().contains(because), "{error}: {shown}"),
+        Ok(decoded) => prop_assert!(false, "decoded as {decoded:?}: {shown}"),
+        Err(error) => prop_assert!(error.to_string().contains(expected), "{error}: {shown}"),
     }
     Ok(())
 }
 
-/// A daemon that awaits the status for this action.
+/// A daemon session that waits for the status of this action.
 fn busy_daemon(action: Action) -> DaemonSession {
     let mut session = DaemonSession::new();
     let mut out = Vec::new();
@@ -262,8 +262,8 @@ fn busy_daemon(action: Action) -> DaemonSession {
     session
 }
 
-/// Gives a line to everything that reads lines. What can be read can be written and read again.
-fn survive(line: &[u8]) -> Result<(), TestCaseError> {
+/// Gives a line to everything that decodes lines. What can be decoded must round-trip.
+fn check_no_panic(line: &[u8]) -> Result<(), TestCaseError> {
     if let Ok(message) = DaemonMessage::decode(&mut line.to_vec()) {
         let mut written = Vec::new();
         message.encode(&mut written);
@@ -284,9 +284,9 @@ fn survive(line: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// One wrong byte after another, millions of them: finding the place must not take for ever.
+/// Millions of invalid bytes in a row must not make the search for the field slow.
 #[test]
-fn a_long_line_that_is_not_utf8_is_refused_at_once() {
+fn a_long_line_of_invalid_utf8_is_rejected_quickly() {
     let key = vec![0xfc; 4 << 20];
     let mut line = b"{\"action\":\"initialize\",\"shardId\":\"".to_vec();
     line.extend_from_slice(&key);

@@ -1,10 +1,10 @@
-//! The JSON in PROTOCOL.md is what goes over the wire.
+//! The JSON in PROTOCOL.md is real: each example is a fixture.
 
 use std::collections::BTreeSet;
 
 use kcl_fixtures::Folder;
 
-/// The lines of every `json` block.
+/// Returns the lines of every `json` block.
 fn examples() -> Vec<&'static str> {
     let mut inside = false;
     let mut examples = Vec::new();
@@ -22,7 +22,7 @@ fn examples() -> Vec<&'static str> {
 #[test]
 fn every_example_is_a_fixture() {
     let examples = examples();
-    assert!(examples.len() > 10, "where are the examples?");
+    assert!(examples.len() > 10, "found only {} examples", examples.len());
     let mut known = BTreeSet::new();
     for folder in [Folder::FromDaemon, Folder::FromChild] {
         known.extend(kcl_fixtures::messages(folder).into_iter().map(|message| message.line));
@@ -31,7 +31,7 @@ fn every_example_is_a_fixture() {
         known.extend(dialogue.steps.iter().map(|step| step.line().to_vec()));
     }
     for example in examples {
-        assert!(known.contains(example.as_bytes()), "not the content of a fixture: {example}");
+        assert!(known.contains(example.as_bytes()), "no fixture has this line: {example}");
     }
 }
 

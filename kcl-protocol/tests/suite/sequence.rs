@@ -1,4 +1,4 @@
-//! The order of sequence numbers, against numbers that need no cleverness.
+//! The order of sequence numbers, compared with that of big integers.
 
 use std::cmp::Ordering;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,7 +11,7 @@ use crate::generate::config;
 
 const SENTINELS: [&str; 4] = ["AT_TIMESTAMP", "TRIM_HORIZON", "LATEST", "SHARD_END"];
 
-/// Numbers and sentinels; close and equal ones are frequent.
+/// Numbers and sentinels, often close or equal.
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
         2 => "[0-9]{1,129}",
@@ -21,7 +21,7 @@ fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The order as the KCL has it: the sentinels by rank, the numbers between by value.
+/// The KCL's order: sentinels by rank, numbers by value.
 fn by_value(a: &str, b: &str) -> Ordering {
     let rank = |text: &str| match text {
         "AT_TIMESTAMP" => -3,
@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(config(2000))]
 
     #[test]
-    fn the_order_is_by_value(a in number(), b in number()) {
+    fn numbers_are_ordered_by_value(a in number(), b in number()) {
         let expected = by_value(&a, &b);
         let (one, other) = (SequenceNumber::new(&a).unwrap(), SequenceNumber::new(&b).unwrap());
         prop_assert_eq!(one.cmp(&other), expected);
@@ -58,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn the_sub_sequence_number_decides_between_equals(
+    fn sub_sequence_numbers_order_equal_sequence_numbers(
         a in number(), b in number(), sub in any::<u64>(), other_sub in any::<u64>(),
     ) {
         let expected = by_value(&a, &b).then(sub.cmp(&other_sub));
@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn every_way_to_make_one_makes_the_same(text in number()) {
+    fn all_constructors_give_the_same_number(text in number()) {
         let number = SequenceNumber::new(&text).unwrap();
         let ways = [
             number.to_owned(),
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_else_is_a_number(text in "[0-9A-Z_ +-]{0,8}|[0-9]{125,135}|\\PC{0,5}|[0-9]{3}\\PC") {
+    fn other_text_is_rejected(text in "[0-9A-Z_ +-]{0,8}|[0-9]{125,135}|\\PC{0,5}|[0-9]{3}\\PC") {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let is_one = SENTINELS.contains(&text.as_str())
             || digits && (1..=MAX_SEQUENCE_NUMBER_DIGITS).contains(&text.len());

@@ -1,8 +1,8 @@
-//! A reader apart from the crate's own that refuses every field it does not know, as Jackson does.
+//! An independent decoder that rejects every unknown field, as Jackson does.
 
 use serde::{Deserialize, Deserializer};
 
-/// What stands in a line that the daemon or its child wrote. All fields must be there.
+/// A line that the daemon or its child wrote. All fields are required.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(tag = "action", deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) enum Strict {
@@ -32,7 +32,7 @@ pub(crate) enum Strict {
         sequence_number: Option<String>,
         #[serde(deserialize_with = "present")]
         sub_sequence_number: Option<i64>,
-        /// In an answer always, in a request never.
+        /// Present in every answer and in no request.
         error: Option<Option<String>>,
     },
     #[serde(rename_all = "camelCase")]
@@ -56,31 +56,31 @@ pub(crate) struct StrictRecord {
     pub(crate) action: String,
 }
 
-/// Null is allowed, absence is not: without it serde takes an absent option for null.
+/// Allows null but not absence, which serde would otherwise treat as null.
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(json: D) -> Result<Option<T>, D::Error> {
     Option::deserialize(json)
 }
 
-/// Judges a line that we wrote for either end. It must be one line with one object on it.
-pub(crate) fn judge(written: &[u8]) -> Result<Strict, String> {
+/// Decodes a line that we wrote. It must be one line with one object.
+pub(crate) fn decode_strictly(written: &[u8]) -> Result<Strict, String> {
     let text = std::str::from_utf8(written).map_err(|error| error.to_string())?;
-    let line = text.strip_suffix('\n').ok_or("does not end with LF")?;
+    let line = text.strip_suffix('\n').ok_or("no LF at the end")?;
     if line.contains(['\n', '\r']) {
         return Err("more than one line".to_owned());
     }
     serde_json::from_str(line).map_err(|error| format!("{error} in {line}"))
 }
 
-/// Judges a line that we wrote for the daemon.
-pub(crate) fn judge_childs(written: &[u8]) -> Result<Strict, String> {
-    match judge(written)? {
-        judged @ (Strict::Checkpoint { error: None, .. } | Strict::Status { .. }) => Ok(judged),
-        other => Err(format!("not for a child to say: {other:?}")),
+/// Decodes a line that we wrote as the child.
+pub(crate) fn decode_child_strictly(written: &[u8]) -> Result<Strict, String> {
+    match decode_strictly(written)? {
+        message @ (Strict::Checkpoint { error: None, .. } | Strict::Status { .. }) => Ok(message),
+        other => Err(format!("a child must not send {other:?}")),
     }
 }
 
 #[test]
-fn the_judge_refuses_what_jackson_refuses() {
+fn the_strict_decoder_rejects_what_jackson_rejects() {
     for line in [
         "{\"action\":\"status\",\"responseFor\":\"initialize\",\"note\":1}\n",
         "{\"action\":\"status\",\"responseFor\":\"initialize\",\"sequenceNumber\":null}\n",
@@ -89,6 +89,6 @@ fn the_judge_refuses_what_jackson_refuses() {
         "{\"action\":\"leaseLost\"}\n\n",
         "{\"action\":\"leaseLost\"}",
     ] {
-        assert!(judge(line.as_bytes()).is_err(), "{line:?} passed");
+        assert!(decode_strictly(line.as_bytes()).is_err(), "{line:?} was accepted");
     }
 }

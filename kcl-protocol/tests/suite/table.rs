@@ -1,10 +1,10 @@
-//! The transition table, walked through pair by pair.
+//! The transition table: every state with every event.
 
 use std::fmt::Write as _;
 
 use kcl_protocol::{Action, Conversation, Event, State};
 
-/// Every state, with a conversation that stands there.
+/// Returns a conversation in each state.
 fn states() -> Vec<Conversation> {
     let after = |events: &[Event]| {
         let mut conversation = Conversation::new();
@@ -33,16 +33,16 @@ fn states() -> Vec<Conversation> {
     states
 }
 
-/// Where an event leads from where a conversation stands; `None` if it is against the rules.
+/// Returns the state after an event, or `None` if the event is not allowed.
 fn next(conversation: &Conversation, event: Event) -> Option<State> {
     let mut conversation = conversation.clone();
     conversation.apply(event).ok().map(|()| conversation.state())
 }
 
 #[test]
-fn every_pair_of_state_and_event() {
+fn every_event_in_every_state_matches_the_snapshot() {
     let states = states();
-    assert_eq!(states.len(), 17, "a state is missing here");
+    assert_eq!(states.len(), 17, "states() misses a state");
     let mut text = String::new();
     let mut pairs = 0;
     for conversation in &states {
@@ -69,10 +69,9 @@ fn every_pair_of_state_and_event() {
     settings.bind(|| insta::assert_snapshot!("transition-table", text));
 }
 
-/// The table in PROTOCOL.md is made from the code: states that differ in nothing but the message's
-/// name share a row.
+/// States that differ only in the name of the message share a row in PROTOCOL.md.
 #[test]
-fn the_protocols_table_is_the_codes() {
+fn the_table_in_protocol_md_matches_the_code() {
     let mut rows: Vec<(String, String, Vec<&str>)> = Vec::new();
     for conversation in states() {
         let state = conversation.state();
@@ -80,7 +79,7 @@ fn the_protocols_table_is_the_codes() {
             State::Busy(action) | State::Checkpointing(action) => Some(action),
             _ => None,
         };
-        // "M" stands for the message that is being dealt with.
+        // "M" is the message that is being processed.
         let plain = |text: String| match action {
             Some(action) => text.replace(action.name(), "M"),
             None => text,
@@ -108,8 +107,7 @@ fn the_protocols_table_is_the_codes() {
             None => rows.push((state, leads, action.map(Action::name).into_iter().collect())),
         }
     }
-    let mut table =
-        "| where it stands | what may happen → what follows |\n| --- | --- |\n".to_owned();
+    let mut table = "| state | allowed event → next state |\n| --- | --- |\n".to_owned();
     for (state, leads, actions) in rows {
         let actions = match actions.len() {
             0 => String::new(),
@@ -122,6 +120,6 @@ fn the_protocols_table_is_the_codes() {
     let text = include_str!("../../PROTOCOL.md");
     let (begin, end) = ("<!-- transition table, from the code -->\n", "<!-- end of the table -->");
     let written = text.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
-    let (written, _) = written.expect("PROTOCOL.md has the table's two marks");
-    assert_eq!(written.trim(), table.trim(), "PROTOCOL.md must have this table:\n\n{table}");
+    let (written, _) = written.expect("PROTOCOL.md has both markers");
+    assert_eq!(written.trim(), table.trim(), "PROTOCOL.md must contain this table:\n\n{table}");
 }
