@@ -24,6 +24,7 @@ mod dispositions;
 mod error;
 #[cfg(unix)]
 mod files;
+#[cfg(unix)]
 mod guardian;
 #[cfg(unix)]
 mod init;

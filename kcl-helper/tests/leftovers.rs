@@ -6,8 +6,10 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -290,11 +292,17 @@ fn record() {
 
 const JAVA: &str = "#!/bin/sh
 if [ \"$1\" = -version ]; then
-  [ -e hangs ] && : > log && echo > log && exec sleep 60
+  [ -e java ] && echo > log && exec sleep 60
   echo 'openjdk version \"17.0.9\" 2023-10-17' >&2; exit 0
 fi
-[ \"$1\" = -Xshare:dump ] && exit 1
+if [ \"$1\" = -Xshare:dump ]; then [ -e dump ] && echo > log && exec sleep 60; exit 1; fi
 . ./play
+";
+
+const MAVEN: &str = "#!/bin/sh
+[ -e mvn ] && trap '' TERM && echo > log && { sleep 60 & wait; sleep 60; }
+for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done
+mkdir -p $lib/g/alpha/1.0 && echo alpha > $lib/g/alpha/1.0/alpha-1.0.jar
 ";
 
 /// A java, a jar and a file for `run`.
@@ -308,7 +316,7 @@ fn daemon_stage(what: String, play: &str) -> Stage {
         fs::set_permissions(stage.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     };
     script("bin/java", JAVA);
-    script("bin/mvn", "#!/bin/sh\ntrap '' TERM\necho > log\nsleep 60 & wait\nsleep 60\n");
+    script("bin/mvn", MAVEN);
     fs::write(stage.path("play"), play.replace("AWKWARD", &awkward())).unwrap();
     let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
     let lock = format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n");
@@ -371,26 +379,41 @@ fn run() {
 #[test]
 fn tools_that_run_before_the_daemon() {
     thread::scope(|scope| {
-        for tool in ["java", "mvn"] {
+        for tool in ["java", "mvn", "dump", "download"] {
             for death in [Death::Term, Death::Timeout, Death::Kill] {
                 scope.spawn(move || {
                     let stage = daemon_stage(format!("{tool}, {death:?}"), "exit 1\n");
-                    if tool == "java" {
-                        fs::write(stage.path("hangs"), "").unwrap();
-                    } else {
+                    fs::write(stage.path(tool), "").unwrap();
+                    if tool != "java" {
                         fs::remove_file(stage.path("cache/jars/3.0.9/alpha-1.0.jar")).unwrap();
                     }
-                    let timeout = if death == Death::Timeout { "2s" } else { "1h" };
-                    let mut running = stage.start(&run_args(timeout));
-                    running.wait_for_child(tool, death);
+                    let timeout = if death == Death::Timeout { "3s" } else { "1h" };
+                    let repository = TcpListener::bind("127.0.0.1:0").unwrap();
+                    let mut args = run_args(timeout);
+                    if tool == "download" {
+                        let port = repository.local_addr().unwrap().port();
+                        args += &format!(" --repository http://127.0.0.1:{port}");
+                    }
+                    let mut running = stage.start(&args);
+                    if tool != "download" {
+                        running.wait_for_child(tool, death);
+                    } else if death != Death::Timeout {
+                        // It gets half an answer.
+                        let mut download = repository.accept().unwrap().0;
+                        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nalp";
+                        download.write_all(head).unwrap();
+                        let folder = stage.path("cache/jars/3.0.9");
+                        let unfinished = || fs::read_dir(&folder).unwrap().count() > 1;
+                        stage.eventually("an unfinished jar", unfinished);
+                    }
                     running.begin_the_end(death);
                     running.end();
                     // They are ended after us.
                     stage.eventually("something lives", || stage.living().is_empty());
                     let jars = fs::read_dir(stage.path("cache/jars/3.0.9")).unwrap().flatten();
                     let jars: Vec<_> = jars.map(|it| it.file_name()).collect();
-                    let unfinished = jars.iter().any(|it| it.to_string_lossy().starts_with('.'));
-                    assert!(!unfinished, "{jars:?}");
+                    let is_unfinished = |it: &OsString| it.to_string_lossy().starts_with('.');
+                    assert!(!jars.iter().any(is_unfinished), "{}: {jars:?}", stage.what);
                 });
             }
         }

@@ -179,8 +179,7 @@ impl Guardian {
         };
         let cleared = connection.clear(patience, &mut outlived).ok().flatten();
         let Cleared { killed, left } = cleared.unwrap_or_else(|| {
-            // The guardian is gone.
-            connection.wait_for_end(ENDS_WITHIN);
+            connection.bury();
             if !connection.adopts {
                 return Cleared::default();
             }
@@ -220,7 +219,8 @@ impl Guardian {
     pub(crate) fn end(&self) {
         if let Some(connection) = lock(&self.0.connection).take() {
             let _ = connection.socket.shutdown(std::net::Shutdown::Both);
-            connection.wait_for_end(ENDS_WITHIN);
+            // If it takes longer, it still has something to do.
+            connection.has_ended_within(ENDS_WITHIN);
         }
     }
 }
@@ -278,19 +278,25 @@ impl Connection {
         Ok(None)
     }
 
-    /// Waits until the guardian has ended, and then what it had is ours. One that does not end is
-    /// killed.
-    fn wait_for_end(&self, time: Duration) {
+    /// Makes sure that a guardian that has closed its socket, or does not answer, has ended. Then
+    /// what it had is ours.
+    fn bury(&self) {
+        if !self.has_ended_within(ENDS_WITHIN) {
+            let mut process = lock(&self.process);
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    fn has_ended_within(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
-        let mut process = lock(&self.process);
-        while let Ok(None) = process.try_wait() {
+        while let Ok(None) = lock(&self.process).try_wait() {
             if Instant::now() >= until {
-                let _ = process.kill();
-                let _ = process.wait();
-                return;
+                return false;
             }
             thread::sleep(Duration::from_millis(1));
         }
+        true
     }
 }
 
@@ -383,7 +389,7 @@ impl Guarded {
 
     /// The guardian is gone, and we are the parent now, if we adopt orphans.
     fn status_as_parent(&self, until: Option<Instant>) -> io::Result<Option<ExitStatus>> {
-        self.connection.wait_for_end(ENDS_WITHIN);
+        self.connection.bury();
         loop {
             if let Some(raw) = tree::status(self.pid)? {
                 let found = ExitStatus::from_raw(raw);
@@ -441,6 +447,29 @@ mod tests {
         assert_eq!((kept.len() as u64, said.limit()), (KEPT_OUTPUT, 0));
     }
 
+    /// What is started in another way is not ended when we are killed.
+    #[test]
+    fn nobody_else_starts_programs() {
+        // Before there can be a guardian, and where no other way is.
+        let allowed = ["guardian/mod.rs", "guardian/server.rs", "dispositions.rs"];
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![src.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let name = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+                let text = std::fs::read_to_string(path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap();
+                let starts = code.contains("process::Command") || code.contains("Command::new(");
+                assert!(!starts || allowed.contains(&name.as_str()), "{name}");
+            }
+        }
+    }
+
     #[test]
     fn all_who_wait_for_an_end_learn_of_it() {
         for _ in 0..300 {
@@ -475,7 +504,7 @@ mod tests {
                     assert_eq!(waiter.join().unwrap().code(), Some(7));
                 }
             });
-            guarded.connection.wait_for_end(ENDS_WITHIN);
+            assert!(guarded.connection.has_ended_within(ENDS_WITHIN));
         }
     }
 }
