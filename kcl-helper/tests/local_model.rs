@@ -593,7 +593,7 @@ fn check(first: &Text, steps: &[Step]) -> Result<(), TestCaseError> {
 fn nothing_is_skipped_and_nothing_refused_without_a_reason() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let config = ProptestConfig {
-        cases: cases.unwrap_or(24),
+        cases: cases.unwrap_or(16),
         max_shrink_iters: 400,
         failure_persistence: None,
         ..ProptestConfig::default()
