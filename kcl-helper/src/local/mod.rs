@@ -161,8 +161,10 @@ fn find_resume(source: &Source, input: &Input, state: &State) -> Result<Resume> 
         expected: checkpoints.iter().flatten().map(Checkpoint::expected).collect(),
         ..Resume::from_start(checkpoints.len() as u32)
     };
-    // Behind the furthest checkpoint every record is left, whichever its shard.
-    let last = resume.covered.iter().max().copied().unwrap_or(0);
+    // Behind the furthest checkpoint every record is left, whichever its shard; and of one shard all
+    // records are.
+    let furthest = resume.covered.iter().max().copied().unwrap_or(0);
+    let last = if checkpoints.len() > 1 { furthest } else { 0 };
     let mut add = |record: &Sorted<'_>| {
         let shard = record.shard as usize;
         resume.skipped[shard] += u64::from(record.line <= resume.covered[shard]);
@@ -173,6 +175,9 @@ fn find_resume(source: &Source, input: &Input, state: &State) -> Result<Resume> 
     let mut lines = Lines::behind(checked.map_err(|error| bad_input(error.into()))?, 0, 0);
     while read_sorted(&mut lines, shards, last, &mut add).map_err(bad_input)? {}
     resume.records = lines.number();
+    if let [skipped] = &mut resume.skipped[..] {
+        *skipped = resume.records.min(furthest);
+    }
     if checkpoints.iter().all(Option::is_some)
         && let Some(first) = lines.into_reader().into_first()
     {

@@ -235,36 +235,90 @@ impl History {
         read.is_whole.then_some(read.tip)
     }
 
-    /// The end of this line, as it was read; or of the last line that has an end, where there are not
-    /// so many.
-    pub(crate) fn mark(&self, line: u64) -> Result<Mark, Unproven> {
-        let (start, end, line) = {
-            let read = self.lock();
-            let line = line.min(read.tip.lines);
-            let next = read.blocks.partition_point(|block| block.lines < line);
-            let Some(start) = next.checked_sub(1) else { return Ok(Mark::START) };
-            let end = read.blocks.get(next).copied().unwrap_or(read.tip);
-            (read.blocks[start], end, line)
-        };
-        let mut bytes = vec![0; (end.bytes - start.bytes) as usize];
-        self.input.read_exact_at(&mut bytes, start.bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Unproven::Changed,
-            _ => Unproven::Io(error),
-        })?;
-        let feeds = memchr::memchr_iter(b'\n', &bytes);
-        let Some(feed) = feeds.into_iter().nth((line - start.lines - 1) as usize) else {
-            return Err(Unproven::Changed);
-        };
-        let mut prefix = Prefix::at(start);
-        prefix.add(&bytes[..=feed], |_| {});
-        let mark = prefix.mark();
-        prefix.add(&bytes[feed + 1..], |_| {});
-        if prefix.mark() != end { Err(Unproven::Changed) } else { Ok(mark) }
+    /// What is known before and behind the end of this line; or of the last line that has an end, where
+    /// there are not so many.
+    fn around(&self, line: u64) -> (u64, Option<(Mark, Mark)>) {
+        let read = self.lock();
+        let line = line.min(read.tip.lines);
+        let next = read.blocks.partition_point(|block| block.lines < line);
+        let end = read.blocks.get(next).copied().unwrap_or(read.tip);
+        (line, next.checked_sub(1).map(|start| (read.blocks[start], end)))
     }
 
     fn lock(&self) -> MutexGuard<'_, WhatWasRead> {
         // Nothing panics while it holds the lock.
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Proves lines of one history, best one after the other.
+#[derive(Debug)]
+pub(crate) struct Prover {
+    history: Arc<History>,
+    block: Option<Block>,
+}
+
+/// Bytes that were read again, and are what they were.
+#[derive(Debug)]
+struct Block {
+    start: Mark,
+    end: Mark,
+    bytes: Vec<u8>,
+    /// Up to the line that was proven last.
+    prefix: Prefix,
+}
+
+impl Prover {
+    pub(crate) fn new(history: Arc<History>) -> Prover {
+        Prover { history, block: None }
+    }
+
+    /// The end of the input, if all of it has been read and its last line has an end.
+    pub(crate) fn whole(&self) -> Option<Mark> {
+        self.history.whole()
+    }
+
+    /// The end of this line, as it was read; or of the last line that has an end, where there are not
+    /// so many.
+    pub(crate) fn mark(&mut self, line: u64) -> Result<Mark, Unproven> {
+        let (line, around) = self.history.around(line);
+        let Some((start, end)) = around else { return Ok(Mark::START) };
+        let block = match &mut self.block {
+            Some(block) if block.start == start && block.has(line) => block,
+            block => block.insert(Block::read(&self.history.input, start, end)?),
+        };
+        Ok(block.mark(line))
+    }
+}
+
+impl Block {
+    fn read(input: &Input, start: Mark, end: Mark) -> Result<Block, Unproven> {
+        let mut bytes = vec![0; (end.bytes - start.bytes) as usize];
+        input.read_exact_at(&mut bytes, start.bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Unproven::Changed,
+            _ => Unproven::Io(error),
+        })?;
+        let prefix = Prefix::at(start);
+        let mut all = prefix.clone();
+        all.add(&bytes, |_| {});
+        if all.mark() != end {
+            Err(Unproven::Changed)
+        } else {
+            Ok(Block { start, end, bytes, prefix })
+        }
+    }
+
+    fn has(&self, line: u64) -> bool {
+        (self.prefix.lines..=self.end.lines).contains(&line)
+    }
+
+    fn mark(&mut self, line: u64) -> Mark {
+        let rest = &self.bytes[(self.prefix.bytes - self.start.bytes) as usize..];
+        if let Some(before) = (line - self.prefix.lines).checked_sub(1) {
+            let end = memchr::memchr_iter(b'\n', rest).nth(before as usize);
+            self.prefix.add(&rest[..end.map_or(rest.len(), |end| end + 1)], |_| {});
+        }
+        self.prefix.mark()
     }
 }
 
@@ -343,7 +397,10 @@ mod tests {
         /// end.
         #[test]
         fn every_line_that_was_read_has_its_mark(
-            text in text(), piece in 1..200_000usize, start: prop::sample::Index,
+            text in text(),
+            piece in 1..200_000usize,
+            start: prop::sample::Index,
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..9),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let input = input(&folder, &text);
@@ -357,17 +414,22 @@ mod tests {
             let reader = input.reader(start as u64);
             let checked = Checked::new(reader, prefix, [], Some(history.clone())).unwrap();
             prop_assert_eq!(&read_all(checked, piece).unwrap(), &text[start..]);
-            let last = ends.len() as u64 - 1;
-            for (line, end) in (0..).zip(&ends).filter(|(_, end)| **end > start) {
-                prop_assert_eq!(history.mark(line).unwrap(), plain(&text[..*end]));
+            let mut prover = Prover::new(history.clone());
+            let lines: Vec<_> = (0..).zip(&ends).filter(|(_, end)| **end > start).collect();
+            for pick in picks.iter().filter(|_| !lines.is_empty()) {
+                let (line, end) = lines[pick.index(lines.len())];
+                prop_assert_eq!(prover.mark(line).unwrap(), plain(&text[..*end]));
             }
-            if ends[last as usize] > start {
+            for (line, end) in &lines {
+                prop_assert_eq!(prover.mark(*line).unwrap(), plain(&text[..**end]));
+            }
+            if let Some((last, _)) = lines.last() {
                 // A line without an end is not there.
-                prop_assert_eq!(history.mark(last + 1).unwrap().lines, last);
+                prop_assert_eq!(prover.mark(last + 1).unwrap().lines, *last);
             }
-            prop_assert_eq!(history.whole(), None);
+            prop_assert_eq!(prover.whole(), None);
             history.end();
-            prop_assert_eq!(history.whole(), Some(plain(&text)));
+            prop_assert_eq!(prover.whole(), Some(plain(&text)));
         }
 
         /// An input is accepted if it begins with every prefix that is expected, and else not.
@@ -432,12 +494,13 @@ mod tests {
         let history = Arc::new(History::new(input.clone(), &Prefix::default()));
         let reader = Checked::new(input.reader(0), Prefix::default(), [], Some(history.clone()));
         read_all(reader.unwrap(), 100).unwrap();
-        let mark = history.mark(2).unwrap();
+        let again = || Prover::new(history.clone()).mark(2);
+        let mark = again().unwrap();
         replace("one\ntwo\nthree\nfour\nand more\n");
-        assert_eq!(history.mark(2).unwrap(), mark);
+        assert_eq!(again().unwrap(), mark);
         for text in ["one\ntwo\nthree\n", "one\ntwo\nthreE\nfo", "one two three", ""] {
             replace(text);
-            assert!(matches!(history.mark(2), Err(Unproven::Changed)), "{text}");
+            assert!(matches!(again(), Err(Unproven::Changed)), "{text}");
         }
     }
 }
