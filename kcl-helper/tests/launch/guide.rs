@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::support::{Stage, fill_with_one_jar};
+use crate::support::Stage;
 
 /// Answers `-version`; as the daemon, it ends well at once.
 const JAVA: &str =
@@ -85,7 +85,7 @@ fn blocks(page: &Page) -> Vec<Block> {
 /// What the guide's lines find where they run.
 fn stage() -> Stage {
     let stage = Stage::new();
-    fill_with_one_jar(&stage, "3.0.9");
+    stage.fill_with_one_jar("3.0.9");
     stage.script("bin/java", JAVA);
     stage.script("bin/kcl-helper", &format!("exec {} \"$@\"", env!("CARGO_BIN_EXE_kcl-helper")));
     for program in ["target/release/my-app", "target/debug/PROGRAM"] {
@@ -93,7 +93,7 @@ fn stage() -> Stage {
     }
     stage.write("app.properties", CLEAN);
     let old = CLEAN.replace("DefaultCredentialsProvider", "DefaultAWSCredentialsProviderChain");
-    stage.write("old.properties", &old.replace("AwsCred", "AWSCred"));
+    stage.write("old.properties", old.replace("AwsCred", "AWSCred"));
     for input in ["words.txt", "FILE"] {
         stage.write(input, "cat\ndog\n");
     }

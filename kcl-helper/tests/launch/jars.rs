@@ -265,7 +265,7 @@ fn patience_that_was_in_vain_is_not_had_again_for_every_jar() {
     let sum = "0".repeat(64);
     let names: Vec<String> = (10..30).map(|n| format!("a-{n}.jar")).collect();
     let lock = names.iter().zip(10..).map(|(name, n)| format!("g:a:{n} {name} 6 {sum}\n"));
-    stage.write("cache/jars/3.0.9/jars.lock", &lock.collect::<String>());
+    stage.write("cache/jars/3.0.9/jars.lock", lock.collect::<String>());
     let busy = [Trick::Status("503 Service Unavailable\r\nRetry-After: 0"); 9];
     let tricks: Vec<_> = names.iter().map(|name| (name.as_str(), &busy[..])).collect();
     let repository = Repository::new(&tricks);
@@ -371,7 +371,7 @@ fn others_may_read_the_cache_and_not_write_it() {
         let mut command = under_umask(umask, &stage.helper(&arguments));
         assert!(command.output().unwrap().status.success());
         let mode = |name: &str| {
-            fs::metadata(stage.path(&format!("{umask}{name}"))).unwrap().permissions().mode()
+            fs::metadata(stage.path(format!("{umask}{name}"))).unwrap().permissions().mode()
                 & 0o7777
         };
         assert_eq!(["", "/jars", "/jars/3.0.9"].map(mode), [folder; 3]);
@@ -430,7 +430,7 @@ cp -r "$HOME/repository/." "$lib"
 fn stage_with_maven(stage: Stage) -> Stage {
     stage.script("bin/mvn", MAVEN);
     for (path, text) in PATHS {
-        stage.write(&path.replace("/m2/", "home/repository/"), text);
+        stage.write(path.replace("/m2/", "home/repository/"), text);
     }
     stage.write("home/repository/g/one/alpha/maven-metadata-local.xml", "<x/>");
     stage

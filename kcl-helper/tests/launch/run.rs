@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use insta::{allow_duplicates, assert_snapshot};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::support::{Stage, fill_with_one_jar, under_umask};
+use crate::support::{Stage, under_umask};
 
 /// Answers `-version`, records its arguments and its file, then does what `$HOME/play` says.
 const JAVA: &str = r#"
@@ -71,7 +71,7 @@ fn stage(play: &str) -> Stage {
     stage.script("bin/java", JAVA);
     stage.write("home/play", play);
     stage.write("app.properties", GOOD);
-    fill_with_one_jar(&stage, "3.0.9");
+    stage.fill_with_one_jar("3.0.9");
     stage
 }
 
@@ -86,7 +86,7 @@ fn run(stage: &Stage, arguments: &[&str]) -> String {
 }
 
 fn recorded(stage: &Stage, name: &str) -> String {
-    let text = fs::read_to_string(stage.path(&format!("home/{name}"))).unwrap();
+    let text = fs::read_to_string(stage.path(format!("home/{name}"))).unwrap();
     without_run_folder(&stage.without_folder(&text))
 }
 
@@ -443,9 +443,9 @@ fn set_and_endpoint_change_a_copy_and_not_the_file() {
 #[test]
 fn an_old_daemon_has_its_own_main_class_arguments_and_flags() {
     let stage = stage("cat \"$(sed -n 's/.*config.file=//p' $HOME/words)\"\n");
-    fill_with_one_jar(&stage, "1.15.2");
+    stage.fill_with_one_jar("1.15.2");
     let old = GOOD.replace("Aws", "AWS").replace("DefaultCred", "DefaultAWSCred");
-    stage.write("app.properties", &old.replace("Provider\n", "ProviderChain\n"));
+    stage.write("app.properties", old.replace("Provider\n", "ProviderChain\n"));
     let arguments = ["--kcl-version", "1.15.2", "app.properties", "--offline", "--quiet-daemon"];
     let text = run(&stage, &[&arguments[..], &["--endpoint-url", "http://127.0.0.1:1"]].concat());
     assert_snapshot!(text, @r"
@@ -475,7 +475,7 @@ fn an_old_daemon_has_its_own_main_class_arguments_and_flags() {
 #[test]
 fn a_grace_of_nothing_is_made_enough_and_said() {
     let stage = stage("");
-    stage.write("app.properties", &GOOD.replace("shutdownGraceMillis = 3000\n", ""));
+    stage.write("app.properties", GOOD.replace("shutdownGraceMillis = 3000\n", ""));
     assert_snapshot!(run(&stage, &["app.properties"]), @r"
     status 0
     --- stderr
@@ -488,7 +488,7 @@ fn a_grace_of_nothing_is_made_enough_and_said() {
 #[test]
 fn a_worker_keeps_its_name_and_two_at_a_time_have_two() {
     let stage = stage("");
-    stage.write("app.properties", &GOOD.replace("workerId = w\n", ""));
+    stage.write("app.properties", GOOD.replace("workerId = w\n", ""));
     let name = || {
         let file = recorded(&stage, "file");
         file.lines().last().unwrap().strip_prefix("workerId=").unwrap().to_owned()
@@ -515,7 +515,7 @@ fn a_worker_keeps_its_name_and_two_at_a_time_have_two() {
 #[test]
 fn a_daemon_that_outlives_its_helper_keeps_its_name() {
     let stage = stage("trap '' TERM; echo ready; while :; do sleep 0.05; done\n");
-    stage.write("app.properties", &GOOD.replace("workerId = w\n", ""));
+    stage.write("app.properties", GOOD.replace("workerId = w\n", ""));
     let mut running = Running::start(helper(&stage, &["-q", "app.properties"]));
     running.hears("ready").signal(Signal::KILL);
     running.child.wait().unwrap();
@@ -530,7 +530,7 @@ fn a_daemon_that_outlives_its_helper_keeps_its_name() {
 #[test]
 fn without_a_place_for_names_the_daemon_finds_its_own() {
     let stage = stage("");
-    stage.write("app.properties", &GOOD.replace("workerId = w\n", ""));
+    stage.write("app.properties", GOOD.replace("workerId = w\n", ""));
     stage.write("cache/workers", "");
     let text = run(&stage, &["app.properties", "-v"]);
     assert!(text.starts_with("status 0\n"), "{text}");
@@ -542,7 +542,7 @@ fn without_a_place_for_names_the_daemon_finds_its_own() {
 fn a_program_beside_the_file_and_one_with_a_blank_are_found() {
     let stage = stage("");
     stage.script("conf/child.sh", "");
-    stage.write("conf/app.properties", &GOOD.replace("= cat", "= child.sh --fast x"));
+    stage.write("conf/app.properties", GOOD.replace("= cat", "= child.sh --fast x"));
     assert_snapshot!(without_run_folder(&run(&stage, &["conf/app.properties"])), @r"
     status 0
     --- stderr
@@ -566,7 +566,7 @@ fn a_program_beside_the_file_and_one_with_a_blank_are_found() {
 #[test]
 fn variables_in_the_file_are_expanded_when_asked() {
     let stage = stage("");
-    stage.write("app.properties", &GOOD.replace("words", "${HOME_STREAM}-$SUFFIX"));
+    stage.write("app.properties", GOOD.replace("words", "${HOME_STREAM}-$SUFFIX"));
     let mut command = helper(&stage, &["-q", "app.properties", "--expand-env"]);
     command.env("HOME_STREAM", "a").env("SUFFIX", "b");
     assert_eq!(stage.outcome(&command.output().unwrap()), "status 0\n");

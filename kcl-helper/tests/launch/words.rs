@@ -50,7 +50,7 @@ fn completions_are_for_the_shell_that_is_named() {
         assert!(output.stderr.is_empty());
     }
     let script = stage.helper(&["completions", "bash"]).output().unwrap().stdout;
-    let path = stage.write("completions.bash", &String::from_utf8(script).unwrap());
+    let path = stage.write("completions.bash", String::from_utf8(script).unwrap());
     let read = kcl_fixtures::command("bash").arg("-n").arg(path).status().unwrap();
     assert!(read.success());
     assert_snapshot!(stage.run(&["completions", "perl"]), @r"
