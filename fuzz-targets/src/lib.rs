@@ -1,7 +1,7 @@
-//! What is fuzzed: plain functions over bytes, which panic where something is not as it must be.
+//! Fuzz targets: plain functions that take bytes and panic if they find a bug.
 //!
-//! The tests of this crate replay the corpus (`fuzz/corpus/`) and run each target under proptest;
-//! `fuzz/` is a thin shell for `cargo fuzz` over the same functions.
+//! The tests of this crate run them over the corpus (`fuzz/corpus/`) and under proptest. `fuzz/`
+//! runs the same functions under `cargo fuzz`.
 //!
 //! ```
 //! for (name, target) in kcl_fuzz_targets::TARGETS {
@@ -10,42 +10,42 @@
 //! ```
 //!
 //! # Panics
-//! Every target panics where it has found a fault: that is how a fuzzer is told.
+//! Every target panics if it finds a bug, since that is what a fuzzer looks for.
 
 mod from_daemon;
 mod properties;
 mod runtime;
 mod sessions;
 
-/// Looks at bytes, and panics where it has found a fault.
+/// Takes any bytes, and panics if it finds a bug.
 pub type Target = fn(&[u8]);
 
-/// Each target and its name, which is also its folder in the corpus.
+/// All targets with their names, which are also their folders in the corpus.
 pub const TARGETS: [(&str, Target); 6] = [
     ("from_daemon", from_daemon::decode),
-    ("from_child", sessions::daemon_hears),
-    ("child_session", sessions::child_hears),
+    ("from_child", sessions::daemon_session),
+    ("child_session", sessions::child_session),
     ("lines", sessions::lines),
     ("properties", properties::read),
     ("runtime", runtime::run),
 ];
 
-/// Runs the target of this name.
+/// Runs the target with this name.
 ///
 /// # Panics
-/// Where there is no such target: a misspelt name would otherwise fuzz nothing.
-#[expect(clippy::panic, reason = "so a fuzzer and a test hear of it")]
+/// There is no target with this name, or it finds a bug.
+#[expect(clippy::panic, reason = "a misspelt name must not fuzz nothing")]
 pub fn run(name: &str, bytes: &[u8]) {
     let target = TARGETS.iter().find(|(target, _)| *target == name);
-    let (_, call) = target.unwrap_or_else(|| panic!("no fuzz target is named {name:?}"));
-    call(bytes);
+    let (_, target) = target.unwrap_or_else(|| panic!("there is no fuzz target {name:?}"));
+    target(bytes);
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    #[should_panic(expected = "no fuzz target is named \"line\"")]
-    fn an_unknown_name_is_refused() {
+    #[should_panic(expected = "there is no fuzz target \"line\"")]
+    fn an_unknown_target_fails() {
         super::run("line", b"");
     }
 }

@@ -1,12 +1,11 @@
-//! The reader of `.properties` files. kcl-helper is a program without a library, and stays so: its
-//! reader is compiled into this crate as it stands, which it can be as it depends on nothing there.
-//! `properties_file.rs` is a link to it, which `cargo package` follows.
+//! The parser of `.properties` files. It is compiled into this crate, since kcl-helper has no
+//! library: `properties_file.rs` is a symbolic link to it, which `cargo package` follows.
 
 #[allow(dead_code, unreachable_pub, reason = "kcl-helper uses the rest")]
 #[path = "properties_file.rs"]
 mod file;
 
-/// Any bytes are read or refused; what was read is written so that it reads back.
+/// Any bytes are parsed or rejected, and what was parsed can be written and parsed again.
 pub(crate) fn read(bytes: &[u8]) {
     match file::File::parse(bytes) {
         Err(error) => {

@@ -1,4 +1,4 @@
-//! The runtime over any bytes, in virtual time.
+//! The runtime on any input, in virtual time.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use kcl_runtime::{
     Sleep, Timer,
 };
 
-struct Virtual(Duration);
+struct VirtualTimer(Duration);
 
-impl Timer for Virtual {
+impl Timer for VirtualTimer {
     fn now(&self) -> Duration {
         self.0
     }
@@ -20,10 +20,10 @@ impl Timer for Virtual {
     }
 }
 
-/// Checkpoints, fails at a payload that begins with `!`, and goes on.
-struct Picky;
+/// Checkpoints after each batch, and fails on payloads that start with `!`.
+struct FailingProcessor;
 
-impl RecordProcessor for Picky {
+impl RecordProcessor for FailingProcessor {
     fn process_records(
         &mut self,
         input: &ProcessRecordsInput<'_>,
@@ -31,14 +31,15 @@ impl RecordProcessor for Picky {
     ) -> Result {
         for record in &input.records {
             if record.data.starts_with(b"!") {
-                return Err(kcl_runtime::at(record, "picky"));
+                return Err(kcl_runtime::at(record, "rejected"));
             }
         }
         Ok(checkpointer.checkpoint()?)
     }
 }
 
-/// Whatever comes in, what goes out are whole lines of a child, no more statuses than messages.
+/// Whatever the input, the output consists of complete lines of a child, with at most one status
+/// per message.
 pub(crate) fn run(bytes: &[u8]) {
     let pauses = Backoff::up_to(Duration::from_secs(1));
     let runtime = Runtime::new()
@@ -47,17 +48,18 @@ pub(crate) fn run(bytes: &[u8]) {
         .on_error(OnError::retry(pauses).then_skip(|_| Ok(())))
         .line_limit(1 << 20);
     let mut output = Vec::new();
-    let outcome = runtime.run_over(bytes, &mut output, Virtual(Duration::ZERO), Picky);
+    let outcome =
+        runtime.run_over(bytes, &mut output, VirtualTimer(Duration::ZERO), FailingProcessor);
     if let Err(error) = &outcome {
         assert!(!error.to_string().contains(['\n', '\r']), "{error}");
     }
-    let lines_in = bytes.split(|byte| *byte == b'\n').count();
+    let input_lines = bytes.split(|byte| *byte == b'\n').count();
     let mut statuses = 0;
     for line in output.split_inclusive(|byte| *byte == b'\n') {
         let is_status = line.starts_with(b"{\"action\":\"status\",\"responseFor\":\"");
         statuses += usize::from(is_status);
-        let is_childs = is_status || line.starts_with(b"{\"action\":\"checkpoint\",\"sequence");
-        assert!(is_childs && line.ends_with(b"}\n"), "{}", line.escape_ascii());
+        let is_valid = is_status || line.starts_with(b"{\"action\":\"checkpoint\",\"sequence");
+        assert!(is_valid && line.ends_with(b"}\n"), "{}", line.escape_ascii());
     }
-    assert!(statuses <= lines_in);
+    assert!(statuses <= input_lines);
 }

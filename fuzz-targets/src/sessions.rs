@@ -1,12 +1,12 @@
-//! Lines and both sessions.
+//! The line buffer and both sessions.
 
 use kcl_protocol::{
     ChildSession, DaemonMessage, DaemonSession, Error, InitializeInput, LineBuffer, LineError,
     Position, Received, State,
 };
 
-/// However the bytes arrive, the lines are those between the line feeds. The first byte says how
-/// many bytes arrive at a time, the second how long a line may be.
+/// However the bytes arrive, the same lines come out. The first byte sets how many bytes arrive at
+/// a time, the second the limit for a line.
 pub(crate) fn lines(bytes: &[u8]) {
     let [chunk, limit, bytes @ ..] = bytes else { return };
     let limit = usize::from(*limit) + 1;
@@ -21,14 +21,14 @@ pub(crate) fn lines(bytes: &[u8]) {
                     buffer.recycle(line);
                 }
                 Ok(None) => break,
-                Err(wrong) => {
-                    error = Some(wrong);
+                Err(found) => {
+                    error = Some(found);
                     break 'arriving;
                 }
             }
         }
     }
-    let mut wanted = Vec::new();
+    let mut expected = Vec::new();
     let mut is_too_long = false;
     let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
     while let Some(piece) = pieces.next() {
@@ -38,15 +38,15 @@ pub(crate) fn lines(bytes: &[u8]) {
             break;
         }
         if pieces.peek().is_some() && !text.trim_ascii().is_empty() {
-            wanted.push(text.to_vec());
+            expected.push(text.to_vec());
         }
     }
-    assert_eq!(got, wanted);
+    assert_eq!(got, expected);
     assert_eq!(error, is_too_long.then_some(LineError::TooLong { limit }));
 }
 
-/// The child's session hears the bytes as lines, and answers all that it can.
-pub(crate) fn child_hears(bytes: &[u8]) {
+/// A child session receives the bytes as lines and answers every message.
+pub(crate) fn child_session(bytes: &[u8]) {
     let mut session = ChildSession::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         let before = session.state();
@@ -59,7 +59,7 @@ pub(crate) fn child_hears(bytes: &[u8]) {
             }
             Ok(message) => {
                 assert!(matches!(before, State::Start | State::Idle), "{before:?}: {message:?}");
-                // Half of the messages ask for a checkpoint first.
+                // Request a checkpoint during half of the messages.
                 if line.len() % 2 == 0 {
                     assert_eq!(session.checkpoint(&Position::AllDelivered, &mut out), Ok(()));
                 } else {
@@ -77,12 +77,12 @@ pub(crate) fn child_hears(bytes: &[u8]) {
     }
 }
 
-/// The daemon's session hears the bytes as the lines of a child.
-pub(crate) fn daemon_hears(bytes: &[u8]) {
+/// A daemon session receives the bytes as lines from a child.
+pub(crate) fn daemon_session(bytes: &[u8]) {
     let mut session = DaemonSession::new();
     let mut out = Vec::new();
-    let hello = DaemonMessage::Initialize(InitializeInput::new("shardId-0"));
-    assert_eq!(session.send(&hello, &mut out), Ok(()));
+    let initialize = DaemonMessage::Initialize(InitializeInput::new("shardId-0"));
+    assert_eq!(session.send(&initialize, &mut out), Ok(()));
     for line in bytes.split(|byte| *byte == b'\n') {
         let before = session.state();
         out.clear();
@@ -97,15 +97,15 @@ pub(crate) fn daemon_hears(bytes: &[u8]) {
                 let number = request.sequence_number.map(str::to_owned);
                 let sub = request.sub_sequence_number;
                 assert_eq!(session.answer_checkpoint(Ok(()), &mut out), Ok(()));
-                // The answer echoes what was asked for.
+                // The answer repeats the numbers of the request.
                 let mut line = out.clone();
                 line.pop();
                 let answer = DaemonMessage::decode(&mut line);
-                let is_echo = matches!(&answer, Ok(DaemonMessage::Checkpoint(answer))
+                let is_repeated = matches!(&answer, Ok(DaemonMessage::Checkpoint(answer))
                     if answer.sequence_number == number.as_deref()
                         && answer.sub_sequence_number == sub
                         && answer.result().is_ok());
-                assert!(is_echo, "{answer:?}");
+                assert!(is_repeated, "{answer:?}");
             }
             Ok(noise) => {
                 assert!(noise.is_noise());

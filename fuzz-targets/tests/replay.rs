@@ -1,5 +1,5 @@
-//! The targets over the corpus, and under proptest over what lies near it.
-#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+//! Runs the targets over the corpus and, under proptest, over inputs near it.
+#![allow(clippy::unwrap_used, clippy::panic)] // tests may panic
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use kcl_fuzz_targets::{TARGETS, run};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// The corpus of a target, sorted by name.
+/// Returns the corpus of a target, sorted by file name.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
@@ -19,7 +19,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     files.into_iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// The names of what lies in a folder of `fuzz/`, without their extensions.
+/// Returns the names of the files in a folder of `fuzz/`, without their extensions.
 fn names(folder: &str) -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(folder);
     let entries = fs::read_dir(folder).unwrap();
@@ -27,12 +27,12 @@ fn names(folder: &str) -> BTreeSet<String> {
     entries.map(|entry| stem(entry.unwrap())).collect()
 }
 
-/// Otherwise a corpus without a target would never be replayed, and a target without a program
-/// never be fuzzed.
+/// Without this, a corpus without a target would never be run, and a target without a program never
+/// be fuzzed.
 #[test]
 fn each_target_has_one_program_and_one_corpus() {
     let targets: BTreeSet<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(targets.len(), TARGETS.len(), "a name is there twice");
+    assert_eq!(targets.len(), TARGETS.len(), "two targets have the same name");
     assert_eq!(names("corpus"), targets);
     assert_eq!(names("fuzz_targets"), targets);
 
@@ -49,15 +49,14 @@ fn each_target_has_one_program_and_one_corpus() {
 }
 
 #[test]
-fn the_corpus_is_replayed() {
+fn the_corpus_passes() {
     for (name, target) in TARGETS {
         corpus(name).iter().for_each(|input| target(input));
     }
 }
 
-/// What the fixtures hold is a corpus too.
 #[test]
-fn the_dialogues_are_replayed() {
+fn the_fixtures_pass() {
     for dialogue in kcl_fixtures::dialogues().iter().chain(&kcl_fixtures::violations()) {
         let (daemon, child) = (dialogue.daemon_bytes(), dialogue.child_bytes());
         run("runtime", &daemon);
@@ -70,9 +69,9 @@ fn the_dialogues_are_replayed() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-    /// An input of the corpus with a few bytes changed, and a piece of another put in.
+    /// Takes an input of the corpus, changes a few bytes, and inserts a piece of another.
     #[test]
-    fn near_the_corpus_nothing_panics(
+    fn inputs_near_the_corpus_pass(
         target in any::<Index>(),
         (one, other) in any::<(Index, Index)>(),
         changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
@@ -96,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn on_any_bytes_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_pass(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         TARGETS.iter().for_each(|(_, target)| target(&bytes));
     }
 }
