@@ -58,9 +58,9 @@ pub(crate) enum Action {
 /// Decides what is to be done. It reads no clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Clearing {
-    /// The ways that are left: what to do, and how long it may take.
+    /// The ways that are left, the last first: what to do, and how long it may take.
     ways: Vec<(Action, Duration)>,
-    /// Since when the last of them is tried.
+    /// Since when that one is tried.
     since: Instant,
 }
 
@@ -81,12 +81,16 @@ impl Clearing {
             return Action::End;
         }
         while let Some((action, time)) = self.ways.last().copied() {
-            let is_over = now >= self.since + time || action == Action::Ask && started == 0;
-            if !is_over {
+            let is_for_nothing = action == Action::Ask && started == 0;
+            if !is_for_nothing && now < self.since + time {
                 return action;
             }
             self.ways.pop();
             self.since = now;
+            if action == Action::Ask && !is_for_nothing && !time.is_zero() {
+                // The grace is over for all.
+                self.ways.truncate(1);
+            }
         }
         Action::End
     }
@@ -108,12 +112,23 @@ mod tests {
         let mut clearing = Clearing::new(Patience::with_grace(seconds(10)), start);
         let mut at = |second, started, all| clearing.step(started, all, start + seconds(second));
         assert_eq!(at(0, 1, 3), Action::Ask);
+        assert_eq!(at(8, 1, 3), Action::Ask);
+        assert_eq!(at(9, 0, 2), Action::Wait);
+        assert_eq!(at(11, 0, 2), Action::Tell);
+        assert_eq!(at(12, 0, 2), Action::Kill);
+        assert_eq!(at(16, 0, 1), Action::Kill);
+        assert_eq!(at(17, 0, 1), Action::End);
+    }
+
+    #[test]
+    fn the_grace_is_for_all() {
+        let start = Instant::now();
+        let mut clearing = Clearing::new(Patience::with_grace(seconds(10)), start);
+        let mut at = |second, started, all| clearing.step(started, all, start + seconds(second));
         assert_eq!(at(9, 1, 3), Action::Ask);
-        assert_eq!(at(10, 1, 3), Action::Wait);
-        assert_eq!(at(12, 1, 2), Action::Tell);
-        assert_eq!(at(13, 1, 2), Action::Kill);
-        assert_eq!(at(17, 0, 1), Action::Kill);
-        assert_eq!(at(18, 0, 1), Action::End);
+        assert_eq!(at(10, 1, 3), Action::Kill);
+        assert_eq!(at(14, 0, 2), Action::Kill);
+        assert_eq!(at(15, 0, 2), Action::End);
     }
 
     #[test]
