@@ -39,6 +39,8 @@ mod properties;
 #[cfg(unix)]
 mod record;
 #[cfg(unix)]
+mod secret;
+#[cfg(unix)]
 mod signals;
 #[cfg(unix)]
 mod text;

@@ -14,6 +14,7 @@ use super::usage::Memory;
 use crate::child::Program;
 use crate::columns::{Side, pad};
 use crate::output::with_commas;
+use crate::secret::Masked;
 
 /// How many bars show the latencies: equal steps to the 99th percentile, and the rest.
 const BARS: u64 = 11;
@@ -138,8 +139,7 @@ fn bars(latency: &Histogram<u64>) -> String {
 }
 
 fn command(program: &Program) -> String {
-    let words = [&program.program].into_iter().chain(&program.args);
-    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let words: Vec<String> = program.shown_words().iter().map(Masked::to_string).collect();
     words.join(" ")
 }
 
@@ -219,7 +219,7 @@ struct JsonOptions {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonCommand {
-    command: Vec<String>,
+    command: Vec<Masked>,
     start_up_nanos: Vec<u64>,
     records: u64,
     bytes: u64,
@@ -308,11 +308,7 @@ fn json_command(figures: &Figures, program: &Program) -> JsonCommand {
     let latency = &figures.latency;
     let records = total.records as f64;
     JsonCommand {
-        command: [&program.program]
-            .into_iter()
-            .chain(&program.args)
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
+        command: program.shown_words(),
         start_up_nanos: figures.start_up.iter().copied().map(in_nanos).collect(),
         records: total.records,
         bytes: total.bytes,

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guarded, Guardian, How};
+use crate::secret::Masked;
 
 /// How long the kernel may take to end what was killed. Only what waits for a disk or a file server
 /// takes longer.
@@ -33,7 +34,12 @@ pub(crate) struct Program {
 impl Program {
     /// The program as it was typed, for messages.
     pub(crate) fn name(&self) -> String {
-        self.program.to_string_lossy().into_owned()
+        Masked::of_text(self.program.to_string_lossy()).to_string()
+    }
+
+    /// The program and its arguments, for people.
+    pub(crate) fn shown_words(&self) -> Vec<Masked> {
+        Masked::of_words([&self.program].into_iter().chain(&self.args))
     }
 
     /// Fails as a start would, as far as that can be seen without one: the program is not there, may not

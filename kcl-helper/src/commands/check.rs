@@ -13,6 +13,7 @@ use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
     Surroundings, Text, Version, abridged,
 };
+use crate::secret::Masked;
 use crate::text::escape;
 
 #[derive(Debug, clap::Args)]
@@ -28,8 +29,8 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE", required_unless_present = "explain")]
     files: Vec<PathBuf>,
     /// Judge as if the file said this (repeatable)
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    overrides: Vec<(String, String)>,
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Print every property as the daemon will see it, with its origin
     #[arg(long)]
     effective: bool,
@@ -71,10 +72,11 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     if let Some(name) = &args.explain {
         return explain(name, format, reporter);
     }
+    let overrides = overrides(&args.set)?;
     let request = Request {
         version: args.kcl_version,
         launcher: Launcher::Daemon,
-        overrides: &args.overrides,
+        overrides: &overrides,
         jvm_args: &args.jvm_args,
         allow: &args.allow,
         surroundings: &surroundings,
@@ -148,12 +150,17 @@ fn read(file: &Path, args: &Args) -> Result<Source> {
     Source::stdin(name.unwrap_or_else(|| "<stdin>".to_owned()))
 }
 
-/// `KEY=VALUE`, split at the first `=`.
-pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("it is written KEY=VALUE".to_owned()),
-    }
+/// What `--set` was given, each split at the first `=`. It is not read by clap, whose errors quote
+/// what was typed.
+pub(crate) fn overrides(sets: &[String]) -> Result<Vec<(String, Masked)>> {
+    let split = |set: &String| match set.split_once('=') {
+        Some((key, value)) if !key.is_empty() => {
+            Ok((key.to_owned(), Masked::of_property(key, value)))
+        }
+        _ => Err(Error::new(Exit::Usage, "--set is invalid: there is no `=` behind a key")
+            .hint("write --set KEY=VALUE")),
+    };
+    sets.iter().map(split).collect()
 }
 
 /// The name of a finding that may be allowed.
@@ -183,7 +190,7 @@ struct FileProperty<'a> {
 fn table(properties: &[Property]) -> Vec<String> {
     let head = ["KEY", "VALUE", "ORIGIN", "NOTE"].map(str::to_owned);
     let rows = properties.iter().map(|property| {
-        let value = property.value.clone().unwrap_or_else(|| "-".to_owned());
+        let value = property.value.as_ref().map_or_else(|| "-".to_owned(), Masked::to_string);
         [&property.key, &value, &property.origin, &property.note]
             .map(|cell| escape(&abridged(cell)).into_owned())
     });

@@ -10,6 +10,7 @@ use crate::init::{Application, Name, Project, Region, Runtime, Stream};
 use crate::launch::command::{absolute, shell_line};
 use crate::output::Reporter;
 use crate::properties::{Program, Surroundings};
+use crate::secret::Masked;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -107,7 +108,7 @@ fn this_program(surroundings: &Surroundings) -> OsString {
     let same = |found: &Path| {
         found.canonicalize().is_ok_and(|found| program.canonicalize().is_ok_and(|p| p == found))
     };
-    match surroundings.program(NAME, Path::new("")) {
+    match surroundings.program(&Masked::of_text(NAME), Path::new("")) {
         Program::Found(found) if same(&found) => NAME.into(),
         _ => program.into(),
     }

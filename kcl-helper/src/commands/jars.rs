@@ -11,6 +11,7 @@ use crate::launch::jars::{Cache, Faulty, Jar, Jars, Source, megabytes};
 use crate::launch::java::Java;
 use crate::output::Reporter;
 use crate::properties::{Surroundings, Version};
+use crate::secret::Masked;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -77,7 +78,7 @@ struct FetchArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SourceArgs {
     /// Download from this Maven repository, without Maven
-    #[arg(long, value_name = "URL", env = "KCL_MVN_REPO_SEARCH_URL")]
+    #[arg(long, value_name = "URL", env = "KCL_MVN_REPO_SEARCH_URL", hide_env_values = true)]
     repository: Option<String>,
     /// Fetch nothing: what is missing is an error
     #[arg(long)]
@@ -89,7 +90,9 @@ impl SourceArgs {
         match (&self.repository, self.offline) {
             (_, true) => Source::Offline,
             // An empty variable is one that is not set.
-            (Some(url), false) if !url.is_empty() => Source::Repository(url.clone()),
+            (Some(url), false) if !url.is_empty() => {
+                Source::Repository(Masked::of_text(url.as_str()))
+            }
             _ => Source::Maven,
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use backon::BackoffBuilder as _;
 use clap::ValueEnum;
 
+use super::check::overrides;
 use super::jars::{Place, SourceArgs};
 use super::units::{duration, duration_or_zero};
 use crate::error::{Error, Exit, Result};
@@ -24,6 +25,7 @@ use crate::launch::worker_id::WorkerId;
 use crate::launch::{archive, lean, sample};
 use crate::output::Reporter;
 use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
+use crate::secret::Masked;
 use crate::signals::{Cause, Requests};
 
 /// A daemon that ran for this long had overcome what ended the one before it.
@@ -41,8 +43,8 @@ pub(crate) struct Args {
     #[arg(long)]
     sample: bool,
     /// Set a property for this run, whatever the file says; repeatable
-    #[arg(long, value_name = "KEY=VALUE", value_parser = super::check::key_value)]
-    set: Vec<(String, String)>,
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Replace $NAME and ${NAME} in the file's values by environment variables
     #[arg(long)]
     expand_env: bool,
@@ -110,9 +112,9 @@ pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Resu
     // A file that breaks the format has that one finding, and `checked` reports it.
     let file = File::parse(&source.bytes).unwrap_or_default();
     let wishes = Wishes {
-        set: args.set.clone(),
+        set: overrides(&args.set)?,
         expand: args.expand_env,
-        endpoint: args.endpoint_url.clone(),
+        endpoint: args.endpoint_url.as_deref().map(Masked::of_text),
     };
     let mut changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
     let verdict = checked(source, &changes, args, &surroundings, reporter)?;
@@ -238,7 +240,9 @@ impl Launch<'_> {
             main_class: self.daemon.main_class(),
             arguments: self.daemon.arguments(&properties, log.as_deref()),
         };
-        self.reporter.detail(&command::shell_line(&command.words()).text);
+        let shown: Vec<OsString> =
+            Masked::of_words(command.words()).iter().map(|word| word.to_string().into()).collect();
+        self.reporter.detail(&command::shell_line(&shown).text);
         Ok(command)
     }
 
@@ -251,7 +255,7 @@ impl Launch<'_> {
         let value = |key| changes.get(self.file, key).unwrap_or_default();
         let folder = self.args.place.cache()?.workers();
         let (application, region) = (value("applicationName"), value("regionName"));
-        let taken = WorkerId::take(&folder, application, region);
+        let taken = WorkerId::take(&folder, application.reveal(), region.reveal());
         let id = match taken {
             Ok(id) => id,
             // A container's file system may be read-only; the daemon then finds a name itself.
@@ -263,7 +267,8 @@ impl Launch<'_> {
         };
         if let Some(id) = &id {
             self.reporter.detail(&format!("workerId is set to {} for this run", id.name));
-            changes.overrides.push(("workerId".to_owned(), id.name.clone()));
+            let name = Masked::of_property("workerId", &id.name);
+            changes.overrides.push(("workerId".to_owned(), name));
         }
         Ok(id)
     }
@@ -274,7 +279,7 @@ impl Launch<'_> {
         let Some(typed) = changes.get(self.file, "executableName") else {
             return Ok(());
         };
-        let program = self.surroundings.program(typed, beside);
+        let program = self.surroundings.program(&typed, beside);
         if let Some(found) = folder.executable(&program)? {
             self.reporter.say(&format!("executableName is set to {found} for this run"));
             changes.overrides.push(("executableName".to_owned(), found));

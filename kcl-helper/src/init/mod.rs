@@ -470,10 +470,10 @@ mod tests {
             let properties = file(&project, "app.properties");
             let properties = File::parse(properties.as_bytes()).unwrap();
             let program = format!("target/debug/{name}");
-            prop_assert_eq!(properties.get("executableName"), Some(program.as_str()));
-            prop_assert_eq!(properties.get("streamName"), Some(stream.as_str()));
-            prop_assert_eq!(properties.get("regionName"), Some(region.as_str()));
-            prop_assert_eq!(properties.get("applicationName"), Some(application.as_str()));
+            prop_assert_eq!(properties.reveal("executableName"), Some(program.as_str()));
+            prop_assert_eq!(properties.reveal("streamName"), Some(stream.as_str()));
+            prop_assert_eq!(properties.reveal("regionName"), Some(region.as_str()));
+            prop_assert_eq!(properties.reveal("applicationName"), Some(application.as_str()));
 
             let policy: serde_json::Value =
                 serde_json::from_str(&file(&project, "iam-policy.json")).unwrap();

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::files::{is_regular_file, publish};
 use crate::guardian::Guardian;
 use crate::output::Reporter;
+use crate::secret::Masked;
 
 /// Classes that a version or a Java does not have are left out.
 const CLASSES: &str = include_str!("archive-classes.txt");
@@ -73,7 +74,7 @@ pub(crate) fn make(
         let output = guardian.output(words).map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() || !archive.is_file() {
-            let last = said.lines().last().unwrap_or("nothing");
+            let last = Masked::of_text(said.lines().last().unwrap_or("nothing"));
             return Err(format!("java ended with {} and said: {last}", output.status));
         }
         let size = fs::metadata(&archive).map_or(0, |found| found.len());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::properties::Surroundings;
+use crate::secret::Masked;
 
 /// The oldest that any daemon runs on.
 const OLDEST: u32 = 8;
@@ -80,7 +81,8 @@ impl Java {
                 Ok(Java { path: path.to_owned(), origin, version, major, banner })
             }
             _ => {
-                let said = banner.lines().next().unwrap_or("nothing").trim();
+                // It may quote JAVA_TOOL_OPTIONS.
+                let said = Masked::of_text(banner.lines().next().unwrap_or("nothing").trim());
                 Err(failed(format!(
                     "`java -version` ended with {} and said: {said}",
                     output.status

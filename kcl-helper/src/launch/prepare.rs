@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::error::{Error, Exit, Result};
 use crate::files::create_private_file;
 use crate::guardian::Guardian;
 use crate::properties::{File, Program, Surroundings, line_of_units, lookup_key, number_in_use};
+use crate::secret::Masked;
 use crate::text::Escaped;
 
 const SHUTDOWN_GRACE_KEY: &str = "shutdownGraceMillis";
@@ -29,18 +31,18 @@ const JVM_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
     /// `--set`
-    pub(crate) set: Vec<(String, String)>,
+    pub(crate) set: Vec<(String, Masked)>,
     /// `--expand-env`
     pub(crate) expand: bool,
     /// `--endpoint-url`
-    pub(crate) endpoint: Option<String>,
+    pub(crate) endpoint: Option<Masked>,
 }
 
 /// How the run differs from the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// These win over the file; the last one of a key counts.
-    pub(crate) overrides: Vec<(String, String)>,
+    pub(crate) overrides: Vec<(String, Masked)>,
     pub(crate) jvm_flags: Vec<String>,
     /// A sentence for each change that the user did not spell out.
     pub(crate) notes: Vec<String>,
@@ -66,18 +68,19 @@ impl Changes {
     }
 
     /// The value that the daemon will see.
-    pub(crate) fn get<'a>(&'a self, file: &'a File, key: &str) -> Option<&'a str> {
+    pub(crate) fn get(&self, file: &File, key: &str) -> Option<Masked> {
         let set = self.overrides.iter().rev().find(|(set, _)| set == key);
-        set.map(|(_, value)| value.as_str()).or_else(|| file.get(key))
+        let of_file = || file.reveal(key).map(|value| Masked::of_property(key, value));
+        set.map(|(_, value)| value.clone()).or_else(of_file)
     }
 
     /// How long the daemon may take to stop: its own grace and a little more.
     pub(crate) fn grace(&self, file: &File, daemon: Daemon) -> Duration {
-        shutdown_grace(self.get(file, SHUTDOWN_GRACE_KEY), daemon) + JVM_GRACE
+        shutdown_grace(self.get(file, SHUTDOWN_GRACE_KEY).as_ref(), daemon) + JVM_GRACE
     }
 
     fn set(&mut self, key: &str, value: &str, note: String) {
-        self.overrides.push((key.to_owned(), value.to_owned()));
+        self.overrides.push((key.to_owned(), Masked::of_property(key, value)));
         self.notes.push(note);
     }
 
@@ -86,29 +89,32 @@ impl Changes {
         for entry in file.entries() {
             let (key, value) = (entry.key.as_str(), entry.value.as_str());
             let lookup = |name: &str| surroundings.variable(name).map(str::to_owned);
-            let expanded = expand(value, lookup).map_err(|name| {
+            let Expanded { text, variables } = expand(value, lookup).map_err(|name| {
+                let value = Masked::of_property(key, value);
                 Error::new(Exit::Usage, format!("{key} = {value}: {name} is not set"))
                     .hint("set it, or write $$ for a dollar sign")
             })?;
-            if expanded != value {
-                self.overrides.push((key.to_owned(), expanded));
+            if text != value {
+                // What was in the environment is shown by the variable's name.
+                let value = Masked::of_property(key, &text).and(variables);
+                self.overrides.push((key.to_owned(), value));
             }
         }
         Ok(())
     }
 
     /// Sends the JVM, and not its children, to a stand-in for AWS.
-    fn send_to(&mut self, url: &str, file: &File, daemon: Daemon) {
+    fn send_to(&mut self, url: &Masked, file: &File, daemon: Daemon) {
         // The keys go before the flag and work in every version; the flag moves the rest.
         for key in ["kinesisEndpoint", "dynamoDBEndpoint"] {
-            self.set(key, url, format!("{key} is set to {url} for this run"));
+            self.set(key, url.reveal(), format!("{key} is set to {url} for this run"));
         }
-        let endpoint = format!("-Daws.endpointUrl={url}");
+        let endpoint = url.after("-Daws.endpointUrl=");
         // The SDK of 1.x does not know the flag.
         let endpoint = (daemon.version().major() > 1).then_some(endpoint);
-        for flag in endpoint.into_iter().chain([daemon.cbor_off().to_owned()]) {
+        for flag in endpoint.into_iter().chain([Masked::of_text(daemon.cbor_off())]) {
             self.notes.push(format!("{flag} is given to the JVM"));
-            self.jvm_flags.push(flag);
+            self.jvm_flags.push(flag.reveal().to_owned());
         }
         if self.get(file, "metricsLevel").is_none() {
             let note = "metricsLevel is set to NONE for this run: stand-ins take no metrics";
@@ -118,12 +124,14 @@ impl Changes {
 
     fn give_time_to_stop(&mut self, file: &File, daemon: Daemon) {
         let text = self.get(file, SHUTDOWN_GRACE_KEY);
-        if !shutdown_grace(text, daemon).is_zero() {
+        if !shutdown_grace(text.as_ref(), daemon).is_zero() {
             return;
         }
-        let stands = match text.map(str::trim) {
-            None | Some("0") => "0".to_owned(),
-            Some(text) => format!("`{text}`, which the daemon takes for 0"),
+        let stands = match text {
+            Some(text) if text.reveal().trim() != "0" => {
+                format!("`{}`, which the daemon takes for 0", text.to_string().trim())
+            }
+            _ => "0".to_owned(),
         };
         let millis = SHUTDOWN_GRACE.as_millis().to_string();
         let note = format!("{SHUTDOWN_GRACE_KEY} is {stands}: set to {millis} for this run");
@@ -132,21 +140,30 @@ impl Changes {
 }
 
 /// How long the daemon waits; below 0 it waits no longer than at 0.
-fn shutdown_grace(text: Option<&str>, daemon: Daemon) -> Duration {
+fn shutdown_grace(text: Option<&Masked>, daemon: Daemon) -> Duration {
     let key = lookup_key(SHUTDOWN_GRACE_KEY);
+    let text = text.map(Masked::reveal);
     let millis = key.and_then(|key| number_in_use(key, text, daemon.version()));
     Duration::from_millis(millis.and_then(|millis| millis.try_into().ok()).unwrap_or(0))
 }
 
+/// A value with variables in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Expanded {
+    text: String,
+    /// What came from the environment, each with what stood for it in the file.
+    variables: Vec<(Range<usize>, String)>,
+}
+
 /// Replaces `$NAME` and `${NAME}`; `$$` is a dollar sign, and so is one before anything else. The
 /// error is the name of a variable that is not set.
-fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
-    let mut expanded = String::new();
+fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Expanded, String> {
+    let Expanded { mut text, mut variables } = Expanded::default();
     let mut rest = value;
     // Where nothing closes a brace any more, none need be looked for.
     let last_closing = value.rfind('}').unwrap_or_default();
     while let Some((before, after)) = rest.split_once('$') {
-        expanded.push_str(before);
+        text.push_str(before);
         let inner = after.strip_prefix('{');
         let begins_name = |text: &str| !text.starts_with(|c: char| c == '}' || c.is_ascii_digit());
         let is_closed = value.len() - after.len() < last_closing;
@@ -159,15 +176,20 @@ fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String
             }
         };
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-            expanded.push('$');
+            text.push('$');
             rest = after.strip_prefix('$').unwrap_or(after);
             continue;
         }
-        expanded.push_str(&lookup(name).ok_or_else(|| name.to_owned())?);
+        let start = text.len();
+        text.push_str(&lookup(name).ok_or_else(|| name.to_owned())?);
+        if start < text.len() {
+            let written = after.len() - remaining.len();
+            variables.push((start..text.len(), format!("${}", &after[..written])));
+        }
         rest = remaining;
     }
-    expanded.push_str(rest);
-    Ok(expanded)
+    text.push_str(rest);
+    Ok(Expanded { text, variables })
 }
 
 /// The files of one run, gone with it.
@@ -201,7 +223,7 @@ impl RunFolder {
         &self,
         original: &Path,
         file: &File,
-        overrides: &[(String, String)],
+        overrides: &[(String, Masked)],
     ) -> Result<PathBuf> {
         if overrides.is_empty() {
             return Ok(super::command::absolute(original));
@@ -211,7 +233,7 @@ impl RunFolder {
         let mut text = format!("# {} and what kcl-helper run sets\n", Escaped(&name));
         let of_file = file.entries().iter().map(|entry| (entry.key.units(), entry.value.units()));
         let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
-        let of_overrides = overrides.iter().map(|(key, value)| (units(key), units(value)));
+        let of_overrides = overrides.iter().map(|(key, value)| (units(key), units(value.reveal())));
         let all: Vec<_> = of_file.chain(of_overrides).collect();
         // By key, the last one: it is the one that counts.
         let last: HashMap<&[u16], usize> =
@@ -231,13 +253,15 @@ impl RunFolder {
 
     /// A command line that the daemon can split at blanks, where it could not find the program
     /// itself: the absolute path, or a link to it without blanks.
-    pub(crate) fn executable(&self, program: &Program) -> Result<Option<String>> {
-        let Program::OnlyUnderRun { path, arguments, .. } = program else {
+    pub(crate) fn executable(&self, program: &Program) -> Result<Option<Masked>> {
+        let Program::OnlyUnderRun { path, name, arguments, .. } = program else {
             return Ok(None);
         };
-        let mut words = vec![self.without_blanks(path)?];
-        words.extend(arguments.iter().cloned());
-        Ok(Some(words.join(" ")))
+        let path = self.without_blanks(path)?;
+        let is_open = name.masks().next().is_none();
+        let shown = (!is_open).then(|| (0..path.len(), name.to_string()));
+        let blank = if arguments.reveal().is_empty() { "" } else { " " };
+        Ok(Some(arguments.after(&format!("{path}{blank}")).and(shown)))
     }
 
     fn without_blanks(&self, path: &Path) -> Result<String> {
@@ -282,7 +306,8 @@ mod tests {
     }
 
     fn expanded(value: &str) -> Result<String, String> {
-        expand(value, |name| (name == "A").then(|| "x y".to_owned()))
+        let expanded = expand(value, |name| (name == "A").then(|| "x y".to_owned()))?;
+        Ok(expanded.text)
     }
 
     #[test]
@@ -299,7 +324,7 @@ mod tests {
         let text = "\\uD800=\\uDC00\n\\uD801=b\n";
         let file = File::parse(text.as_bytes()).unwrap();
         let folder = run_folder();
-        let set = [("a".to_owned(), "1".to_owned())];
+        let set = [("a".to_owned(), Masked::of_text("1"))];
         let path = folder.properties(Path::new("f"), &file, &set).unwrap();
         let copy = std::fs::read_to_string(path).unwrap();
         assert_eq!(copy, format!("# f and what kcl-helper run sets\n{text}a=1\n"));
@@ -329,12 +354,18 @@ mod tests {
                 .collect();
             let file = File::parse(text.as_bytes()).unwrap();
             let folder = run_folder();
+            let set = |(key, value): (String, String)| {
+                let value = Masked::of_property(&key, &value);
+                (key, value)
+            };
+            let overrides: Vec<_> = overrides.into_iter().map(set).collect();
             let path = folder.properties(Path::new("f\na=1"), &file, &overrides).unwrap();
             let copy = File::parse(&std::fs::read(path).unwrap()).unwrap();
             let changes = Changes { overrides, ..Changes::default() };
             for entry in file.entries().iter().chain(copy.entries()) {
                 let key = entry.key.as_str();
-                prop_assert_eq!(copy.get(key), changes.get(&file, key));
+                let expected = changes.get(&file, key);
+                prop_assert_eq!(copy.reveal(key), expected.as_ref().map(Masked::reveal));
                 prop_assert_eq!(copy.entries().iter().filter(|e| e.key.as_str() == key).count(), 1);
             }
         }
@@ -343,7 +374,7 @@ mod tests {
     /// That the work grows no faster than the input shows in that this ends.
     #[test]
     fn much_is_copied_and_expanded() {
-        let setting = |number: usize| (format!("k{number}"), "v".to_owned());
+        let setting = |number: usize| (format!("k{number}"), Masked::of_text("v"));
         let text: String = (0..50_000).map(|number| format!("k{number}=1\n")).collect();
         let file = File::parse(text.as_bytes()).unwrap();
         let set: Vec<_> = (25_000..75_000).map(setting).collect();

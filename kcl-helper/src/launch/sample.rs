@@ -83,7 +83,7 @@ fn this_program() -> Result<String> {
 fn names_the_sample(text: &str) -> bool {
     let file = File::parse(text.as_bytes());
     let names = |file: File| {
-        let (program, child) = file.get("executableName")?.rsplit_once(' ')?;
+        let (program, child) = file.reveal("executableName")?.rsplit_once(' ')?;
         Some(child == SAMPLE_CHILD && !program.contains(' '))
     };
     file.ok().and_then(names).unwrap_or(false)
@@ -112,7 +112,7 @@ mod tests {
             let text = with_program(kcl_samples::SAMPLE_PROPERTIES, &program).unwrap();
             let file = File::parse(text.as_bytes()).unwrap();
             let expected = format!("{program} sample-child");
-            prop_assert_eq!(file.get("executableName"), Some(expected.as_str()));
+            prop_assert_eq!(file.reveal("executableName"), Some(expected.as_str()));
             prop_assert!(names_the_sample(&text));
             let back = with_program(&text, "target/debug/kcl-helper").unwrap();
             prop_assert_eq!(back, kcl_samples::SAMPLE_PROPERTIES);

@@ -6,13 +6,14 @@ use super::keys::{KEYS, Key, Kind};
 use super::settings::{Origin, Setting, Settings};
 use super::value::{self, Reading, StreamArn};
 use super::{Report, Request};
+use crate::secret::Masked;
 
 /// One line of the table.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Property {
     pub(crate) key: String,
     /// `None` where there is none: nothing is set, or the daemon stops.
-    pub(crate) value: Option<String>,
+    pub(crate) value: Option<Masked>,
     /// `file:line`, `--set`, what of the environment, or `default`.
     pub(crate) origin: String,
     /// Why the value is not the text that was given.
@@ -58,12 +59,12 @@ impl View<'_> {
 
     /// A row that is set.
     fn given(&self, row: &'static Key, setting: &Setting) -> Property {
-        let text = setting.value.as_str();
+        let (text, shown) = (setting.value.reveal(), &setting.value);
         let origin = self.origin(setting.origin);
         let key = row.name.to_owned();
         let property = |value: &str, note: &str| Property {
             key: key.clone(),
-            value: Some(value.to_owned()),
+            value: Some(shown.masked().read_as(row.name, value.to_owned())),
             origin: origin.clone(),
             note: note.to_owned(),
         };
@@ -77,13 +78,13 @@ impl View<'_> {
         match value::read(row.kind, text, self.request.version) {
             Reading::Taken(taken) => property(&taken, ""),
             Reading::UnreadableTaken("false") if row.kind == Kind::Flag => {
-                self.absent(row, format!("{origin}: \"{text}\" means false, as does no line"))
+                self.absent(row, format!("{origin}: \"{shown}\" means false, as does no line"))
             }
             Reading::UnreadableTaken(taken) => {
-                property(taken, &format!("\"{text}\" is unreadable"))
+                property(taken, &format!("\"{shown}\" is unreadable"))
             }
-            Reading::Unset => self.absent(row, format!("{origin}: {text} counts as not given")),
-            Reading::Unreadable => self.absent(row, format!("{origin}: \"{text}\" is unreadable")),
+            Reading::Unset => self.absent(row, format!("{origin}: {shown} counts as not given")),
+            Reading::Unreadable => self.absent(row, format!("{origin}: \"{shown}\" is unreadable")),
             Reading::Stops => Property { value: None, ..property("", "the daemon stops") },
         }
     }
@@ -102,7 +103,8 @@ impl View<'_> {
             _ => None,
         };
         if let Some(found) = found.filter(|_| self.request.version.major() >= 3) {
-            return Property { key, value: Some(found.value), origin: found.origin, note };
+            let value = Some(Masked::of_property(row.name, &found.value));
+            return Property { key, value, origin: found.origin, note };
         }
         // A default that is the name of a key stands for that key's value.
         if let Some(other) = KEYS.iter().find(|other| other.name == row.default) {
@@ -119,7 +121,7 @@ impl View<'_> {
     }
 
     /// The default with what it is made of put in.
-    fn default(&self, row: &'static Key) -> Option<String> {
+    fn default(&self, row: &'static Key) -> Option<Masked> {
         let default = row.default_in(self.request.version);
         let text = match row.name {
             "leaseAssignmentIntervalMillis" => {
@@ -129,12 +131,15 @@ impl View<'_> {
             _ => match default.strip_prefix("<applicationName>") {
                 Some(suffix) => {
                     let application = self.settings.get("applicationName");
-                    format!("{}{suffix}", application.map_or("", |name| name.value.as_str()))
+                    format!(
+                        "{}{suffix}",
+                        application.map_or_else(String::new, |name| name.value.to_string())
+                    )
                 }
                 None => default.to_owned(),
             },
         };
-        (!text.is_empty()).then_some(text)
+        (!text.is_empty()).then(|| Masked::of_property(row.name, &text))
     }
 
     /// Rows of which the daemon makes more than their own value.
@@ -148,7 +153,8 @@ impl View<'_> {
         match row.name {
             "streamName" => {
                 let arn = self.settings.get("streamArn")?;
-                let value = StreamArn::parse(arn.value.as_str())?.stream.to_owned();
+                let stream = StreamArn::parse(arn.value.reveal())?.stream.to_owned();
+                let value = arn.value.masked().read_as(row.name, stream);
                 let origin = self.origin(arn.origin);
                 let note = "from streamArn".to_owned();
                 Some(Property { key: row.name.to_owned(), value: Some(value), origin, note })
@@ -162,7 +168,7 @@ impl View<'_> {
                     None => "by initialPositionInStreamExtended".to_owned(),
                 };
                 let origin = self.origin(moment.origin);
-                let value = Some("AT_TIMESTAMP".to_owned());
+                let value = Some(Masked::of_text("AT_TIMESTAMP"));
                 Some(Property { key: row.name.to_owned(), value, origin, note })
             }
             "retrievalMode" => {
@@ -174,15 +180,15 @@ impl View<'_> {
                     .find(|setting| {
                         let kind = setting.row.map_or(Kind::Nothing, |row| row.kind);
                         let reading =
-                            value::read(kind, setting.value.as_str(), self.request.version);
+                            value::read(kind, setting.value.reveal(), self.request.version);
                         matches!(reading, Reading::Taken(_) | Reading::UnreadableTaken(_))
                     });
-                let (value, note) = match (own.value.as_deref()?, polls) {
+                let (value, note) = match (own.value.as_ref()?.reveal(), polls) {
                     ("DEFAULT", Some(key)) => ("POLLING", format!("DEFAULT, with {}", key.key)),
                     ("DEFAULT", None) => ("FANOUT", "DEFAULT, with no polling key".to_owned()),
                     _ => return None,
                 };
-                Some(Property { value: Some(value.to_owned()), note, ..own })
+                Some(Property { value: Some(Masked::of_text(value)), note, ..own })
             }
             "idleTimeBetweenReadsInMillis" => self.clamped(own(), 200, i64::MAX),
             "tableMigrationCompleteBakeTimeSeconds" => self.clamped(own(), 3600, 604_800),
@@ -191,11 +197,12 @@ impl View<'_> {
     }
 
     fn clamped(&self, own: Property, least: i64, most: i64) -> Option<Property> {
-        let given: i64 = own.value.as_deref()?.parse().ok()?;
+        let given: i64 = own.value.as_ref()?.reveal().parse().ok()?;
         let taken = given.clamp(least, most);
         (taken != given).then(|| {
-            let note = format!("{given} is brought into range");
-            Property { value: Some(taken.to_string()), note, ..own }
+            let note = own.value.as_ref().map(|given| format!("{given} is brought into range"));
+            let value = Some(Masked::of_text(taken.to_string()));
+            Property { value, note: note.unwrap_or_default(), ..own }
         })
     }
 
@@ -208,7 +215,7 @@ impl View<'_> {
             Some(_) => return None,
             None => "ignored",
         };
-        let value = note.is_empty().then(|| setting.value.to_string());
+        let value = note.is_empty().then(|| setting.value.masked().clone());
         let origin = self.origin(setting.origin);
         Some(Property { key: setting.key.to_string(), value, origin, note: note.to_owned() })
     }

@@ -69,8 +69,8 @@ impl File {
         self.entries
     }
 
-    /// The value that counts.
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+    /// The value that counts, with its secrets.
+    pub(crate) fn reveal(&self, key: &str) -> Option<&str> {
         self.entry(key).map(|entry| entry.value.as_str())
     }
 

@@ -29,6 +29,18 @@ pub(crate) struct Key {
     pub(crate) bean: &'static str,
     /// What it sets, where that is not just itself: two keys that set one thing have no order.
     sets: &'static [&'static str],
+    /// What of its value must not be shown; `secret.rs` has the rest of that rule.
+    pub(crate) secrecy: Secrecy,
+}
+
+/// Where a value has secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    /// Where the name of the key, or what is in the value, says so.
+    ByName,
+    /// In what providers are given.
+    Arguments,
+    Whole,
 }
 
 /// How the daemon turns the text of a value into what it uses.
@@ -246,6 +258,7 @@ const fn key(
         aliases: &[],
         bean: "",
         sets: &[],
+        secrecy: if matches!(kind, Kind::Providers) { Secrecy::Arguments } else { Secrecy::ByName },
     }
 }
 
@@ -274,6 +287,10 @@ impl Key {
 
     const fn bean(self, bean: &'static str) -> Key {
         Key { bean, ..self }
+    }
+
+    const fn secret(self) -> Key {
+        Key { secrecy: Secrecy::Whole, ..self }
     }
 
     const fn sets_also(self, sets: &'static [&'static str]) -> Key {
@@ -339,15 +356,15 @@ pub(crate) const KEYS: &[Key] = &[
     key("kinesisCredentialsProvider.*", Kind::Builder, "", V2_1,
         "Builds the provider for Kinesis by class and builder methods. As keys have no order, \
             more than one of this family cannot be relied on.")
-        .sets_also(&["kinesisCredentialsProvider"]),
+        .secret().sets_also(&["kinesisCredentialsProvider"]),
     key("dynamoDBCredentialsProvider.*", Kind::Builder, "", V2_1,
         "Builds the provider for DynamoDB by class and builder methods. As keys have no order, \
             more than one of this family cannot be relied on.")
-        .sets_also(&["dynamoDBCredentialsProvider"]),
+        .secret().sets_also(&["dynamoDBCredentialsProvider"]),
     key("cloudWatchCredentialsProvider.*", Kind::Builder, "", V2_1,
         "Builds the provider for CloudWatch by class and builder methods. As keys have no order, \
             more than one of this family cannot be relied on.")
-        .sets_also(&["cloudWatchCredentialsProvider"]),
+        .secret().sets_also(&["cloudWatchCredentialsProvider"]),
     // Clients
     key("regionName", Kind::Region, "", V1,
         "The region of all three clients. Without it the SDK looks around; where it finds none \
@@ -700,19 +717,20 @@ mod tests {
     #[test]
     fn each_setting_of_the_sample_can_be_switched_on() {
         use super::super::{Launcher, Request, Severity, Source, Surroundings, check};
+        use crate::secret::Masked;
 
         let surroundings = Surroundings::of_this_process();
-        // A program that is here, whatever the tests run in.
-        let program = ("executableName".to_owned(), "/bin/sh".to_owned());
         for (key, value, _) in switched_off() {
             let source = Source {
                 name: "sample.properties".to_owned(),
                 bytes: kcl_samples::SAMPLE_PROPERTIES.into(),
             };
+            let set = |key: &str, value: &str| (key.to_owned(), Masked::of_property(key, value));
             let request = Request {
                 version: "3.5.0".parse().unwrap(),
                 launcher: Launcher::Daemon,
-                overrides: &[program.clone(), (key.clone(), value)],
+                // A program that is here, whatever the tests run in.
+                overrides: &[set("executableName", "/bin/sh"), set(&key, &value)],
                 jvm_args: &[],
                 allow: &[],
                 surroundings: &surroundings,

@@ -5,6 +5,7 @@
 mod effective;
 mod file;
 mod keys;
+mod masks;
 mod report;
 mod rules;
 mod settings;
@@ -19,7 +20,7 @@ use settings::Settings;
 
 pub(crate) use effective::{Property, effective};
 pub(crate) use file::{File, Text, escaped_value, line_of_units};
-pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
+pub(crate) use keys::{Key, Secrecy, Status, lookup as lookup_key, suggestion};
 pub(crate) use report::{Report, Severity, abridged};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
 pub(crate) use surroundings::{Program, Surroundings};
@@ -28,6 +29,7 @@ pub(crate) use version::Version;
 
 use crate::error::{Error, Exit, Result};
 use crate::files::read_at_most;
+use crate::secret::Masked;
 
 /// A file to judge.
 #[derive(Debug, Clone)]
@@ -72,7 +74,7 @@ pub(crate) struct Request<'a> {
     pub(crate) version: Version,
     pub(crate) launcher: Launcher,
     /// `--set KEY=VALUE`: these win over the file.
-    pub(crate) overrides: &'a [(String, String)],
+    pub(crate) overrides: &'a [(String, Masked)],
     /// Arguments of the JVM; `-Daws.region=…` says which region there is.
     pub(crate) jvm_args: &'a [String],
     /// Names of warnings not to report.
@@ -103,7 +105,8 @@ pub(crate) fn show_since(since: Version) -> String {
 
 /// Judges a file as the daemon will read it. A file that breaks the format has that one finding.
 pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
-    let sets = request.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let set = |(key, value): &(String, Masked)| value.after(&format!("{key}="));
+    let sets = request.overrides.iter().map(set).collect();
     let file = match File::parse(&source.bytes) {
         Ok(file) => file,
         Err(error) => {
@@ -184,10 +187,10 @@ mod tests {
         ) {
             let surroundings = Surroundings::of_this_process();
             let set = String::from_utf8_lossy(&set);
-            let overrides: Vec<(String, String)> = set
+            let overrides: Vec<(String, Masked)> = set
                 .lines()
                 .filter_map(|line| line.split_once(" = "))
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .map(|(key, value)| (key.to_owned(), Masked::of_property(key, value)))
                 .collect();
             let request = Request {
                 version: version.parse().unwrap(),

@@ -8,9 +8,11 @@ use serde::Serialize;
 
 use super::Source;
 use super::file::{Places, Position};
+use super::masks;
 use super::rules::{self, Place, Remark, Rule, Within};
 use super::settings::Settings;
 use crate::output::Styled;
+use crate::secret::{MASK, Masked};
 use crate::text::{escape, is_harmful};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -68,7 +70,7 @@ pub(crate) fn abridged(text: &str) -> Cow<'_, str> {
 pub(crate) struct Report {
     source: Source,
     /// The arguments of `--set`, which findings may stand in.
-    sets: Vec<String>,
+    sets: Vec<Masked>,
     settings: Settings,
     findings: Vec<Finding>,
 }
@@ -76,7 +78,7 @@ pub(crate) struct Report {
 impl Report {
     pub(super) fn new(
         source: Source,
-        sets: Vec<String>,
+        sets: Vec<Masked>,
         settings: Settings,
         findings: Vec<Finding>,
     ) -> Report {
@@ -139,10 +141,17 @@ impl Report {
     /// All findings for people.
     pub(crate) fn text(&self) -> Styled {
         let renderer = Renderer::styled().term_width(100);
-        let file = Shown::new(&self.source.bytes);
+        let masks = masks::in_file(&self.source.bytes, &self.settings, self.is_readable());
+        let file = Shown::new(&self.source.bytes, masks);
         let texts = self.findings.iter().map(|finding| {
             let (path, bytes) = self.within(finding);
-            let set = matches!(finding.place.within, Within::Set(_)).then(|| Shown::new(bytes));
+            let set = match finding.place.within {
+                Within::Set(index) => {
+                    let masks = self.sets.get(index).into_iter().flat_map(Masked::masks);
+                    Some(Shown::new(bytes, masks.collect()))
+                }
+                Within::Nowhere | Within::File => None,
+            };
             format!("{}\n", finding.render(&renderer, path, set.as_ref().unwrap_or(&file)))
         });
         Styled::new(texts.collect())
@@ -153,7 +162,7 @@ impl Report {
         match finding.place.within {
             Within::Nowhere | Within::File => (&self.source.name, &self.source.bytes),
             Within::Set(index) => {
-                ("--set", self.sets.get(index).map_or(&[], |argument| argument.as_bytes()))
+                ("--set", self.sets.get(index).map_or(&[], |argument| argument.reveal().as_bytes()))
             }
         }
     }
@@ -260,9 +269,11 @@ impl Record<'_> {
 }
 
 /// A file's bytes as an editor shows them: UTF-8 if they are, else ISO-8859-1; all ends of lines
-/// are one; blanks at the end of a line can be seen, and so can what is escaped.
+/// are one; blanks at the end of a line can be seen, and so can what is escaped; secrets cannot.
 struct Shown<'a> {
     bytes: &'a [u8],
+    /// What must not be shown, in order and apart from each other.
+    masks: Vec<Range<usize>>,
     places: Places<'a>,
     is_utf8: bool,
 }
@@ -288,14 +299,21 @@ const KEPT: usize = 256;
 const KEPT_LINES: usize = 8;
 
 impl<'a> Shown<'a> {
-    fn new(bytes: &'a [u8]) -> Shown<'a> {
+    fn new(bytes: &'a [u8], masks: Vec<Range<usize>>) -> Shown<'a> {
         let is_utf8 = std::str::from_utf8(bytes).is_ok();
-        Shown { bytes, places: Places::new(bytes), is_utf8 }
+        Shown { bytes, masks, places: Places::new(bytes), is_utf8 }
+    }
+
+    /// The mask that some bytes are below, even in part.
+    fn mask(&self, bytes: &Range<usize>) -> Option<&Range<usize>> {
+        let next = self.masks.partition_point(|mask| mask.end <= bytes.start);
+        self.masks.get(next).filter(|mask| mask.start < bytes.end)
     }
 
     /// The lines that bytes of the file are on, with one line on each side.
     fn excerpt(&self, bytes: &Range<usize>) -> Excerpt {
         let start = self.places.position(bytes.start);
+        let bytes = &self.with_masks(bytes);
         let (first, last) = (start.line, self.places.position(bytes.end).line);
         let line = (first - 1).max(1);
         let mut excerpt = Excerpt { text: String::new(), line, span: 0..0, start };
@@ -318,6 +336,15 @@ impl<'a> Shown<'a> {
         excerpt
     }
 
+    /// The same bytes, with all of what is masked at either end.
+    fn with_masks(&self, bytes: &Range<usize>) -> Range<usize> {
+        let before = self.mask(&(bytes.start..bytes.start + 1));
+        let after = bytes.end.checked_sub(1).and_then(|last| self.mask(&(last..last + 1)));
+        let start = before.filter(|_| !bytes.is_empty()).map_or(bytes.start, |mask| mask.start);
+        let end = after.filter(|_| !bytes.is_empty()).map_or(bytes.end, |mask| mask.end);
+        start..end
+    }
+
     /// Appends a part of a line, and finds out where in it the underlined text begins and ends.
     fn push(
         &self,
@@ -332,6 +359,7 @@ impl<'a> Shown<'a> {
         let blanks_start = last.map_or(line.start, |last| line.start + last + 1);
         let (from, until) = (self.boundary(part.start), self.boundary(part.end));
         let mut at = from;
+        let mut last_mask = None;
         let mut push = |char: char, width: usize| {
             for (end, found) in
                 [(underlined.start, &mut to.span.start), (underlined.end, &mut to.span.end)]
@@ -340,13 +368,21 @@ impl<'a> Shown<'a> {
                     *found = to.text.len();
                 }
             }
+            let mask = self.mask(&(at..at + width));
             match char {
+                _ if mask.is_some() => {
+                    // Once in each line: what is masked may go on in the next.
+                    if mask != last_mask {
+                        to.text.push_str(MASK);
+                    }
+                }
                 ' ' if at >= blanks_start => to.text.push('␠'),
                 '\t' if at >= blanks_start => to.text.push('␉'),
                 '\u{feff}' => to.text.push(char::REPLACEMENT_CHARACTER),
                 char if is_harmful(char) => to.text.extend(char.escape_default()),
                 char => to.text.push(char),
             }
+            last_mask = mask;
             at += width;
         };
         let bytes = &self.bytes[from..until];
@@ -443,7 +479,7 @@ mod tests {
 
     #[track_caller]
     fn check_shown(text: &str, expected: &str) {
-        let excerpt = Shown::new(text.as_bytes()).excerpt(&(0..text.len()));
+        let excerpt = Shown::new(text.as_bytes(), Vec::new()).excerpt(&(0..text.len()));
         assert_eq!(excerpt.text, expected);
         assert_eq!(excerpt.span, 0..expected.len());
     }
@@ -458,14 +494,14 @@ mod tests {
     fn an_excerpt_has_a_bound() {
         let length = 100_000;
         let text = format!("k = {}b{}\nnext", "a".repeat(length), " ".repeat(length));
-        let excerpt = Shown::new(text.as_bytes()).excerpt(&(length + 4..length + 5));
+        let excerpt = Shown::new(text.as_bytes(), Vec::new()).excerpt(&(length + 4..length + 5));
         assert_eq!(excerpt.text.chars().count(), 2 * KEPT + 2 + "\nnext".len());
         assert!(!excerpt.is_counted_right());
         assert_eq!(&excerpt.text[excerpt.span], "b");
-        let blanks = Shown::new(text.as_bytes()).excerpt(&(length + 5..2 * length + 5));
+        let blanks = Shown::new(text.as_bytes(), Vec::new()).excerpt(&(length + 5..2 * length + 5));
         assert_eq!(blanks.text.matches('␠').count(), 2 * KEPT);
         let many = "aaa\\\n".repeat(length);
-        let excerpt = Shown::new(many.as_bytes()).excerpt(&(0..many.len()));
+        let excerpt = Shown::new(many.as_bytes(), Vec::new()).excerpt(&(0..many.len()));
         assert_eq!(excerpt.text.matches('a').count(), 3 * 2 * KEPT_LINES - 3);
     }
 
@@ -501,7 +537,7 @@ mod tests {
             let span = one.min(other)..one.max(other);
             let (shown, offsets) = whole(&bytes);
             let expected = rendered(&shown, 1, offsets[span.start]..offsets[span.end]);
-            let shown = Shown::new(&bytes);
+            let shown = Shown::new(&bytes, Vec::new());
             let excerpt = shown.excerpt(&span);
             let finding = Finding {
                 severity: Severity::Error,

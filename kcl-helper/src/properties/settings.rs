@@ -1,19 +1,69 @@
 //! The file and `--set` together: one value for each key, and where it came from.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
 
 use super::file::{File, Position, Text};
 use super::keys::{self, Key};
 use super::{Request, Version, value};
+use crate::secret::Masked;
 
 /// A key that somebody set.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) key: Text,
-    pub(crate) value: Text,
+    pub(crate) value: Value,
     pub(crate) origin: Origin,
     /// The row of the table, if the daemon knows this spelling.
     pub(crate) row: Option<&'static Key>,
+}
+
+/// A value, which is shown without its secrets, and where its characters are in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Value {
+    masked: Masked,
+    text: Text,
+}
+
+impl Value {
+    fn of_file(key: &str, text: Text) -> Value {
+        Value { masked: Masked::of_property(key, text.as_str()), text }
+    }
+
+    fn of_override(value: &Masked) -> Value {
+        Value { masked: value.clone(), text: Text::from(value.reveal()) }
+    }
+
+    /// The value with its secrets: to judge it, never to show it.
+    pub(crate) fn reveal(&self) -> &str {
+        self.masked.reveal()
+    }
+
+    pub(crate) fn masked(&self) -> &Masked {
+        &self.masked
+    }
+
+    /// A part of [`reveal`](Self::reveal), to show it.
+    pub(crate) fn part(&self, part: Range<usize>) -> Masked {
+        self.masked.part(part)
+    }
+
+    /// The bytes in the file.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.text.span()
+    }
+
+    /// The bytes in the file that became a part of [`reveal`](Self::reveal).
+    pub(crate) fn span_of(&self, part: Range<usize>) -> Range<usize> {
+        self.text.span_of(part)
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.masked.fmt(f)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +87,13 @@ impl Settings {
     pub(crate) fn new(file: File, request: &Request<'_>) -> Settings {
         let from_file = file.into_entries().into_iter().map(|entry| Setting {
             row: row(entry.key.as_str(), request.version),
+            value: Value::of_file(entry.key.as_str(), entry.value),
             key: entry.key,
-            value: entry.value,
             origin: Origin::File(entry.position),
         });
         let from_set = request.overrides.iter().enumerate().map(|(index, (key, value))| Setting {
             key: Text::from(key.as_str()),
-            value: Text::from(value.as_str()),
+            value: Value::of_override(value),
             origin: Origin::Set(index),
             row: row(key, request.version),
         });
@@ -89,7 +139,7 @@ impl Settings {
     /// What the daemon takes a number for; `None` where it is not set or cannot be read.
     pub(crate) fn number(&self, name: &'static str) -> Option<i64> {
         let setting = self.get(name)?;
-        value::read(setting.row?.kind, setting.value.as_str(), Version::DEFAULT).number()
+        value::read(setting.row?.kind, setting.value.reveal(), Version::DEFAULT).number()
     }
 }
 

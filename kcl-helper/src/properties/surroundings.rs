@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::files::read_text_at_most;
+use crate::secret::Masked;
 
 /// The surroundings that the daemon would start in.
 #[derive(Debug, Clone)]
@@ -22,8 +24,10 @@ pub(crate) enum Program {
     /// Only `kcl-helper run` does: from the file's folder, or because its path has blanks in it.
     OnlyUnderRun {
         path: PathBuf,
-        /// The arguments after it.
-        arguments: Vec<String>,
+        /// The words that name it.
+        name: Masked,
+        /// The words after them.
+        arguments: Masked,
         why: String,
     },
     /// Nobody does.
@@ -39,6 +43,17 @@ pub(crate) struct Found {
 
 /// The most that is read of a file of profiles, in bytes.
 const LARGEST_PROFILES: u64 = 16 << 20;
+
+impl Program {
+    /// The path of one that is found, to show it; where the command has secrets, as it is named there.
+    pub(crate) fn shown_path(&self) -> String {
+        match self {
+            Program::OnlyUnderRun { name, .. } if name.masks().next().is_some() => name.to_string(),
+            Program::Found(path) | Program::OnlyUnderRun { path, .. } => path.display().to_string(),
+            Program::Missing { .. } => String::new(),
+        }
+    }
+}
 
 impl Surroundings {
     /// Those of this process, as a JVM that it starts inherits them.
@@ -123,16 +138,17 @@ impl Surroundings {
     /// unless it has a slash in it, else relative to the working folder; words end at blanks and
     /// there is no quoting. Then as `run` does: the same from `folder`, and with blanks in the
     /// path. Paths that are found are relative where they were written so.
-    pub(crate) fn program(&self, command: &str, folder: &Path) -> Program {
-        let words = split_command(command);
-        let Some(first) = words.first().filter(|word| !word.is_empty()) else {
-            let why = match command.trim().is_empty() {
+    pub(crate) fn program(&self, command: &Masked, folder: &Path) -> Program {
+        let text = command.reveal().trim_end_matches(' ');
+        let words = split_command(text);
+        let Some(first) = words.first().filter(|word| !word.is_empty()).cloned() else {
+            let why = match text.trim().is_empty() {
                 true => "no program is named",
                 false => "it begins with a blank, so the program has no name",
             };
             return missing(why, "name the program first");
         };
-        let as_daemon = match self.find(first) {
+        let as_daemon = match self.find(&text[first.clone()]) {
             Ok(path) => return self.interpreted(path),
             Err(why) => why,
         };
@@ -142,7 +158,7 @@ impl Surroundings {
             if index > 0 {
                 name.push(' ');
             }
-            name.push_str(word);
+            name.push_str(&text[word.clone()]);
             if !fits_a_name(&name) {
                 break;
             }
@@ -151,18 +167,23 @@ impl Surroundings {
                 self.can_execute(&place).is_ok().then_some(place)
             };
             let Some(path) = self.find(&name).ok().or_else(from_folder) else { continue };
-            let arguments = words[index + 1..].iter().map(|&word| word.to_owned()).collect();
+            let arguments = words.get(index + 1).map_or(text.len(), |next| next.start);
             let why = match index {
                 0 => "it is in the file's folder only",
                 _ => "the daemon ends the name at this blank",
             };
-            return Program::OnlyUnderRun { path, arguments, why: why.to_owned() };
+            return Program::OnlyUnderRun {
+                path,
+                name: command.part(first.start..word.end),
+                arguments: command.part(arguments..text.len()),
+                why: why.to_owned(),
+            };
         }
-        if first.starts_with(['"', '\'']) {
+        if text[first.clone()].starts_with(['"', '\'']) {
             return missing("the quote belongs to the name", "write the command without quotes");
         }
-        let hint = match first.contains('/') {
-            _ if as_daemon == NOT_EXECUTABLE => format!("chmod +x {first}"),
+        let hint = match text[first.clone()].contains('/') {
+            _ if as_daemon == NOT_EXECUTABLE => format!("chmod +x {}", command.part(first)),
             true => "correct the path, which begins at the daemon's working folder".to_owned(),
             false => "write its path, or add its folder to PATH".to_owned(),
         };
@@ -238,15 +259,16 @@ fn missing(why: &str, hint: &str) -> Program {
     Program::Missing { why: why.to_owned(), hint: hint.to_owned() }
 }
 
-/// Words as the daemon splits them: at runs of blanks; a leading blank makes the first one empty.
-pub(crate) fn split_command(command: &str) -> Vec<&str> {
-    let mut words: Vec<&str> = command.trim_end_matches(' ').split(' ').collect();
-    let begins_with_blank = words.first().is_some_and(|word| word.is_empty());
-    words.retain(|word| !word.is_empty());
-    if begins_with_blank {
-        words.insert(0, "");
-    }
-    words
+/// Where the words are as the daemon splits them: at runs of blanks; a leading blank makes the first
+/// one empty.
+fn split_command(command: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let words = command.split(' ').map(|word| {
+        let at = start;
+        start += word.len() + 1;
+        at..at + word.len()
+    });
+    words.filter(|word| word.start == 0 || !word.is_empty()).collect()
 }
 
 const NOT_EXECUTABLE: &str = "the file is not executable";

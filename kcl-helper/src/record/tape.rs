@@ -5,7 +5,6 @@
 //! are written in base64, with `"base64"` as a fourth element; a letter that a read has cut in two
 //! is put together first. So every byte can be had back, and nearly all can be read.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +19,7 @@ use super::Options;
 use super::redact::{Fingerprints, Redactor};
 use crate::files::{create_private_dir, create_private_file};
 use crate::output::Reporter;
+use crate::secret::Masked;
 use crate::text::json;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,12 +120,11 @@ fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
     }
     let fingerprints = options.redact.then(Fingerprints::new).transpose()?;
     let program = &options.program;
-    let argument = |word: &OsString| match &fingerprints {
-        Some(fingerprints) => fingerprints.of(word.as_encoded_bytes()),
-        None => word.to_string_lossy().into_owned(),
-    };
-    let mut command = vec![program.program.to_string_lossy().into_owned()];
-    command.extend(program.args.iter().map(argument));
+    let mut command: Vec<String> = program.shown_words().iter().map(Masked::to_string).collect();
+    if let Some(fingerprints) = &fingerprints {
+        command.truncate(1);
+        command.extend(program.args.iter().map(|word| fingerprints.of(word.as_encoded_bytes())));
+    }
     let header = Header {
         version: 1,
         kcl_helper: env!("CARGO_PKG_VERSION"),

@@ -260,6 +260,27 @@ fn trouble_that_stays_is_named_for_each_jar() {
 }
 
 #[test]
+fn the_password_of_a_repository_is_not_shown() {
+    let stage = locked_stage();
+    let busy = Trick::Status("503 Service Unavailable\r\nRetry-After: 1");
+    let refused = Trick::Status("401 Unauthorized");
+    let repository = Repository::new(&[
+        ("alpha-1.0.jar", &[busy]),
+        ("beta-2.0-linux.jar", &[refused]),
+        ("gamma-3.0.jar", &[Trick::Half]),
+    ]);
+    let url = repository.url().replace("//", "//user:hunter2@");
+    let arguments = [&["jars", "fetch", "-v", "--repository", &url][..], &V].concat();
+    assert_snapshot!(repository.clean(&stage.run(&arguments)), @r"
+    status 3
+    --- stderr
+    fetching 3 jars, 17 bytes from http://***@REPOSITORY/m2
+    http://***@REPOSITORY/m2: 503 Service Unavailable; trying again
+    error: 1 of 3 jars could not be fetched from http://***@REPOSITORY/m2: beta-2.0-linux.jar: 401 Unauthorized
+    ");
+}
+
+#[test]
 fn patience_that_was_in_vain_is_not_had_again_for_every_jar() {
     let stage = Stage::new();
     let sum = "0".repeat(64);

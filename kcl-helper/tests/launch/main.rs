@@ -8,5 +8,6 @@ mod guide;
 mod jars;
 mod print;
 mod run;
+mod secrets;
 mod support;
 mod words;

@@ -881,7 +881,6 @@ fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
 fn a_wrong_word_is_wrong_usage() {
     let stage = stage("");
     for arguments in [
-        ["app.properties", "--set", "novalue"],
         ["app.properties", "--grace", "soon"],
         ["app.properties", "--grace", "18446744073709551615"],
         ["app.properties", "--restart", "always"],

@@ -15,6 +15,7 @@ use super::{Fault, Faulty, Jar, hexadecimal, megabytes};
 use crate::error::{Error, Exit, Result};
 use crate::files::unfinished_file;
 use crate::output::{Reporter, bar};
+use crate::secret::Masked;
 
 /// As many as repositories gladly serve to one client.
 const AT_ONCE: usize = 6;
@@ -32,10 +33,11 @@ pub(super) fn all(
     jars: &[&Jar],
     folder: &Path,
     unfinished: &Path,
-    repository: &str,
+    repository: &Masked,
     reporter: &Reporter,
 ) -> Result<()> {
-    let repository = repository.trim_end_matches('/');
+    let length = repository.reveal().trim_end_matches('/').len();
+    let repository = repository.part(0..length);
     let agent = agent();
     let progress = Progress::new(jars, reporter);
     let queue = Mutex::new(jars.iter());
@@ -50,7 +52,7 @@ pub(super) fn all(
         for _ in 0..AT_ONCE.min(jars.len()) {
             scope.spawn(|| {
                 while let Some(jar) = next(&queue) {
-                    let url = format!("{repository}/{}", jar.repository_path());
+                    let url = format!("{}/{}", repository.reveal(), jar.repository_path());
                     match patiently(|| one(&agent, &url, jar, folder, unfinished, &progress), waits)
                     {
                         Ok(()) => {}
@@ -197,14 +199,16 @@ fn one(
     unfinished: &Path,
     progress: &Progress<'_>,
 ) -> Result<(), Attempt> {
+    // An error may quote the address.
+    let why = |error: &ureq::Error| Masked::of_text(error.to_string()).to_string();
     let response = agent.get(url).call().map_err(|error| match error {
         // These say that the address is wrong, not that the network is.
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Hopeless(error.to_string()),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Hopeless(why(&error)),
         // A certificate that is not trusted.
         ureq::Error::Io(ref io) if io.kind() == io::ErrorKind::InvalidData => {
-            Attempt::Hopeless(error.to_string())
+            Attempt::Hopeless(why(&error))
         }
-        _ => Attempt::Again(error.to_string(), None),
+        _ => Attempt::Again(why(&error), None),
     })?;
     let status = response.status();
     if status.as_u16() == 429 || status.is_server_error() {

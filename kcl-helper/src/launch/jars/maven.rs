@@ -16,6 +16,7 @@ use crate::guardian::Guardian;
 use crate::launch::command::flag;
 use crate::launch::daemon::Daemon;
 use crate::output::Reporter;
+use crate::secret::Masked;
 
 /// The plugin is pinned, so that a lock does not depend on the day.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
@@ -104,6 +105,8 @@ fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> 
     said.push_str(&String::from_utf8_lossy(&output.stderr));
     // Some Mavens send codes for colours whatever they are asked.
     let said = anstream::adapter::strip_str(&said).to_string();
+    // It quotes addresses and settings.
+    let said = Masked::of_text(said).to_string();
     said.trim_end().lines().for_each(|line| reporter.detail(&format!("maven | {line}")));
     if output.status.success() {
         return Ok(Resolution { folder });

@@ -30,6 +30,7 @@ use crate::files::{
 use crate::guardian::Guardian;
 use crate::launch::daemon::Daemon;
 use crate::output::Reporter;
+use crate::secret::Masked;
 
 /// The folder for what can be fetched again.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub(crate) enum Source {
     /// The user's Maven with its mirrors, proxies and credentials.
     Maven,
     /// The root of a repository, over HTTP.
-    Repository(String),
+    Repository(Masked),
 }
 
 /// The jars of one daemon: those it needs, and the folder they belong in.

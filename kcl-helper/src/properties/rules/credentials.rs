@@ -7,6 +7,7 @@ use super::super::settings::Setting;
 use super::super::value::java_trim;
 use super::names::rivals;
 use super::{Facts, Place, Remark, Remarks};
+use crate::secret::Masked;
 
 /// Short names of the SDK 1.x that mean nothing to 2.x, and what to write instead.
 const V1_NAMES: &[(&str, &str)] = &[
@@ -67,7 +68,7 @@ enum Verdict {
 
 /// The items of one key, judged.
 fn items(setting: &Setting) -> Vec<Item<'_>> {
-    split(setting.value.as_str(), 0, ',')
+    split(setting.value.reveal(), 0, ',')
         .into_iter()
         .filter(|(_, item)| !item.is_empty())
         .map(|(at, item)| {
@@ -173,6 +174,11 @@ impl Item<'_> {
         self.name.ends_with("StsAssumeRoleCredentialsProvider")
     }
 
+    /// The name, to show it.
+    fn shown(&self) -> Masked {
+        self.setting.value.part(self.span.start..self.span.start + self.name.len())
+    }
+
     fn place(&self) -> Place {
         Place::part(self.setting, self.span.clone())
     }
@@ -184,7 +190,7 @@ pub(super) fn v1_provider(facts: &Facts<'_>) -> Remarks {
         .filter_map(|item| match &item.verdict {
             Verdict::V1(instead) => Some(
                 Remark::new(item.place(), "the daemon stops: no provider can be made")
-                    .label(format!("`{}` is a name of the AWS SDK 1.x", item.name))
+                    .label(format!("`{}` is a name of the AWS SDK 1.x", item.shown()))
                     .hint(format!("write `{instead}`")),
             ),
             _ => None,
@@ -206,7 +212,7 @@ pub(super) fn v2_provider(facts: &Facts<'_>) -> Remarks {
                 format!("daemon {} stops: no provider can be made", facts.request.version);
             remarks.push(
                 Remark::new(item.place(), message)
-                    .label(format!("`{}` is a name of the AWS SDK 2.x", item.name))
+                    .label(format!("`{}` is a name of the AWS SDK 2.x", item.shown()))
                     .hint(format!("write `{instead}`")),
             );
         }
@@ -260,7 +266,7 @@ pub(super) fn provider_skipped(facts: &Facts<'_>) -> Remarks {
                 Verdict::Unknown => ("no such provider".to_owned(), "delete it".to_owned()),
                 Verdict::Fails(why) => (why.clone(), STS_SHAPE.to_owned()),
             };
-            let message = format!("the daemon skips `{}`", item.name);
+            let message = format!("the daemon skips `{}`", item.shown());
             Some(Remark::new(item.place(), message).label(label).hint(hint))
         })
         .collect()
@@ -270,7 +276,7 @@ pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Remarks {
     let mut remarks = Remarks::default();
     for (setting, items, _) in lists(facts) {
         for item in items.iter().filter(|item| item.is_sts()) {
-            let text = &setting.value.as_str()[item.span.clone()];
+            let text = &setting.value.reveal()[item.span.clone()];
             for (at, argument) in split(text, item.span.start, '|').into_iter().skip(3) {
                 let label = match argument.split('=').collect::<Vec<_>>()[..] {
                     ["endpoint" | "endpointRegion" | "externalId", value] if !value.is_empty() => {
@@ -282,8 +288,9 @@ pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Remarks {
                     [_, _, _, ..] => "a second `=` is not allowed",
                     _ => "an argument is written key=value",
                 };
-                let place = Place::part(setting, at..at + argument.len());
-                let message = format!("the daemon drops `{argument}`");
+                let part = at..at + argument.len();
+                let place = Place::part(setting, part.clone());
+                let message = format!("the daemon drops `{}`", setting.value.part(part));
                 remarks.push(Remark::new(place, message).label(label).hint("correct or delete it"));
             }
         }
@@ -296,7 +303,7 @@ pub(super) fn sts_no_region(facts: &Facts<'_>) -> Remarks {
         return Remarks::default();
     }
     let items = lists(facts).flat_map(|list| list.1).filter(|item| {
-        let text = &item.setting.value.as_str()[item.span.clone()];
+        let text = &item.setting.value.reveal()[item.span.clone()];
         let own = ["|endpointRegion=", "|endpoint="].iter().any(|argument| text.contains(argument));
         item.is_sts() && matches!(item.verdict, Verdict::Works) && !own
     });

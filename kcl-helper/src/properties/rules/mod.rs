@@ -192,7 +192,7 @@ impl Place {
 
     /// The whole value; where it is empty, the key.
     pub(crate) fn value(setting: &Setting) -> Place {
-        match setting.value.as_str().len() {
+        match setting.value.reveal().len() {
             0 => Place::key(setting),
             length => Place::part(setting, 0..length),
         }
@@ -229,7 +229,7 @@ impl Facts<'_> {
     /// What the daemon makes of a setting, of whose row it reads the value.
     pub(crate) fn reading(&self, setting: &Setting) -> Option<Reading> {
         let row = setting.row?;
-        Some(value::read(row.kind, setting.value.as_str(), self.request.version))
+        Some(value::read(row.kind, setting.value.reveal(), self.request.version))
     }
 
     /// Settings whose value goes through a converter that `pick` chooses, with what it makes of it.

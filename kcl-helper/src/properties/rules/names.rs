@@ -8,7 +8,7 @@ use super::{Facts, Place, Remark, Remarks};
 
 pub(super) fn missing_key(facts: &Facts<'_>) -> Remarks {
     let blank = |name: &'static str| {
-        facts.settings.get(name).is_none_or(|setting| setting.value.as_str().trim().is_empty())
+        facts.settings.get(name).is_none_or(|setting| setting.value.reveal().trim().is_empty())
     };
     let missing = |what: &str, example: &str| {
         Remark::new(Place::NOWHERE, format!("the daemon stops: there is no {what}"))

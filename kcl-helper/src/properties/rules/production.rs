@@ -161,7 +161,7 @@ pub(super) fn no_region(facts: &Facts<'_>) -> Remarks {
 
 pub(super) fn metrics_to_aws(facts: &Facts<'_>) -> Remarks {
     let is_here = |setting: &&super::Setting| {
-        let text = setting.value.as_str();
+        let text = setting.value.reveal();
         let host = text.split_once("://").map_or(text, |(_, rest)| rest);
         ["localhost", "127.", "[::1]", "0.0.0.0"].iter().any(|name| host.starts_with(name))
     };

@@ -7,6 +7,7 @@ use super::super::settings::Setting;
 use super::super::surroundings::Program;
 use super::super::value::{self, Reading, StreamArn, java_trim, scheme};
 use super::{Facts, Place, Remark, Remarks};
+use crate::secret::{Masked, in_property, is_secret_name};
 
 /// Settings of some kind that stop the daemon, but for those that only have a blank too many.
 fn stopping<'a>(
@@ -22,14 +23,14 @@ fn stopping<'a>(
 }
 
 fn is_cured_by_trimming(facts: &Facts<'_>, setting: &Setting, kind: Kind) -> bool {
-    let text = setting.value.as_str();
+    let text = setting.value.reveal();
     let trimmed = java_trim(text);
     trimmed != text && value::read(kind, trimmed, facts.request.version) != Reading::Stops
 }
 
 /// The blanks at the end of a value.
 fn blanks_at_end(setting: &Setting) -> Option<Place> {
-    let text = setting.value.as_str();
+    let text = setting.value.reveal();
     let kept = text.trim_end_matches(|c: char| c <= ' ').len();
     (kept < text.len()).then(|| Place::part(setting, kept..text.len()))
 }
@@ -62,7 +63,7 @@ pub(super) fn trailing_blank(facts: &Facts<'_>) -> Remarks {
 pub(super) fn kept_blank(facts: &Facts<'_>) -> Remarks {
     let names = facts.readings(|kind| matches!(kind, Kind::Text | Kind::StreamArn));
     let remarks = names.filter_map(|(setting, _, _)| {
-        let is_blank = java_trim(setting.value.as_str()).is_empty();
+        let is_blank = java_trim(setting.value.reveal()).is_empty();
         if is_blank || row_name(setting) == "processingLanguage" {
             return None;
         }
@@ -77,7 +78,7 @@ const AT_TIMESTAMP: &str = "AT_TIMESTAMP";
 
 fn is_at_timestamp(setting: &Setting) -> bool {
     row_name(setting) == "initialPositionInStream"
-        && java_trim(setting.value.as_str()).eq_ignore_ascii_case(AT_TIMESTAMP)
+        && java_trim(setting.value.reveal()).eq_ignore_ascii_case(AT_TIMESTAMP)
 }
 
 pub(super) fn at_timestamp(facts: &Facts<'_>) -> Remarks {
@@ -98,7 +99,7 @@ pub(super) fn bad_choice(facts: &Facts<'_>) -> Remarks {
         }
         let known: Vec<&str> =
             names.iter().filter(|(_, since)| *since <= version).map(|(name, _)| *name).collect();
-        let upper = java_trim(setting.value.as_str()).to_uppercase();
+        let upper = java_trim(setting.value.reveal()).to_uppercase();
         let newer = names.iter().find(|(name, since)| *name == upper && *since > version);
         let label = newer.map_or_else(String::new, |(_, since)| format!("since {since}"));
         let message = format!("the daemon stops: {} has no \"{}\"", setting.key, setting.value);
@@ -144,7 +145,7 @@ pub(super) fn bad_duration(facts: &Facts<'_>) -> Remarks {
 pub(super) fn bad_endpoint(facts: &Facts<'_>) -> Remarks {
     let remarks =
         facts.readings(|kind| kind == Kind::Uri).filter_map(|(setting, kind, reading)| {
-            let text = setting.value.as_str();
+            let text = setting.value.reveal();
             let (message, label) = match scheme(text) {
                 _ if reading == Reading::Stops && is_cured_by_trimming(facts, setting, kind) => {
                     return None;
@@ -156,14 +157,15 @@ pub(super) fn bad_endpoint(facts: &Facts<'_>) -> Remarks {
                 Some(scheme) => {
                     let message = "the daemon starts, and fails at the first call";
                     let place = Place::part(setting, 0..scheme.len());
-                    let label = format!("taken for the scheme, as in `{scheme}://`");
-                    let hint = format!("write `http://{text}`");
+                    let shown = setting.value.part(0..scheme.len());
+                    let label = format!("taken for the scheme, as in `{shown}://`");
+                    let hint = format!("write `http://{}`", setting.value);
                     return Some(Remark::new(place, message).label(label).hint(hint));
                 }
                 None => return None,
             };
-            let host = text.trim_start_matches('/');
-            let hint = match host {
+            let shown = setting.value.to_string();
+            let hint = match shown.trim_start_matches('/') {
                 "" => "write a URL, or delete the line".to_owned(),
                 host => format!("write `https://{}`", host.replace(' ', "")),
             };
@@ -179,7 +181,7 @@ fn is_http(scheme: &str) -> bool {
 pub(super) fn bad_region(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::Region)
         .map(|setting| {
-            let is_empty = java_trim(setting.value.as_str()).is_empty();
+            let is_empty = java_trim(setting.value.reveal()).is_empty();
             let label = if is_empty { "" } else { "no part of a host's name" };
             let message = match is_empty {
                 true => "the daemon stops: the region is empty".to_owned(),
@@ -292,7 +294,7 @@ pub(super) fn number_falls_back(facts: &Facts<'_>) -> Remarks {
             Reading::UnreadableTaken(zero) => zero.to_owned(),
             Reading::Taken(_) | Reading::Unset | Reading::Stops => return None,
         };
-        let text = java_trim(setting.value.as_str());
+        let text = java_trim(setting.value.reveal());
         let is_digits = !text.is_empty()
             && text.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
         let label = match text {
@@ -342,7 +344,7 @@ pub(super) fn boolean_falls_back(facts: &Facts<'_>) -> Remarks {
         // A primitive false is not applied.
         let taken = if kind == Kind::Flag && row.default == "true" { "true" } else { "false" };
         let message = format!("the daemon reads `{}` as {taken}", setting.key);
-        let cured = value::read(kind, java_trim(setting.value.as_str()), facts.request.version)
+        let cured = value::read(kind, java_trim(setting.value.reveal()), facts.request.version)
             == Reading::Taken("true".to_owned());
         let remark = match blanks_at_end(setting).filter(|_| cured) {
             Some(blank) => Remark::new(blank, message)
@@ -399,10 +401,11 @@ pub(super) fn bad_tag(facts: &Facts<'_>) -> Remarks {
     let mut remarks = Remarks::default();
     for (setting, _, _) in facts.readings(|kind| kind == Kind::Tags) {
         let mut at = 0;
-        for pair in setting.value.as_str().split(',') {
+        for pair in setting.value.reveal().split(',') {
             let parts: Vec<&str> = pair.trim().split('=').collect();
             if !matches!(parts[..], [_, value] if !value.is_empty()) {
-                let message = format!("the daemon skips the tag \"{}\"", pair.trim());
+                let shown = setting.value.part(at..at + pair.len()).to_string();
+                let message = format!("the daemon skips the tag \"{}\"", shown.trim());
                 let place = Place::part(setting, at..at + pair.len());
                 remarks.push(Remark::new(place, message).hint("write key=value, with one `=`"));
             }
@@ -414,27 +417,29 @@ pub(super) fn bad_tag(facts: &Facts<'_>) -> Remarks {
 
 pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Remarks {
     let Some(setting) = facts.settings.get("streamArn") else { return Remarks::default() };
-    let Some(arn) = StreamArn::parse(setting.value.as_str()) else { return Remarks::default() };
+    let Some(arn) = StreamArn::parse(setting.value.reveal()) else { return Remarks::default() };
     let mut remarks = Remarks::default();
-    if let Some(name) = facts.settings.get("streamName").filter(|s| s.value.as_str() != arn.stream)
+    if let Some(name) = facts.settings.get("streamName").filter(|s| s.value.reveal() != arn.stream)
     {
-        let message = format!("the daemon reads stream \"{}\"", arn.stream);
+        let shown = setting.value.masked().read_as("streamName", arn.stream.to_owned());
+        let message = format!("the daemon reads stream \"{shown}\"");
         remarks.push(
             Remark::new(Place::value(name), message)
                 .label(format!("streamArn wins, of {}", setting.origin.describe()))
                 .hint("delete one of them"),
         );
     }
-    let region = facts.settings.get("regionName").map(|region| region.value.as_str());
-    if region.is_some_and(|region| region != arn.region) {
-        let at = "arn:".len() + setting.value.as_str().find(":kinesis:").unwrap_or_default();
-        let start = setting.value.as_str()[at..].find(arn.region).map_or(at, |found| found + at);
-        let place = Place::part(setting, start..start + arn.region.len());
-        let message = format!("the daemon looks in {}", region.unwrap_or_default());
+    let region = facts.settings.get("regionName").map(|region| &region.value);
+    if let Some(region) = region.filter(|region| region.reveal() != arn.region) {
+        let at = "arn:".len() + setting.value.reveal().find(":kinesis:").unwrap_or_default();
+        let start = setting.value.reveal()[at..].find(arn.region).map_or(at, |found| found + at);
+        let part = start..start + arn.region.len();
+        let (place, shown) = (Place::part(setting, part.clone()), setting.value.part(part));
+        let message = format!("the daemon looks in {region}");
         remarks.push(
             Remark::new(place, message)
                 .label("of the ARN only the stream's name counts")
-                .hint(format!("write regionName = {}, or correct the ARN", arn.region)),
+                .hint(format!("write regionName = {shown}, or correct the ARN")),
         );
     }
     remarks
@@ -442,7 +447,7 @@ pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Remarks {
 
 pub(super) fn variable_not_expanded(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
-        let text = setting.value.as_str();
+        let text = setting.value.reveal();
         let start = text.match_indices('$').map(|(at, _)| at).find(|at| {
             let next = text[at + 1..].chars().next();
             next.is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '_' | '{' | '('))
@@ -454,7 +459,8 @@ pub(super) fn variable_not_expanded(facts: &Facts<'_>) -> Remarks {
             _ => rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_'),
         };
         let end = start + 1 + closing.unwrap_or(rest.len());
-        let message = format!("the daemon takes `{}` as it stands", &text[start..end]);
+        let shown = setting.value.part(start..end);
+        let message = format!("the daemon takes `{shown}` as it stands");
         let hint = if rest.starts_with('(') {
             "write the value, or give it with `kcl-helper run --set KEY=VALUE`"
         } else {
@@ -473,18 +479,22 @@ pub(super) fn misread_letters(facts: &Facts<'_>) -> Remarks {
         // A raw byte is one byte of the file, an escape is six and was meant.
         let raw: Vec<u8> = facts.source.bytes[setting.value.span()].to_vec();
         let meant = std::str::from_utf8(&raw).ok().filter(|text| !text.is_ascii())?;
-        let text = setting.value.as_str();
+        let text = setting.value.reveal();
         let first = text.find(|c: char| ('\u{80}'..='\u{ff}').contains(&c))?;
         let last = text.rfind(|c: char| ('\u{80}'..='\u{ff}').contains(&c)).unwrap_or(first);
         let end = last + text[last..].chars().next().map_or(0, char::len_utf8);
-        let escaped = line(setting.key.as_str(), meant);
+        let is_open = setting.value.masked().masks().next().is_none();
+        let hint = match is_open {
+            true => format!("write `{}`", line(setting.key.as_str(), meant).trim_end()),
+            false => "write \\uXXXX for each letter that is not ASCII".to_owned(),
+        };
         Some(
             Remark::new(
                 Place::part(setting, first..end),
-                format!("the daemon reads `{}` as \"{}\"", setting.key, text),
+                format!("the daemon reads `{}` as \"{}\"", setting.key, setting.value),
             )
             .label("read as ISO-8859-1, byte by byte")
-            .hint(format!("write `{}`", escaped.trim_end())),
+            .hint(hint),
         )
     });
     remarks.collect()
@@ -492,19 +502,11 @@ pub(super) fn misread_letters(facts: &Facts<'_>) -> Remarks {
 
 pub(super) fn secret_in_file(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
-        let key = setting.key.as_str().to_lowercase();
-        let text = setting.value.as_str();
-        let names_secret = ["secret", "password", "accesskey"].iter().any(|n| key.contains(n));
-        let access_key = ["AKIA", "ASIA"].iter().find_map(|prefix| {
-            let at = text.find(prefix)?;
-            let id = text.get(at..at + 20)?;
-            let fits = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-            id.bytes().all(fits).then_some(at..at + 20)
-        });
-        let place = match access_key {
-            Some(span) => Place::part(setting, span),
-            None if names_secret && !text.is_empty() => Place::key(setting),
-            None => return None,
+        let (key, value) = (setting.key.as_str(), setting.value.reveal());
+        let secret = in_property(key, value).into_iter().find(|secret| secret.is_certain)?;
+        let place = match is_secret_name(key) {
+            true => Place::key(setting),
+            false => Place::part(setting, secret.span),
         };
         Some(
             Remark::new(place, "the daemon writes this secret into its log")
@@ -515,17 +517,17 @@ pub(super) fn secret_in_file(facts: &Facts<'_>) -> Remarks {
 }
 
 /// The one setting of the program, and what came of looking for it.
-fn program(facts: &Facts<'_>) -> Option<(String, Program, Place)> {
+fn program(facts: &Facts<'_>) -> Option<(Masked, Program, Place)> {
     let setting = facts.settings.get("executableName")?;
-    let command = setting.value.as_str();
-    let found = facts.request.surroundings.program(command, facts.folder);
+    let command = setting.value.reveal();
+    let found = facts.request.surroundings.program(setting.value.masked(), facts.folder);
     // What the daemon takes for the program ends at the first blank.
     let length = command.find(' ').unwrap_or(command.len());
     let place = match length {
         0 => Place::value(setting),
         length => Place::part(setting, 0..length),
     };
-    Some((command[..length].to_owned(), found, place))
+    Some((setting.value.part(0..length), found, place))
 }
 
 pub(super) fn executable_not_found(facts: &Facts<'_>) -> Remarks {
@@ -537,17 +539,16 @@ pub(super) fn executable_not_found(facts: &Facts<'_>) -> Remarks {
 }
 
 pub(super) fn only_under_run(facts: &Facts<'_>) -> Remarks {
-    let Some((name, Program::OnlyUnderRun { path, why, .. }, place)) = program(facts) else {
-        return Remarks::default();
-    };
+    let Some((name, found, place)) = program(facts) else { return Remarks::default() };
+    let path = found.shown_path();
+    let Program::OnlyUnderRun { why, .. } = found else { return Remarks::default() };
     if facts.request.launcher == Launcher::Run {
         return Remarks::default();
     }
     let message = format!("only under `kcl-helper run` can the daemon start \"{name}\"");
     let hint = format!(
-        "start it with `kcl-helper run`, which finds {}, or give a path without blanks that fits \
-        the daemon's working folder",
-        path.display()
+        "start it with `kcl-helper run`, which finds {path}, or give a path without blanks that \
+        fits the daemon's working folder"
     );
     Remarks::from(Remark::new(place, message).label(why).hint(hint))
 }
