@@ -477,6 +477,21 @@ fn stdin_has_no_state() {
 }
 
 #[test]
+fn a_named_pipe_has_no_state() {
+    let place = Place::new();
+    assert!(Command::new("mkfifo").arg(place.path("input")).status().unwrap().success());
+    for _ in 0..2 {
+        let running = Running::start(place.command("-i input -- AWKWARD"));
+        place.write("input", "one\ntwo");
+        let outcome = running.end(&place);
+        assert_eq!(outcome.status, "exit status: 0");
+        assert!(outcome.stdout.contains("\ntotal | 2 | 0 | "), "{outcome}");
+        assert!(!outcome.stderr.contains("unfinished"), "{outcome}");
+        assert!(!place.path(".kcl-local").exists());
+    }
+}
+
+#[test]
 fn quiet_and_quieter() {
     let place = Place::with_lines(3);
     let command = "-- AWKWARD checkpoint-at=x noise=1";

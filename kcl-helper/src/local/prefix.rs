@@ -12,9 +12,9 @@ use blake3::{Hash, Hasher};
 
 use super::source::Input;
 
-/// A checkpoint at what was read lately reads so much of the input again, at most.
+/// How much of the input a checkpoint reads again at most, where it is at a line that was read lately.
 const BLOCK: u64 = 64 << 10;
-/// Of how many blocks the beginning is kept: 3 MiB of them, which tests would read gigabytes to fill.
+/// How many starts of blocks are kept: 3 MiB of them. Tests would have to read gigabytes to fill that.
 const MAX_KEPT: usize = if cfg!(test) { 4 } else { 1 << 16 };
 
 /// A point in the input, and what proves everything before it.
@@ -93,7 +93,7 @@ pub(crate) struct Expected {
 pub(crate) enum Mismatch {
     #[error("the input differs at or before line {0}")]
     Changed(u64),
-    #[error("the input is shorter than up to line {0}")]
+    #[error("the input ends before line {0} does")]
     Shorter(u64),
     #[error("the input has grown behind line {0}")]
     Grown(u64),
@@ -189,7 +189,7 @@ pub(crate) struct History {
 
 #[derive(Debug)]
 struct WhatWasRead {
-    /// Where blocks begin. The older ones are, the more of them are left out.
+    /// Where blocks begin. The longer ago they were read, the more of them are left out.
     blocks: Vec<Mark>,
     tip: Mark,
     /// All of the input was read, and it ended with a line's end.
