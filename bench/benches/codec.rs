@@ -2,18 +2,18 @@
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use kcl_bench::works::Work;
+use kcl_bench::workloads::Workload;
 
 fn main() {
     divan::main();
 }
 
-#[divan::bench(args = Work::names())]
+#[divan::bench(args = Workload::names())]
 fn codec(bencher: Bencher<'_, '_>, name: &str) {
-    let work = Work::named(name).expect("its name is from the list");
+    let workload = Workload::named(name).expect("its name is from the list");
     bencher
-        .counter(ItemsCount::new(work.items))
-        .counter(BytesCount::new(work.bytes))
-        .with_inputs(|| work.input())
-        .bench_local_refs(|input| work.run(input));
+        .counter(ItemsCount::new(workload.items))
+        .counter(BytesCount::new(workload.bytes))
+        .with_inputs(|| workload.input())
+        .bench_local_refs(|input| workload.run(input));
 }

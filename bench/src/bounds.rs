@@ -16,18 +16,18 @@ pub const BLESS: &str = "e2e/instructions.sh --bless";
 
 /// The processor that the counts are of. Valgrind hides AVX-512 from the programs that it runs, so
 /// counts are the same on hosts with it and without.
-pub const LEVEL: &str = "AVX2";
+pub const CPU_LEVEL: &str = "AVX2";
 
 /// The best instructions of the kinds that libraries choose by, as this very process sees its
 /// processor.
-pub fn level() -> &'static str {
+pub fn cpu_level() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
         if std::arch::is_x86_feature_detected!("avx512f") {
             return "AVX-512";
         }
         if std::arch::is_x86_feature_detected!("avx2") {
-            return LEVEL;
+            return CPU_LEVEL;
         }
     }
     "no AVX2"
@@ -50,7 +50,7 @@ pub fn instructions(stderr: &[u8]) -> Result<u64, String> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Count {
     /// The work's name.
-    pub work: String,
+    pub workload: String,
     /// What the instructions are counted for.
     pub unit: String,
     /// How many instructions one unit takes.
@@ -66,7 +66,7 @@ pub enum Verdict {
     More,
     /// So few that the file should say so.
     Fewer,
-    /// The file does not have the work.
+    /// The file does not have the workload.
     Unknown,
 }
 
@@ -94,16 +94,19 @@ impl Bounds {
             }
             let columns: Vec<_> = line.split('\t').collect();
             let count = match columns[..] {
-                ["work", ..] => continue,
-                [work, unit, count] => count.parse().ok().map(|instructions| Count {
-                    work: work.to_owned(),
+                ["workload", ..] => continue,
+                [workload, unit, count] => count.parse().ok().map(|instructions| Count {
+                    workload: workload.to_owned(),
                     unit: unit.to_owned(),
                     instructions,
                 }),
                 _ => None,
             };
             bounds.counts.push(count.ok_or_else(|| {
-                format!("{FILE}:{}: not a work, a unit and a number with tabs between", index + 1)
+                format!(
+                    "{FILE}:{}: not a workload, a unit and a number with tabs between",
+                    index + 1
+                )
             })?);
         }
         Ok(bounds)
@@ -113,14 +116,14 @@ impl Bounds {
     /// the order. Works that there are no more are left out.
     pub fn blessed(&self, counts: &[Count], works: &[&str], tools: &str) -> String {
         let mut text = format!(
-            "# Instructions a unit, on a processor with {LEVEL}; bench/README.md says what for.\n\
-             # Do not edit: {BLESS}\n# counted with {tools}\nwork\tunit\tinstructions\n"
+            "# Instructions a unit, on a processor with {CPU_LEVEL}; bench/README.md says what for.\n\
+             # Do not edit: {BLESS}\n# counted with {tools}\nworkload\tunit\tinstructions\n"
         );
-        for work in works {
-            let is_it = |count: &&Count| count.work == *work;
+        for workload in works {
+            let is_it = |count: &&Count| count.workload == *workload;
             if let Some(count) = counts.iter().find(is_it).or(self.counts.iter().find(is_it)) {
-                let Count { work, unit, instructions } = count;
-                let _ = writeln!(text, "{work}\t{unit}\t{instructions:.2}");
+                let Count { workload, unit, instructions } = count;
+                let _ = writeln!(text, "{workload}\t{unit}\t{instructions:.2}");
             }
         }
         text
@@ -129,16 +132,16 @@ impl Bounds {
     /// Compares a count with the file's, and says it in a line; where that is not as it should be,
     /// also what to do.
     pub fn judge(&self, count: &Count, tools: &str) -> (Verdict, String) {
-        let Count { work, unit, instructions } = count;
-        let Some(bound) = self.counts.iter().find(|bound| bound.work == *work) else {
+        let Count { workload, unit, instructions } = count;
+        let Some(bound) = self.counts.iter().find(|bound| bound.workload == *workload) else {
             let text = format!(
-                "{work}: {instructions:.2} instructions a {unit}, and {FILE} has no bound for it\n\
-                 hint: {BLESS} {work}"
+                "{workload}: {instructions:.2} instructions a {unit}, and {FILE} has no bound for it\n\
+                 hint: {BLESS} {workload}"
             );
             return (Verdict::Unknown, text);
         };
         let percent = (instructions / bound.instructions - 1.0) * 100.0;
-        let is = format!("{work}: {instructions:.2} instructions a {unit}, {percent:+.1} %");
+        let is = format!("{workload}: {instructions:.2} instructions a {unit}, {percent:+.1} %");
         let bound = bound.instructions;
         if percent > SLACK_PERCENT {
             let most = bound * (1.0 + SLACK_PERCENT / 100.0);
@@ -146,7 +149,7 @@ impl Bounds {
                 "{is}: more than {most:.2}, which is {SLACK_PERCENT} % over the {bound:.2} in {FILE}\n\
                  hint: bench/README.md says how to see where they are spent\n\
                  hint: if it has to cost that much, say why in the commit, with a new bound: \
-                 {BLESS} {work}",
+                 {BLESS} {workload}",
             );
             if self.tools != tools {
                 let _ = write!(text, "\nnote: that was with {}; this is {tools}", self.tools);
@@ -155,7 +158,7 @@ impl Bounds {
         } else if percent < -SLACK_PERCENT {
             let text = format!(
                 "{is}: so many fewer than the {bound:.2} in {FILE} that it should say so\n\
-                 hint: hold on to it by a new bound: {BLESS} {work}"
+                 hint: hold on to it by a new bound: {BLESS} {workload}"
             );
             (Verdict::Fewer, text)
         } else {
@@ -165,7 +168,7 @@ impl Bounds {
 
     /// Works of the file that there are no more.
     pub fn stale<'b>(&'b self, works: &'b [&str]) -> impl Iterator<Item = &'b str> {
-        let names = self.counts.iter().map(|count| count.work.as_str());
+        let names = self.counts.iter().map(|count| count.workload.as_str());
         names.filter(|name| !works.contains(name))
     }
 }
@@ -178,18 +181,18 @@ mod tests {
 # Instructions a unit, on a processor with AVX2; bench/README.md says what for.
 # Do not edit: e2e/instructions.sh --bless
 # counted with rustc 1, valgrind-3
-work\tunit\tinstructions
+workload\tunit\tinstructions
 decode/one\trecord\t200.00
 lines/one\tline\t12.50
 ";
 
-    fn count(work: &str, instructions: f64) -> Count {
-        let unit = if work.starts_with("decode") { "record" } else { "line" };
-        Count { work: work.to_owned(), unit: unit.to_owned(), instructions }
+    fn count(workload: &str, instructions: f64) -> Count {
+        let unit = if workload.starts_with("decode") { "record" } else { "line" };
+        Count { workload: workload.to_owned(), unit: unit.to_owned(), instructions }
     }
 
-    fn judge(work: &str, instructions: f64, tools: &str) -> (Verdict, String) {
-        Bounds::parse(TEXT).unwrap().judge(&count(work, instructions), tools)
+    fn judge(workload: &str, instructions: f64, tools: &str) -> (Verdict, String) {
+        Bounds::parse(TEXT).unwrap().judge(&count(workload, instructions), tools)
     }
 
     #[test]
@@ -251,7 +254,9 @@ lines/one\tline\t12.50
         assert_eq!(bounds.blessed(&[], &["decode/one", "lines/one"], &bounds.tools), TEXT);
         let text = bounds.blessed(&[count("lines/one", 9.0)], &["lines/one", "lines/new"], "x");
         assert!(
-            text.ends_with("# counted with x\nwork\tunit\tinstructions\nlines/one\tline\t9.00\n")
+            text.ends_with(
+                "# counted with x\nworkload\tunit\tinstructions\nlines/one\tline\t9.00\n"
+            )
         );
         assert_eq!(bounds.stale(&["lines/one"]).collect::<Vec<_>>(), ["decode/one"]);
     }
@@ -260,7 +265,7 @@ lines/one\tline\t12.50
     fn a_damaged_file_is_told_by_its_line() {
         for damaged in ["decode/one\trecord", "decode/one\trecord\tmany", ""] {
             let error = Bounds::parse(&format!("# x\n{damaged}\n")).unwrap_err();
-            let text = "not a work, a unit and a number with tabs between";
+            let text = "not a workload, a unit and a number with tabs between";
             assert_eq!(error, format!("bench/instructions.tsv:2: {text}"));
         }
     }

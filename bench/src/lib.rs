@@ -7,7 +7,7 @@
 
 pub mod bounds;
 mod stdio;
-pub mod works;
+pub mod workloads;
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, ExitCode, Output, Stdio};
 use std::{env, fs, iter};
 
-use kcl_bench::bounds::{self, BLESS, Bounds, Count, FILE, LEVEL, Verdict};
-use kcl_bench::works::{self, Shape, Work};
+use kcl_bench::bounds::{self, BLESS, Bounds, CPU_LEVEL, Count, FILE, Verdict};
+use kcl_bench::workloads::{self, Shape, Workload};
 
 const USAGE: &str = "usage: instructions [--bless] [WORK…]   counts all works, or these
        instructions --list
@@ -18,7 +18,7 @@ const USAGE: &str = "usage: instructions [--bless] [WORK…]   counts all works,
 
 /// The whole of `bench_processor`, over pipes.
 const RUNTIME: [(&str, Shape); 2] =
-    [("runtime/500x100B", works::FULL_OF_SMALL), ("runtime/10000x1KiB", works::FULL)];
+    [("runtime/500x100B", workloads::SMALL_RECORDS), ("runtime/10000x1KiB", workloads::FULL_BATCH)];
 
 /// A work is done so many times in one process and so many in another, which do all else alike: the
 /// difference of the two counts is what the work takes.
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    Work::names().chain(RUNTIME.iter().map(|(name, _)| *name))
+    Workload::names().chain(RUNTIME.iter().map(|(name, _)| *name))
 }
 
 fn choose(chosen: &[&str]) -> Result<Vec<&'static str>> {
@@ -67,14 +67,14 @@ fn unknown(name: &str) -> String {
 
 /// Under valgrind: does a work so many times.
 fn run(name: &str, times: &str) -> Result<bool> {
-    let work = Work::named(name).ok_or_else(|| unknown(name))?;
+    let workload = Workload::named(name).ok_or_else(|| unknown(name))?;
     let times = times.parse().map_err(|_| USAGE.to_owned())?;
     // What is done once in a process, such as asking what the processor can do, is none of it.
-    work.run(&mut work.input());
-    let mut inputs: Vec<_> = (0..MANY.max(times)).map(|_| work.input()).collect();
-    inputs.iter_mut().take(times).for_each(|input| work.run(input));
+    workload.run(&mut workload.input());
+    let mut inputs: Vec<_> = (0..MANY.max(times)).map(|_| workload.input()).collect();
+    inputs.iter_mut().take(times).for_each(|input| workload.run(input));
     black_box(inputs);
-    println!("{}", bounds::level());
+    println!("{}", bounds::cpu_level());
     Ok(true)
 }
 
@@ -140,32 +140,32 @@ fn tools() -> String {
 
 /// Whether the processor, as valgrind shows it to programs, is the one that the counts are of.
 fn is_comparable() -> Result<bool> {
-    let output = run_work("sequence/sentinels", FEW)?;
+    let output = run_workload("sequence/sentinels", FEW)?;
     let level = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if level != LEVEL {
-        println!("programs see a processor with {level} here, and the counts are of {LEVEL}");
+    if level != CPU_LEVEL {
+        println!("programs see a processor with {level} here, and the counts are of {CPU_LEVEL}");
     }
-    Ok(level == LEVEL)
+    Ok(level == CPU_LEVEL)
 }
 
 fn count(name: &'static str) -> Result<Count> {
     let (unit, items, few, many);
     if let Some((_, shape)) = RUNTIME.iter().find(|(known, _)| *known == name) {
-        let line = works::line(*shape);
+        let line = workloads::line(*shape);
         (unit, items) = ("record", shape.records);
         (few, many) = (run_processor(&line, *shape, FEW)?, run_processor(&line, *shape, MANY)?);
     } else {
-        let work = Work::named(name).ok_or_else(|| unknown(name))?;
-        (unit, items) = (work.unit, work.items);
-        (few, many) = (run_work(name, FEW)?, run_work(name, MANY)?);
+        let workload = Workload::named(name).ok_or_else(|| unknown(name))?;
+        (unit, items) = (workload.unit, workload.items);
+        (few, many) = (run_workload(name, FEW)?, run_workload(name, MANY)?);
     }
     let few = bounds::instructions(&few.stderr)?;
     let many = bounds::instructions(&many.stderr)?;
     let instructions = many.saturating_sub(few) as f64 / ((MANY - FEW) * items) as f64;
-    Ok(Count { work: name.to_owned(), unit: unit.to_owned(), instructions })
+    Ok(Count { workload: name.to_owned(), unit: unit.to_owned(), instructions })
 }
 
-fn run_work(name: &str, times: usize) -> Result<Output> {
+fn run_workload(name: &str, times: usize) -> Result<Output> {
     let own = own_path()?;
     let output = valgrind(&own)
         .args(["--run", name, &times.to_string()])

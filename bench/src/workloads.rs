@@ -1,7 +1,7 @@
 //! The codec's works, each on an input that is the same in every run.
 //!
 //! `benches/codec.rs` times them, `bin/instructions.rs` counts their instructions: both speak of the
-//! same works by the same names, and a new one belongs into `WORKS` alone.
+//! same works by the same names, and a new one belongs into `WORKLOADS` alone.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,31 +13,31 @@ use kcl_protocol::{
     LineBuffer, Position, ProcessRecordsInput, Record, SequenceNumber,
 };
 
-type Ready = fn() -> Work;
+type Prepare = fn() -> Workload;
 type Run = Box<dyn Fn(&mut Vec<u8>)>;
 
-/// Every work: its name, and how it is made ready. What stands before the name's first `/` is its
+/// Every workload: its name, and how it is made ready. What stands before the name's first `/` is its
 /// group.
 #[rustfmt::skip]
-const WORKS: &[(&str, Ready)] = &[
-    ("decode/500x100B", || decode(FULL_OF_SMALL, line)),
-    ("decode/10000x1KiB", || decode(FULL, line)),
-    ("decode/10x1MiB", || decode(LARGE, line)),
-    ("decode/1x100B", || decode(SINGLE, line)),
+const WORKLOADS: &[(&str, Prepare)] = &[
+    ("decode/500x100B", || decode(SMALL_RECORDS, line)),
+    ("decode/10000x1KiB", || decode(FULL_BATCH, line)),
+    ("decode/10x1MiB", || decode(LARGE_RECORDS, line)),
+    ("decode/1x100B", || decode(SINGLE_RECORD, line)),
     // A field that no daemon of today writes makes a line one for the plain path. In front it is seen
     // at once; at the end all has been decoded by then, and is made what it was.
-    ("decode-plain/500x100B", || decode(FULL_OF_SMALL, line_with_new_field_first)),
-    ("decode-plain/10000x1KiB", || decode(FULL, line_with_new_field_first)),
-    ("decode-plain/10x1MiB", || decode(LARGE, line_with_new_field_first)),
-    ("decode-plain/1x100B", || decode(SINGLE, line_with_new_field_first)),
-    ("decode-given-up/500x100B", || decode(FULL_OF_SMALL, line_with_new_field_last)),
-    ("decode-given-up/10000x1KiB", || decode(FULL, line_with_new_field_last)),
-    ("decode-given-up/10x1MiB", || decode(LARGE, line_with_new_field_last)),
-    ("decode-given-up/1x100B", || decode(SINGLE, line_with_new_field_last)),
-    ("encode/500x100B", || encode(FULL_OF_SMALL)),
-    ("encode/10000x1KiB", || encode(FULL)),
-    ("encode/10x1MiB", || encode(LARGE)),
-    ("encode/1x100B", || encode(SINGLE)),
+    ("decode-general/500x100B", || decode(SMALL_RECORDS, line_with_new_field_first)),
+    ("decode-general/10000x1KiB", || decode(FULL_BATCH, line_with_new_field_first)),
+    ("decode-general/10x1MiB", || decode(LARGE_RECORDS, line_with_new_field_first)),
+    ("decode-general/1x100B", || decode(SINGLE_RECORD, line_with_new_field_first)),
+    ("decode-fallback/500x100B", || decode(SMALL_RECORDS, line_with_new_field_last)),
+    ("decode-fallback/10000x1KiB", || decode(FULL_BATCH, line_with_new_field_last)),
+    ("decode-fallback/10x1MiB", || decode(LARGE_RECORDS, line_with_new_field_last)),
+    ("decode-fallback/1x100B", || decode(SINGLE_RECORD, line_with_new_field_last)),
+    ("encode/500x100B", || encode(SMALL_RECORDS)),
+    ("encode/10000x1KiB", || encode(FULL_BATCH)),
+    ("encode/10x1MiB", || encode(LARGE_RECORDS)),
+    ("encode/1x100B", || encode(SINGLE_RECORD)),
     ("answer/status", || answer(ChildMessage::status(Action::ProcessRecords))),
     ("answer/checkpoint-at-record", || {
         let place = Box::leak(Box::new(Position::from(place(7))));
@@ -65,13 +65,13 @@ const WORKS: &[(&str, Ready)] = &[
 ];
 
 /// A full batch of small records.
-pub const FULL_OF_SMALL: Shape = Shape { records: 500, size: 100 };
+pub const SMALL_RECORDS: Shape = Shape { records: 500, size: 100 };
 /// The largest batch that daemons ask Kinesis for by default.
-pub const FULL: Shape = Shape { records: 10_000, size: 1 << 10 };
+pub const FULL_BATCH: Shape = Shape { records: 10_000, size: 1 << 10 };
 /// Few records, as large as Kinesis takes them by default.
-const LARGE: Shape = Shape { records: 10, size: 1 << 20 };
+const LARGE_RECORDS: Shape = Shape { records: 10, size: 1 << 20 };
 /// What a quiet shard gives.
-const SINGLE: Shape = Shape { records: 1, size: 100 };
+const SINGLE_RECORD: Shape = Shape { records: 1, size: 100 };
 
 /// How often a work is done whose single time would be too short to be told from what is around it.
 const COUNT: usize = 1000;
@@ -79,8 +79,8 @@ const COUNT: usize = 1000;
 /// How much arrives at once: what a pipe holds.
 const PIECE: usize = 64 << 10;
 
-/// One work, ready to be done.
-pub struct Work {
+/// One workload, ready to be done.
+pub struct Workload {
     /// What [`items`](Self::items) counts.
     pub unit: &'static str,
     /// How many items one run deals with.
@@ -91,15 +91,15 @@ pub struct Work {
     run: Run,
 }
 
-impl Work {
+impl Workload {
     /// The names of all works.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        WORKS.iter().map(|(name, _)| *name)
+        WORKLOADS.iter().map(|(name, _)| *name)
     }
 
     /// Makes the work of this name ready.
-    pub fn named(name: &str) -> Option<Work> {
-        WORKS.iter().find(|(known, _)| *known == name).map(|(_, ready)| ready())
+    pub fn named(name: &str) -> Option<Workload> {
+        WORKLOADS.iter().find(|(known, _)| *known == name).map(|(_, ready)| ready())
     }
 
     /// What one [`run`](Self::run) uses up.
@@ -117,9 +117,9 @@ impl Work {
     }
 }
 
-impl fmt::Debug for Work {
+impl fmt::Debug for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Work { unit, items, bytes, .. } = self;
+        let Workload { unit, items, bytes, .. } = self;
         write!(f, "{items} times a {unit}, {bytes} bytes")
     }
 }
@@ -134,7 +134,7 @@ pub struct Shape {
 }
 
 /// Through the child's session, which also answers: a turn of a processor that does nothing.
-fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Work {
+fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Workload {
     let mut line = line(shape);
     line.pop();
     let (mut session, mut out) = (ChildSession::new(), Vec::new());
@@ -142,7 +142,7 @@ fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Work {
     session.receive(&mut hello).expect("it comes first");
     session.answer(&mut out).expect("it is to be answered");
     let state = RefCell::new((session, out));
-    Work {
+    Workload {
         unit: "record",
         items: shape.records,
         bytes: line.len(),
@@ -159,12 +159,12 @@ fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Work {
     }
 }
 
-fn encode(shape: Shape) -> Work {
+fn encode(shape: Shape) -> Workload {
     let line = line(shape);
     let length = line.len();
     let message =
         DaemonMessage::decode(line[..length - 1].to_vec().leak()).expect("as it was made");
-    Work {
+    Workload {
         unit: "record",
         items: shape.records,
         bytes: length,
@@ -176,10 +176,10 @@ fn encode(shape: Shape) -> Work {
     }
 }
 
-fn answer(message: ChildMessage<'static>) -> Work {
+fn answer(message: ChildMessage<'static>) -> Workload {
     let mut line = Vec::new();
     message.encode(&mut line);
-    Work {
+    Workload {
         unit: "message",
         items: COUNT,
         bytes: COUNT * line.len(),
@@ -196,10 +196,10 @@ fn answer(message: ChildMessage<'static>) -> Work {
 
 /// The bytes arrive in pieces, and each line is given back before the next is taken, as between
 /// daemon and child.
-fn lines(bytes: Vec<u8>) -> Work {
+fn lines(bytes: Vec<u8>) -> Workload {
     let count = memchr::memchr_iter(b'\n', &bytes).count();
     let buffer = RefCell::new(LineBuffer::new());
-    Work {
+    Workload {
         unit: "line",
         items: count,
         bytes: bytes.len(),
@@ -223,9 +223,9 @@ fn lines(bytes: Vec<u8>) -> Work {
     }
 }
 
-fn compare(place: impl Fn(usize) -> ExtendedSequenceNumber<'static>) -> Work {
+fn compare(place: impl Fn(usize) -> ExtendedSequenceNumber<'static>) -> Workload {
     let places: Vec<_> = (0..=COUNT).map(place).collect();
-    Work {
+    Workload {
         unit: "comparison",
         items: COUNT,
         bytes: places[1..].iter().map(|place| place.sequence_number.as_str().len()).sum(),
@@ -238,9 +238,9 @@ fn compare(place: impl Fn(usize) -> ExtendedSequenceNumber<'static>) -> Work {
     }
 }
 
-fn read(digits: impl Fn(usize) -> String) -> Work {
+fn read(digits: impl Fn(usize) -> String) -> Workload {
     let texts: Vec<_> = (0..COUNT).map(digits).collect();
-    Work {
+    Workload {
         unit: "number",
         items: COUNT,
         bytes: texts.iter().map(String::len).sum(),
@@ -304,20 +304,20 @@ mod tests {
 
     #[test]
     fn each_work_has_a_name_of_its_own_and_can_be_done_again() {
-        let mut names: Vec<_> = Work::names().collect();
+        let mut names: Vec<_> = Workload::names().collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), WORKS.len());
+        assert_eq!(names.len(), WORKLOADS.len());
         // The large ones differ from the others in size alone, and take seconds without optimisation.
         let is_large = |name: &&str| ["10000x", "10x", "15MB"].iter().any(|it| name.contains(it));
         for name in names.into_iter().filter(|name| !is_large(name)) {
-            let work = Work::named(name).unwrap();
+            let workload = Workload::named(name).unwrap();
             for _ in 0..2 {
-                work.run(&mut work.input());
+                workload.run(&mut workload.input());
             }
-            assert!(work.items > 0 && work.bytes > 0, "{name}: {work:?}");
+            assert!(workload.items > 0 && workload.bytes > 0, "{name}: {workload:?}");
         }
-        assert!(Work::named("decode/nothing").is_none());
+        assert!(Workload::named("decode/nothing").is_none());
     }
 
     #[test]
