@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# The figures of the runtime beside the reference children, each with its target: prints a table, and
-# exits with 1 if a target is missed. Each row is one run of `kcl-helper bench` in which the two
-# children take turns, so that what disturbs the machine disturbs both; `-v` shows its command.
-# Needs cargo, python3 and two cores; takes about two minutes. SECONDS_EACH (10) is how long each
-# child is measured for a row.
+# Measures the runtime beside the reference children: prints a table with a target for each row, and exits
+# with 1 if a target is missed. Each row is one run of `kcl-helper bench` in which two children take turns,
+# so that other load affects both; `-v` shows the command. Needs cargo, python3 and two cores; takes about
+# two minutes. SECONDS_EACH (10) sets how long each child is measured per row.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo build --release -q -p kcl-bench -p kcl-samples -p kcl-helper
@@ -11,9 +10,9 @@ export BENCH_CKPT_EVERY=0
 verbose=${1:-}
 missed=0
 
-# What is measured, of which command, its target, the reference, and the options of bench.
+# Measures one row: workload, figure, target, reference child, then the options of `bench`.
 row() {
-    local work=$1 figure=$2 target=$3 reference=$4
+    local workload=$1 figure=$2 target=$3 reference=$4
     shift 4
     local command=(target/release/kcl-helper bench -qq --format json "$@"
         --vs "target/release/$reference" -- target/release/bench_processor)
@@ -21,21 +20,21 @@ row() {
     "${command[@]}" | python3 -c '
 import json, statistics, sys
 
-work, figure, target, reference = sys.argv[1:]
+workload, figure, target, reference = sys.argv[1:]
 report = json.load(sys.stdin)
 ours, theirs = report["commands"]
 median = statistics.median
 MIB = 2**20
 start_up = lambda child: median(child["startUpNanos"])
-value, told = {
+value, details = {
     "throughput": lambda: (
         report["ratio"]["median"],
-        f"""± {report["ratio"]["standardDeviation"]:.2f} of {reference}; CPU a record """
-        f"""{ours["cpuNanosPerRecord"]:.0f} beside {theirs["cpuNanosPerRecord"]:.0f} ns""",
+        f"""± {report["ratio"]["standardDeviation"]:.2f} of {reference}; CPU per record """
+        f"""{ours["cpuNanosPerRecord"]:.0f} and {theirs["cpuNanosPerRecord"]:.0f} ns""",
     ),
     "p50": lambda: (
         ours["latency"]["p50"] / theirs["latency"]["p50"],
-        f"""of {reference}; {ours["latency"]["p50"] / 1e3:.2f} beside """
+        f"""of {reference}; {ours["latency"]["p50"] / 1e3:.2f} and """
         f"""{theirs["latency"]["p50"] / 1e3:.2f} µs""",
     ),
     "peak": lambda: (
@@ -44,19 +43,19 @@ value, told = {
     ),
     "idle": lambda: (
         ours["idle"]["rssBytes"] / MIB,
-        f"""MiB; {ours["idle"]["pssBytes"] / MIB:.2f} MiB without what is shared with others""",
+        f"""MiB; {ours["idle"]["pssBytes"] / MIB:.2f} MiB without shared pages""",
     ),
     "start-up": lambda: (
         start_up(ours) / start_up(theirs),
-        f"of {reference}; {start_up(ours) / 1e6:.2f} beside {start_up(theirs) / 1e6:.2f} ms",
+        f"of {reference}; {start_up(ours) / 1e6:.2f} and {start_up(theirs) / 1e6:.2f} ms",
     ),
 }[figure]()
 bound = float(target[2:])
 is_reached = value >= bound if target.startswith(">=") else value <= bound
-said = "reached" if is_reached else "missed"
-print(f"| {work} | {figure} | {value:.2f} {told} | {target} | {said} |")
+outcome = "reached" if is_reached else "missed"
+print(f"| {workload} | {figure} | {value:.2f} {details} | {target} | {outcome} |")
 sys.exit(not is_reached)
-' "$work" "$figure" "$target" "$reference" || missed=1
+' "$workload" "$figure" "$target" "$reference" || missed=1
 }
 
 turns=(--turns 10 --duration "${SECONDS_EACH:-10}s")
@@ -67,7 +66,7 @@ large=(--batch 10 --size 1MiB)
 single=(--batch 1 --size 100B)
 started=(--cpus 0 --turns 1 --batches 100 --warmup 0s --starts 300)
 
-echo "| work | figure | measured | target | |"
+echo "| workload | figure | measured | target | |"
 echo "| --- | --- | --- | --- | --- |"
 row "10,000 x 1 KiB, one core" throughput ">=0.90" simd_limit "${full[@]}" "${one_core[@]}"
 row "10,000 x 1 KiB, one core" throughput ">=2.5" plain_serde "${full[@]}" "${one_core[@]}"

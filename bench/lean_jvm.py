@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What the lean JVM of `kcl-helper run` saves: the same daemon, plain and lean, run in turns.
+"""Measures what the JVM flags of `kcl-helper run` save: the same daemon with and without them, in turns.
 
-Needs stand-ins for Kinesis (ferrokinesis, for its speed) and DynamoDB, which must be running:
+It needs a Kinesis emulator (ferrokinesis, because it is fast) and DynamoDB Local:
 
     bench/lean_jvm.py --kinesis http://127.0.0.1:4567 --dynamodb http://127.0.0.1:8000 --pairs 5
 
-Each run is a new application on one stream that was filled before. Taken for each: the CPU that the
-JVM has used when the first batch reaches a child, its memory 3 s later, then until everything has
-been read, the rate, the JVM's CPU per megabyte, and its largest memory. Prints a table and, with
---json, every run.
+Each run is a new application that reads the same full stream. For each it measures the JVM's CPU time and
+memory when the first batch reaches a child, then until everything has been read the throughput, the CPU
+time per megabyte and the peak memory, and the memory after 3 s of rest. It prints a table and, with
+--json, writes every run to a file.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def kinesis(endpoint, operation, body):
 
 
 def fill(endpoint, stream, shards, megabytes):
-    """A stream with this much data, 1 KB a record."""
+    """Creates a stream and fills it with records of 1 KB."""
     kinesis(endpoint, "CreateStream", {"StreamName": stream, "ShardCount": shards})
     while True:
         summary = kinesis(endpoint, "DescribeStreamSummary", {"StreamName": stream})
@@ -88,7 +88,7 @@ def fill(endpoint, stream, shards, megabytes):
 
 
 def jvm_of(helper):
-    """The helper's child: the JVM, once the helper's copy has become it."""
+    """Returns the pid of the JVM, a child of the helper, or None if it has not started yet."""
     for name in os.listdir("/proc"):
         try:
             stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
@@ -101,7 +101,7 @@ def jvm_of(helper):
 
 
 def usage(pid):
-    """CPU seconds and resident MiB of a process."""
+    """Returns the CPU seconds and the resident MiB of a process."""
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -152,14 +152,14 @@ def run(args, name, more, number, records):
                 print(sum(count for _, count in batches(folder)), "of", records, file=sys.stderr)
                 helper.terminate()
                 helper.wait(30)
-                sys.exit(f"{name}: no end\n{open(log.name).read()[-3000:]}")
+                sys.exit(f"{name}: did not finish\n{open(log.name).read()[-3000:]}")
             jvm = jvm or jvm_of(helper.pid)
             if not jvm:
                 continue
             try:
                 samples.append((time.monotonic(), *usage(jvm)))
             except OSError:
-                # It was the helper asking `java -version`.
+                # That was `java -version`, which the helper runs first.
                 jvm = None
                 continue
             if time.monotonic() - last_look > 0.25:
@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--json")
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME=ARGS",
-        help="a further way to run, with these arguments of `kcl-helper run`",
+        help="another variant, with these arguments of `kcl-helper run`",
     )
     args = parser.parse_args()
     args.helper = os.path.abspath(args.helper)

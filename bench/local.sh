@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# How much of `bench` is left under `local`: the same child, 2 shards, 1000 records a batch, the same
-# cores, in interleaved pairs. Prints a line a pair and the medians for docs/scale.md. Needs cargo, jq and
-# about 1 GB in the folder for temporary files; takes about a minute and a half.
+# Compares the throughput of `local` with that of `bench`: the same child and cores, 2 shards, 1000 records
+# per batch, in alternating pairs. Prints a line for each pair, and the medians for docs/scale.md. Needs
+# cargo, jq and about 1 GB for temporary files; takes about 90 seconds.
 #   PAIRS=9 CPUS=0,1 KCL_HELPER=target/release/kcl-helper bench/local.sh [SIZE…]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,7 +20,7 @@ trap 'rm -rf "$folder"' EXIT
 median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
 
 for size in "${sizes[@]}"; do
-    # Lines of letters, digits, `+` and `/`, as many as make a run of more than a second.
+    # Enough lines of base64 for a run of more than a second.
     bytes=$((size < 1000 ? 300000000 : 900000000))
     head -c $((bytes * 3 / 4)) /dev/urandom | base64 -w "$size" | head -n $((bytes / size)) >"$folder/input"
     sync

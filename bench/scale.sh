@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# How many children a machine bears: 1, 10, 100 and 500 of ours, idle and busy, beside 1, 10 and 100 of
-# Amazon's library for Node.js, which is installed into a temporary folder. Prints the tables of
+# Measures how many children one machine can run: 1, 10, 100 and 500 of ours, idle and busy, and 1, 10 and
+# 100 of Amazon's library for Node.js, which it installs into a temporary folder. Prints the tables of
 # docs/scale.md. Needs cargo, jq and npm; takes about three minutes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo build --release -q -p kcl-helper -p kcl-samples
 helper=$PWD/target/release/kcl-helper
 
-# One row: children, then figures of the JSON report. `idle` is before the first batch.
+# Prints one row: the number of children, then figures of the JSON report. `idle` is before the first batch.
 row() {
     local shards=$1
     shift

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Counts the instructions of the codec and the runtime on fixed inputs, and compares them with the
-# bounds in bench/instructions.tsv. Needs valgrind, which it installs where it may.
-# Usage: e2e/instructions.sh [--bless] [WORK…]; --bless makes the counts of now the bounds.
+# bounds in bench/instructions.tsv. Needs valgrind, which it installs if it can.
+# Usage: e2e/instructions.sh [--bless] [WORKLOAD…]; --bless updates the bounds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

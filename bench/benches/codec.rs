@@ -1,4 +1,4 @@
-//! Times the codec: `cargo bench -p kcl-bench`, or `… -- decode/` for one group.
+//! Measures the codec: `cargo bench -p kcl-bench`, or `… -- decode/` for one group.
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -10,7 +10,7 @@ fn main() {
 
 #[divan::bench(args = Workload::names())]
 fn codec(bencher: Bencher<'_, '_>, name: &str) {
-    let workload = Workload::named(name).expect("its name is from the list");
+    let workload = Workload::named(name).expect("the name is in the list");
     bencher
         .counter(ItemsCount::new(workload.items))
         .counter(BytesCount::new(workload.bytes))

@@ -1,9 +1,9 @@
-//! What the reference children have in common: reading lines and answering them.
+//! Shared code of the reference children, and the workloads of the micro-benchmarks.
 //!
-//! The children are what `bench_processor` is measured beside, so that a figure means the same on
-//! any machine: `pipe_limit` reads and answers, `simd_limit` decodes each payload by SIMD as well,
-//! and `plain_serde` is what one writes with serde alone, with structs that own their texts. They
-//! speak the protocol only as far as a benchmark needs it, and trust what they read.
+//! `bench_processor` is compared with reference children, so that results mean the same on any
+//! machine: `pipe_limit` reads and answers, `simd_limit` also decodes each payload by SIMD, and
+//! `plain_serde` is a simple implementation with serde and owned strings. They implement only the
+//! part of the protocol that benchmarks need, and trust their input.
 
 pub mod bounds;
 mod stdio;
@@ -12,7 +12,7 @@ pub mod workloads;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-/// How much is read at once, at least.
+/// How many bytes are read at once, at least.
 const CHUNK: usize = 64 << 10;
 
 /// A child's pipes, without std's buffers and locks.
@@ -20,27 +20,27 @@ const CHUNK: usize = 64 << 10;
 pub struct Child {
     input: File,
     output: File,
-    /// `buffer[start..filled]` has been read and not been handed out; a line is read whole.
+    /// `buffer[start..filled]` was read but not handed out yet.
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
 }
 
 impl Child {
-    /// The child of this process's stdin and stdout.
+    /// Creates the child on stdin and stdout.
     ///
     /// # Errors
-    /// One of the two is closed.
+    /// One of them is closed.
     pub fn new() -> io::Result<Child> {
         let (input, output) = stdio::pipes()?;
         Ok(Child { input, output, buffer: Vec::new(), start: 0, filled: 0 })
     }
 
-    /// Answers line after line until the input ends; batches go to `records` first. At a shard's
-    /// end the checkpoint comes first that the daemon waits for.
+    /// Answers every line until the input ends. `records` gets each batch first. At the end of the
+    /// shard it requests a checkpoint, which the daemon requires.
     ///
     /// # Errors
-    /// Reading or writing fails.
+    /// Reading or writing failed.
     pub fn run(mut self, mut records: impl FnMut(&[u8])) -> io::Result<()> {
         let mut answer = Vec::new();
         while let Some(line) = self.next_line()? {
@@ -67,7 +67,7 @@ impl Child {
         Ok(())
     }
 
-    /// The next line without its LF.
+    /// Returns the next line without its LF.
     fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         let mut searched = self.start;
         loop {
@@ -76,7 +76,7 @@ impl Child {
                 self.start = line.end + 1;
                 return Ok(Some(&self.buffer[line]));
             }
-            // What has been read since the last line is the beginning of one: it moves to the front.
+            // The start of the next line moves to the front.
             if self.start > 0 {
                 self.buffer.copy_within(self.start..self.filled, 0);
                 self.filled -= self.start;
@@ -94,7 +94,7 @@ impl Child {
     }
 }
 
-/// The value of the first field, which is `action` in what daemons write.
+/// Returns the value of the first field, which is `action` in lines from a daemon.
 fn action_of(line: &[u8]) -> &[u8] {
     line.split(|byte| *byte == b'"').nth(3).unwrap_or_default()
 }
@@ -105,7 +105,8 @@ fn push_status(action: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"}\n");
 }
 
-/// The sums that `bench_processor` keeps, so that a driver can tell that all was decoded.
+/// The same checksums as in `bench_processor`, by which the driver knows that everything was
+/// decoded.
 #[derive(Debug, Default)]
 pub struct Sums {
     records: u64,
@@ -114,7 +115,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Counts one record's payload.
+    /// Adds the payload of a record.
     pub fn add(&mut self, data: &[u8]) {
         self.records += 1;
         self.bytes += data.len() as u64;
@@ -123,11 +124,11 @@ impl Sums {
         }
     }
 
-    /// Writes the line that `bench_processor` ends with to stderr.
-    pub fn say(&self) {
+    /// Prints the line to stderr that `bench_processor` also ends with.
+    pub fn print(&self) {
         let Sums { records, bytes, edge } = self;
         let line = format!("BENCH records={records} bytes={bytes} edge={edge}\n");
-        // Without a reader there is nobody to tell.
+        // If stderr is closed, there is nothing to do.
         let _ = io::stderr().write_all(line.as_bytes());
     }
 }

@@ -1,7 +1,7 @@
-//! The codec's works, each on an input that is the same in every run.
+//! Workloads for the codec, each with the same input in every run.
 //!
-//! `benches/codec.rs` times them, `bin/instructions.rs` counts their instructions: both speak of the
-//! same works by the same names, and a new one belongs into `WORKLOADS` alone.
+//! `benches/codec.rs` measures their time, `bin/instructions.rs` counts their instructions. To add
+//! one, add it to `WORKLOADS`.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,16 +16,15 @@ use kcl_protocol::{
 type Prepare = fn() -> Workload;
 type Run = Box<dyn Fn(&mut Vec<u8>)>;
 
-/// Every workload: its name, and how it is made ready. What stands before the name's first `/` is its
-/// group.
+/// All workloads with their names. The part of a name before the first `/` is its group.
 #[rustfmt::skip]
 const WORKLOADS: &[(&str, Prepare)] = &[
     ("decode/500x100B", || decode(SMALL_RECORDS, line)),
     ("decode/10000x1KiB", || decode(FULL_BATCH, line)),
     ("decode/10x1MiB", || decode(LARGE_RECORDS, line)),
     ("decode/1x100B", || decode(SINGLE_RECORD, line)),
-    // A field that no daemon of today writes makes a line one for the plain path. In front it is seen
-    // at once; at the end all has been decoded by then, and is made what it was.
+    // An unknown field sends a line to the general path: at the start at once, at the end after the
+    // fast path has decoded everything and has to restore it.
     ("decode-general/500x100B", || decode(SMALL_RECORDS, line_with_new_field_first)),
     ("decode-general/10000x1KiB", || decode(FULL_BATCH, line_with_new_field_first)),
     ("decode-general/10x1MiB", || decode(LARGE_RECORDS, line_with_new_field_first)),
@@ -40,25 +39,25 @@ const WORKLOADS: &[(&str, Prepare)] = &[
     ("encode/1x100B", || encode(SINGLE_RECORD)),
     ("answer/status", || answer(ChildMessage::status(Action::ProcessRecords))),
     ("answer/checkpoint-at-record", || {
-        let place = Box::leak(Box::new(Position::from(place(7))));
-        answer(ChildMessage::Checkpoint(CheckpointRequest::from(&*place)))
+        let position = Box::leak(Box::new(Position::from(position(7))));
+        answer(ChildMessage::Checkpoint(CheckpointRequest::from(&*position)))
     }),
     ("answer/checkpoint-at-all", || answer(ChildMessage::Checkpoint(CheckpointRequest::default()))),
     ("lines/short", || lines(b"{\"action\":\"status\",\"responseFor\":\"processRecords\"}\n".repeat(COUNT))),
     ("lines/15MB", || lines([&vec![b'x'; 15_000_000][..], b"\n"].concat())),
-    ("sequence/56-digits", || compare(|index| place(index / 2))),
+    ("sequence/56-digits", || compare(|index| position(index / 2))),
     ("sequence/sentinels", || compare(|index| {
         let sentinels = [SequenceNumber::TRIM_HORIZON, SequenceNumber::LATEST, SequenceNumber::SHARD_END];
         ExtendedSequenceNumber::new(sentinels[index % sentinels.len()].clone(), 0)
     })),
     ("sequence/sentinel-and-number", || compare(|index| match index % 2 {
-        0 => place(index),
+        0 => position(index),
         _ => ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0),
     })),
     ("sequence/leading-zeros", || compare(|index| number(format!("{:0>100}", digits(index))))),
     ("sequence/lengths", || compare(|index| number(digits(index)[..1 + index % 56].to_owned()))),
     ("sequence/sub-sequence-numbers", || compare(|index| {
-        ExtendedSequenceNumber::new(place(0).sequence_number, index as u64)
+        ExtendedSequenceNumber::new(position(0).sequence_number, index as u64)
     })),
     ("sequence/read-56-digits", || read(digits)),
     ("sequence/read-129-digits", || read(|index| format!("{:9>129}", digits(index)))),
@@ -66,51 +65,51 @@ const WORKLOADS: &[(&str, Prepare)] = &[
 
 /// A full batch of small records.
 pub const SMALL_RECORDS: Shape = Shape { records: 500, size: 100 };
-/// The largest batch that daemons ask Kinesis for by default.
+/// The largest batch that a daemon requests by default.
 pub const FULL_BATCH: Shape = Shape { records: 10_000, size: 1 << 10 };
-/// Few records, as large as Kinesis takes them by default.
+/// Few records of the largest size that Kinesis accepts by default.
 const LARGE_RECORDS: Shape = Shape { records: 10, size: 1 << 20 };
-/// What a quiet shard gives.
+/// A typical batch of a quiet shard.
 const SINGLE_RECORD: Shape = Shape { records: 1, size: 100 };
 
-/// How often a work is done whose single time would be too short to be told from what is around it.
+/// How many times a workload repeats something that is too short to measure once.
 const COUNT: usize = 1000;
 
-/// How much arrives at once: what a pipe holds.
+/// How many bytes arrive at once: the capacity of a pipe.
 const PIECE: usize = 64 << 10;
 
-/// One workload, ready to be done.
+/// A workload that is ready to run.
 pub struct Workload {
     /// What [`items`](Self::items) counts.
     pub unit: &'static str,
-    /// How many items one run deals with.
+    /// How many items one run processes.
     pub items: usize,
-    /// How many bytes one run deals with.
+    /// How many bytes one run processes.
     pub bytes: usize,
     input: Vec<u8>,
     run: Run,
 }
 
 impl Workload {
-    /// The names of all works.
+    /// Returns the names of all workloads.
     pub fn names() -> impl Iterator<Item = &'static str> {
         WORKLOADS.iter().map(|(name, _)| *name)
     }
 
-    /// Makes the work of this name ready.
+    /// Prepares the workload with this name.
     pub fn named(name: &str) -> Option<Workload> {
-        WORKLOADS.iter().find(|(known, _)| *known == name).map(|(_, ready)| ready())
+        WORKLOADS.iter().find(|(known, _)| *known == name).map(|(_, prepare)| prepare())
     }
 
-    /// What one [`run`](Self::run) uses up.
+    /// Returns the input of one [`run`](Self::run), which consumes it.
     pub fn input(&self) -> Vec<u8> {
-        // A clone alone would have less room than the buffer that `encode` fills.
+        // A clone would lack the capacity that `encode` needs.
         let mut input = Vec::with_capacity(self.input.capacity());
         input.extend_from_slice(&self.input);
         input
     }
 
-    /// Does it once. It is a function in the program, too, for tools that look at it alone.
+    /// Runs the workload once. It is never inlined, so that profilers can find it.
     #[inline(never)]
     pub fn run(&self, input: &mut Vec<u8>) {
         (self.run)(input);
@@ -124,23 +123,23 @@ impl fmt::Debug for Workload {
     }
 }
 
-/// How many records of how many bytes.
+/// The size of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Records of a batch.
+    /// The number of records.
     pub records: usize,
-    /// Bytes of a payload.
+    /// The size of each payload, in bytes.
     pub size: usize,
 }
 
-/// Through the child's session, which also answers: a turn of a processor that does nothing.
+/// Decodes a batch in a child session and answers it, like a processor that does nothing.
 fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Workload {
     let mut line = line(shape);
     line.pop();
     let (mut session, mut out) = (ChildSession::new(), Vec::new());
-    let mut hello = *b"{\"action\":\"initialize\",\"shardId\":\"shardId-000000000000\"}";
-    session.receive(&mut hello).expect("it comes first");
-    session.answer(&mut out).expect("it is to be answered");
+    let mut initialize = *b"{\"action\":\"initialize\",\"shardId\":\"shardId-000000000000\"}";
+    session.receive(&mut initialize).expect("it is the first message");
+    session.answer(&mut out).expect("the message is unanswered");
     let state = RefCell::new((session, out));
     Workload {
         unit: "record",
@@ -149,12 +148,14 @@ fn decode(shape: Shape, line: fn(Shape) -> Vec<u8>) -> Workload {
         input: line,
         run: Box::new(move |line| {
             let (session, out) = &mut *state.borrow_mut();
-            let message = session.receive(line).expect("it is a message");
-            let DaemonMessage::ProcessRecords(input) = message else { unreachable!("a batch") };
+            let message = session.receive(line).expect("the line is a message");
+            let DaemonMessage::ProcessRecords(input) = message else {
+                unreachable!("the line is a batch")
+            };
             assert_eq!(input.records.len(), shape.records);
             session.recycle(black_box(input));
             out.clear();
-            session.answer(out).expect("it is to be answered");
+            session.answer(out).expect("the message is unanswered");
         }),
     }
 }
@@ -163,7 +164,7 @@ fn encode(shape: Shape) -> Workload {
     let line = line(shape);
     let length = line.len();
     let message =
-        DaemonMessage::decode(line[..length - 1].to_vec().leak()).expect("as it was made");
+        DaemonMessage::decode(line[..length - 1].to_vec().leak()).expect("it was encoded above");
     Workload {
         unit: "record",
         items: shape.records,
@@ -194,8 +195,7 @@ fn answer(message: ChildMessage<'static>) -> Workload {
     }
 }
 
-/// The bytes arrive in pieces, and each line is given back before the next is taken, as between
-/// daemon and child.
+/// The bytes arrive in pieces, and each line is given back before the next is taken, as in a child.
 fn lines(bytes: Vec<u8>) -> Workload {
     let count = memchr::memchr_iter(b'\n', &bytes).count();
     let buffer = RefCell::new(LineBuffer::new());
@@ -213,7 +213,7 @@ fn lines(bytes: Vec<u8>) -> Workload {
                 spare[..piece.len()].copy_from_slice(piece);
                 buffer.advance(piece.len());
                 rest = later;
-                while let Some(line) = buffer.next_line().expect("none is too long") {
+                while let Some(line) = buffer.next_line().expect("the limit is not reached") {
                     found += 1;
                     buffer.recycle(black_box(line));
                 }
@@ -223,15 +223,15 @@ fn lines(bytes: Vec<u8>) -> Workload {
     }
 }
 
-fn compare(place: impl Fn(usize) -> ExtendedSequenceNumber<'static>) -> Workload {
-    let places: Vec<_> = (0..=COUNT).map(place).collect();
+fn compare(position: impl Fn(usize) -> ExtendedSequenceNumber<'static>) -> Workload {
+    let positions: Vec<_> = (0..=COUNT).map(position).collect();
     Workload {
         unit: "comparison",
         items: COUNT,
-        bytes: places[1..].iter().map(|place| place.sequence_number.as_str().len()).sum(),
+        bytes: positions[1..].iter().map(|position| position.sequence_number.as_str().len()).sum(),
         input: Vec::new(),
         run: Box::new(move |_| {
-            for pair in places.windows(2) {
+            for pair in positions.windows(2) {
                 black_box(black_box(&pair[0]).cmp(black_box(&pair[1])));
             }
         }),
@@ -253,16 +253,15 @@ fn read(digits: impl Fn(usize) -> String) -> Workload {
     }
 }
 
-/// A batch as daemons write it: random payloads, short keys, 56 digits.
+/// Encodes a batch as daemons do: random payloads, short keys, sequence numbers of 56 digits.
 pub fn line(shape: Shape) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut data = vec![0; shape.records * shape.size];
     random.fill(&mut data);
     let keys: Vec<_> = (0..shape.records).map(|index| index.to_string()).collect();
     let records = data.chunks(shape.size).zip(&keys).enumerate().map(|(index, (data, key))| {
-        let mut record = Record::new(key, place(index).sequence_number, data);
+        let mut record = Record::new(key, position(index).sequence_number, data);
         record.sub_sequence_number = Some(0);
-        // Some arrive at the same time, as the encoder makes use of it.
         record.approximate_arrival =
             Some(Duration::from_millis(1_783_814_400_000 + index as u64 / 4));
         record
@@ -290,11 +289,11 @@ fn digits(index: usize) -> String {
 }
 
 fn number(digits: String) -> ExtendedSequenceNumber<'static> {
-    let number = SequenceNumber::try_from(digits).expect("digits, and not too many");
+    let number = SequenceNumber::try_from(digits).expect("the digits are valid");
     ExtendedSequenceNumber::new(number, 0)
 }
 
-fn place(index: usize) -> ExtendedSequenceNumber<'static> {
+fn position(index: usize) -> ExtendedSequenceNumber<'static> {
     number(digits(index))
 }
 
@@ -303,12 +302,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_work_has_a_name_of_its_own_and_can_be_done_again() {
+    fn workloads_have_unique_names_and_can_run_twice() {
         let mut names: Vec<_> = Workload::names().collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), WORKLOADS.len());
-        // The large ones differ from the others in size alone, and take seconds without optimisation.
+        // The large ones differ only in size, and take seconds without optimization.
         let is_large = |name: &&str| ["10000x", "10x", "15MB"].iter().any(|it| name.contains(it));
         for name in names.into_iter().filter(|name| !is_large(name)) {
             let workload = Workload::named(name).unwrap();
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_field_changes_nothing_else() {
+    fn an_unknown_field_changes_nothing_else() {
         let of = |line: Vec<u8>| {
             let line = line[..line.len() - 1].to_vec().leak();
             format!("{:?}", DaemonMessage::decode(line).unwrap())

@@ -1,5 +1,5 @@
-//! What any Rust program costs before it does anything: std's own stdin and stdout, and an answer to
-//! each line with the name of its first field's value. Its start-up is what others are compared with.
+//! The minimal cost of a Rust program: answers each line with std's stdin and stdout. The start-up
+//! time of other children is compared with this one's.
 
 use std::io::{self, BufRead, Write};
 

@@ -1,7 +1,7 @@
-//! Counts the instructions of each work and compares them with `bench/instructions.tsv`.
+//! Counts the instructions of each workload and compares them with `bench/instructions.tsv`.
 //!
-//! `e2e/instructions.sh` builds what is needed and starts it; bench/README.md says how it counts.
-#![expect(clippy::print_stdout, reason = "it is no record processor")]
+//! Run it with `e2e/instructions.sh`; bench/README.md explains how it counts.
+#![expect(clippy::print_stdout, reason = "this is not a record processor")]
 
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,16 +12,16 @@ use std::{env, fs, iter};
 use kcl_bench::bounds::{self, BLESS, Bounds, CPU_LEVEL, Count, FILE, Verdict};
 use kcl_bench::workloads::{self, Shape, Workload};
 
-const USAGE: &str = "usage: instructions [--bless] [WORK…]   counts all works, or these
+const USAGE: &str = "usage: instructions [--bless] [WORKLOAD…]    counts all workloads, or these
        instructions --list
-       instructions --run WORK TIMES    does one, for valgrind to look at";
+       instructions --run WORKLOAD TIMES     runs one, for use under valgrind";
 
-/// The whole of `bench_processor`, over pipes.
+/// Workloads that run all of `bench_processor`, connected by pipes.
 const RUNTIME: [(&str, Shape); 2] =
     [("runtime/500x100B", workloads::SMALL_RECORDS), ("runtime/10000x1KiB", workloads::FULL_BATCH)];
 
-/// A work is done so many times in one process and so many in another, which do all else alike: the
-/// difference of the two counts is what the work takes.
+/// A workload runs this many times in one process and in another. Everything else is the same, so
+/// the difference between the two counts is the cost of the workload.
 const FEW: usize = 1;
 const MANY: usize = 3;
 
@@ -62,14 +62,14 @@ fn choose(chosen: &[&str]) -> Result<Vec<&'static str>> {
 }
 
 fn unknown(name: &str) -> String {
-    format!("there is no work {name}; --list shows all")
+    format!("there is no workload `{name}`\nhint: run with --list to see all")
 }
 
-/// Under valgrind: does a work so many times.
+/// Runs a workload several times. This is what runs under valgrind.
 fn run(name: &str, times: &str) -> Result<bool> {
     let workload = Workload::named(name).ok_or_else(|| unknown(name))?;
     let times = times.parse().map_err(|_| USAGE.to_owned())?;
-    // What is done once in a process, such as asking what the processor can do, is none of it.
+    // Costs that occur once per process, such as detecting the instruction set, do not count.
     workload.run(&mut workload.input());
     let mut inputs: Vec<_> = (0..MANY.max(times)).map(|_| workload.input()).collect();
     inputs.iter_mut().take(times).for_each(|input| workload.run(input));
@@ -88,13 +88,15 @@ fn check(chosen: &[&str]) -> Result<bool> {
     let tools = tools();
     let (mut passed, mut failed) = (0, 0);
     for name in names {
-        let (verdict, text) = bounds.judge(&count(name)?, &tools);
+        let (verdict, text) = bounds.compare(&count(name)?, &tools);
         let is_passed = matches!(verdict, Verdict::Same | Verdict::Fewer);
         println!("{}  {text}", if is_passed { "ok  " } else { "FAIL" });
         *(if is_passed { &mut passed } else { &mut failed }) += 1;
     }
     for name in bounds.stale(&self::names().collect::<Vec<_>>()) {
-        println!("FAIL  {name}: {FILE} has a bound for it, and it is no work\nhint: {BLESS}");
+        println!(
+            "FAIL  {name}: {FILE} has a bound, but there is no such workload\nhint: run {BLESS}"
+        );
         failed += 1;
     }
     println!("{passed} passed, {failed} failed");
@@ -102,7 +104,7 @@ fn check(chosen: &[&str]) -> Result<bool> {
 }
 
 fn bless(chosen: &[&str]) -> Result<bool> {
-    // A file that is not there, or damaged, is written anew.
+    // A missing or invalid file is replaced.
     let before = read(&file()).and_then(|text| Bounds::parse(&text)).unwrap_or_default();
     let names = choose(chosen)?;
     if !is_comparable()? {
@@ -111,12 +113,12 @@ fn bless(chosen: &[&str]) -> Result<bool> {
     let mut counts = Vec::new();
     for name in names {
         let count = count(name)?;
-        println!("{name}: {:.2} instructions a {}", count.instructions, count.unit);
+        println!("{name}: {:.2} instructions per {}", count.instructions, count.unit);
         counts.push(count);
     }
     let text = before.blessed(&counts, &self::names().collect::<Vec<_>>(), &tools());
     fs::write(file(), text).map_err(|error| format!("cannot write {FILE}: {error}"))?;
-    println!("{FILE} is written; look at its diff, and commit it");
+    println!("updated {FILE}; review its diff and commit it");
     Ok(true)
 }
 
@@ -125,10 +127,11 @@ fn file() -> PathBuf {
 }
 
 fn read(file: &Path) -> Result<String> {
-    fs::read_to_string(file).map_err(|error| format!("{FILE}: {error}\nhint: {BLESS}"))
+    fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {FILE}: {error}\nhint: run {BLESS}"))
 }
 
-/// The versions that counts depend on.
+/// Returns the versions of the tools that counts depend on.
 fn tools() -> String {
     let version = |tool: &str| {
         let output = Command::new(tool).arg("--version").output();
@@ -138,12 +141,12 @@ fn tools() -> String {
     format!("{}, {}", version("rustc"), version("valgrind"))
 }
 
-/// Whether the processor, as valgrind shows it to programs, is the one that the counts are of.
+/// Whether programs under valgrind detect the instruction set that the counts are for.
 fn is_comparable() -> Result<bool> {
     let output = run_workload("sequence/sentinels", FEW)?;
     let level = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if level != CPU_LEVEL {
-        println!("programs see a processor with {level} here, and the counts are of {CPU_LEVEL}");
+        println!("the counts are for {CPU_LEVEL}, but programs detect {level} here");
     }
     Ok(level == CPU_LEVEL)
 }
@@ -176,11 +179,11 @@ fn run_workload(name: &str, times: usize) -> Result<Output> {
         return Ok(output);
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{name} under valgrind: {}, after it said:\n{stderr}", output.status))
+    Err(format!("cannot run {name} under valgrind: {}\n{stderr}", output.status))
 }
 
-/// A whole life of `bench_processor`, which is built beside this program. As with a daemon, each
-/// batch comes when the one before has been answered.
+/// Runs `bench_processor`, which is in the same folder as this program, from `initialize` to
+/// `leaseLost`. As with a daemon, it gets each batch after it has answered the previous one.
 fn run_processor(line: &[u8], shape: Shape, batches: usize) -> Result<Output> {
     let processor = own_path()?.with_file_name("bench_processor");
     let mut valgrind = valgrind(&processor);
@@ -191,16 +194,16 @@ fn run_processor(line: &[u8], shape: Shape, batches: usize) -> Result<Output> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(cannot_start)?;
-    let stdin = child.stdin.take().expect("it was asked for");
-    let stdout = child.stdout.take().expect("it was asked for");
-    let talk = converse(stdin, stdout, line, batches);
+    let stdin = child.stdin.take().expect("it is piped");
+    let stdout = child.stdout.take().expect("it is piped");
+    let conversation = converse(stdin, stdout, line, batches);
     let output = child.wait_with_output().map_err(cannot_start)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     let sums = format!("BENCH records={} ", shape.records * batches);
-    if talk.is_err() || !stderr.contains(&sums) {
-        let talk = talk.err().map(|error| format!(" ({error})")).unwrap_or_default();
+    if conversation.is_err() || !stderr.contains(&sums) {
+        let cause = conversation.err().map(|error| format!(" ({error})")).unwrap_or_default();
         let processor = processor.display();
-        return Err(format!("{processor} did not say {sums}…{talk}, but:\n{stderr}"));
+        return Err(format!("{processor} did not print `{sums}…`{cause}:\n{stderr}"));
     }
     Ok(output)
 }
@@ -219,17 +222,17 @@ fn converse(
         answer.clear();
         stdout.read_line(&mut answer)?;
         if !answer.starts_with("{\"action\":\"status\",") {
-            return Err(io::Error::other(format!("it said {answer:?}")));
+            return Err(io::Error::other(format!("unexpected answer {answer:?}")));
         }
     }
     Ok(())
 }
 
 fn own_path() -> Result<PathBuf> {
-    env::current_exe().map_err(|error| format!("where is this program? {error}"))
+    env::current_exe().map_err(|error| format!("cannot find this program: {error}"))
 }
 
-/// Cachegrind without a cache counts, and does nothing else.
+/// Cachegrind without its cache simulation only counts instructions.
 fn valgrind(program: &Path) -> Command {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);

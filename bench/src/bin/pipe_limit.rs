@@ -1,4 +1,4 @@
-//! The limit that the pipe sets: lines are read and answered, and nobody looks inside.
+//! The speed limit of the pipe: reads and answers lines without decoding them.
 
 fn main() -> std::io::Result<()> {
     kcl_bench::Child::new()?.run(|_| {})

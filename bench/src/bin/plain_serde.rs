@@ -1,5 +1,5 @@
-//! What one writes with serde and base64 as their documentation shows: structs that own their
-//! texts, and payloads decoded into memory of their own.
+//! A simple child as the documentation of serde and base64 suggests: structs with owned strings,
+//! and each payload decoded into its own buffer.
 
 use std::io::{self, BufRead, Write};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
 #[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
-#[expect(dead_code, reason = "a processor would read them")]
+#[expect(dead_code, reason = "a real processor would read them")]
 enum Message {
     Initialize {
         shard_id: String,
@@ -31,7 +31,7 @@ enum Message {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "a processor would read them")]
+#[expect(dead_code, reason = "a real processor would read them")]
 struct Record {
     #[serde(deserialize_with = "payload")]
     data: Vec<u8>,
@@ -53,7 +53,7 @@ enum Answer<'a> {
     Checkpoint { sequence_number: Option<&'a str>, sub_sequence_number: Option<u64> },
 }
 
-fn say(answer: &Answer<'_>) -> io::Result<()> {
+fn send(answer: &Answer<'_>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, answer)?;
     stdout.write_all(b"\n")?;
@@ -74,7 +74,7 @@ fn main() -> io::Result<()> {
             Message::LeaseLost => "leaseLost",
             Message::ShutdownRequested => "shutdownRequested",
             Message::ShardEnded => {
-                say(&Answer::Checkpoint { sequence_number: None, sub_sequence_number: None })?;
+                send(&Answer::Checkpoint { sequence_number: None, sub_sequence_number: None })?;
                 line.clear();
                 stdin.read_line(&mut line)?;
                 "shardEnded"
@@ -84,9 +84,9 @@ fn main() -> io::Result<()> {
                 continue;
             }
         };
-        say(&Answer::Status { response_for })?;
+        send(&Answer::Status { response_for })?;
         line.clear();
     }
-    sums.say();
+    sums.print();
     Ok(())
 }
