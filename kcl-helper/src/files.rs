@@ -401,4 +401,36 @@ mod tests {
             assert_eq!(opened.unwrap_err().to_string(), "it is not a regular file");
         }
     }
+
+    /// Who can see a file is decided here alone. The two others that make or open files themselves are
+    /// for the user's new project, and for the null device.
+    #[test]
+    fn no_other_module_makes_files() {
+        const MAKE: [&str; 7] = [
+            "fs::write(",
+            "File::create",
+            "fs::create_dir",
+            "DirBuilder",
+            "OpenOptions",
+            "File::options()",
+            "fs::copy(",
+        ];
+        const MAY: [&str; 3] = ["files.rs", "init/mod.rs", "record/pump.rs"];
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    let text = fs::read_to_string(&path).unwrap();
+                    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+                    let may = MAY.iter().any(|name| path.ends_with(name));
+                    let made = MAKE.iter().find(|name| !may && code.contains(**name));
+                    assert_eq!(made, None, "{}", path.display());
+                }
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::command::join_class_path;
 use super::jars::{Jars, hexadecimal, megabytes};
 use super::java::Java;
 use crate::error::Result;
-use crate::files::{is_regular_file, publish};
+use crate::files::{is_regular_file, publish, replace_private_file};
 use crate::guardian::Guardian;
 use crate::output::Reporter;
 use crate::secret::Masked;
@@ -62,7 +62,7 @@ pub(crate) fn make(
     let made = jars.while_locked(guardian, reporter, |unfinished| {
         let list = unfinished.join("classes.txt");
         let archive = unfinished.join("archive.jsa");
-        fs::write(&list, CLASSES).map_err(|error| error.to_string())?;
+        replace_private_file(&list, CLASSES.as_bytes()).map_err(|error| error.to_string())?;
         let words = vec![
             java.path.clone().into(),
             "-Xshare:dump".into(),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{Faulty, Jar, examine};
 use crate::error::{Error, Exit, Result};
-use crate::files::{open_regular_file, publish};
+use crate::files::{open_regular_file, publish, replace_private_file};
 use crate::guardian::Guardian;
 use crate::launch::command::flag;
 use crate::launch::daemon::Daemon;
@@ -89,7 +89,8 @@ impl Resolution {
 
 fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> Result<Resolution> {
     let pom_file = folder.path().join("pom.xml");
-    fs::write(&pom_file, pom).map_err(|error| super::unwritable(&pom_file, error))?;
+    replace_private_file(&pom_file, pom.as_bytes())
+        .map_err(|error| super::unwritable(&pom_file, error))?;
     let mut words = ["mvn", "-q", "-B", "-f"].map(OsString::from).to_vec();
     words.push(pom_file.into());
     words.extend(
