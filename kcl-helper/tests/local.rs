@@ -479,7 +479,7 @@ fn stdin_has_no_state() {
 #[test]
 fn a_named_pipe_has_no_state() {
     let place = Place::new();
-    assert!(Command::new("mkfifo").arg(place.path("input")).status().unwrap().success());
+    assert!(kcl_fixtures::command("mkfifo").arg(place.path("input")).status().unwrap().success());
     for _ in 0..2 {
         let running = Running::start(place.command("-i input -- AWKWARD"));
         place.write("input", "one\ntwo");
