@@ -157,12 +157,21 @@ pub(crate) fn watch(signals: &[i32], mut hear: impl FnMut(i32) + Send + 'static)
 /// Requests to stop: SIGTERM, SIGINT, SIGHUP, and the end of `--timeout`.
 #[derive(Clone)]
 pub(crate) struct Requests {
-    receiver: Arc<Mutex<Receiver>>,
+    phase: Arc<Mutex<Phase>>,
     reporter: Reporter,
 }
 
-/// `None` while there is nothing that a request could end but this process.
-type Receiver = Option<Box<dyn FnMut(Request) + Send>>;
+/// What a request finds.
+#[derive(Default)]
+enum Phase {
+    /// Nothing that it could end but this process.
+    #[default]
+    Before,
+    /// Who has to know of it, and the first one that came.
+    Working(Box<dyn FnMut(Request) + Send>, Option<Cause>),
+    /// A result on its way out.
+    Done,
+}
 
 impl Requests {
     /// From now on a request ends this process at once, until somebody [receives](Self::receive) it.
@@ -170,7 +179,7 @@ impl Requests {
         let failed = |error: io::Error| {
             Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
         };
-        let requests = Requests { receiver: Arc::default(), reporter: reporter.clone() };
+        let requests = Requests { phase: Arc::default(), reporter: reporter.clone() };
         let to = requests.clone();
         watch(&STOP_SIGNALS, move |signal| to.request(Cause::Signal(signal))).map_err(failed)?;
         if let Some(timeout) = timeout {
@@ -192,31 +201,36 @@ impl Requests {
     /// wait for who reads our stderr.
     pub(crate) fn receive(&self, receive: impl FnMut(Request) + Send + 'static) {
         self.reporter.supervise();
-        *self.receiver() = Some(Box::new(receive));
+        *self.phase() = Phase::Working(Box::new(receive), None);
     }
 
-    /// The work is done: from now on a request ends this process at once.
+    /// The work is done: from now on a request ends this process at once, as does one that came too
+    /// late to be seen by who received it.
     pub(crate) fn end_at_once(&self) {
-        let reporter = self.reporter.clone();
-        *self.receiver() =
-            Some(Box::new(move |request| reporter.exit(request.cause.exit() as i32)));
+        match std::mem::replace(&mut *self.phase(), Phase::Done) {
+            Phase::Working(_, Some(cause)) => self.reporter.exit(cause.exit() as i32),
+            Phase::Working(_, None) | Phase::Before | Phase::Done => {}
+        }
     }
 
     fn request(&self, cause: Cause) {
         let at = Instant::now();
         self.reporter.stop();
-        let mut receiver = self.receiver();
-        match receiver.as_mut() {
-            Some(receive) => receive(Request { cause, at }),
-            None => {
+        match &mut *self.phase() {
+            Phase::Working(receive, first) => {
+                first.get_or_insert(cause);
+                receive(Request { cause, at });
+            }
+            Phase::Before => {
                 self.reporter.result(&format!("{cause}: ended before anything was started"));
                 self.reporter.exit(cause.exit() as i32);
             }
+            Phase::Done => self.reporter.exit(cause.exit() as i32),
         }
     }
 
-    fn receiver(&self) -> MutexGuard<'_, Receiver> {
-        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

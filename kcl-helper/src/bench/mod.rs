@@ -125,6 +125,9 @@ pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
     let members = HashMap::new();
     let mut bench = Bench { options, guardian, load, sender, news, members, next_member: 0 };
     let result = bench.measure();
+    if result.is_ok() {
+        requests.end_at_once();
+    }
     bench.kill_all();
     if result.is_ok() {
         let patience = Patience::for_the_rest(options.patience);
@@ -140,7 +143,6 @@ pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
             return Ok(cause.exit());
         }
     };
-    requests.end_at_once();
     if options.json {
         options.reporter.print_json(&report::json(options, &bench.load, &figures))?;
     } else {
