@@ -220,8 +220,7 @@ impl Guardian {
             Owner::Gone => ward.is_left() || !tree::reap(ward.pid),
         });
         let wards: HashSet<Pid> = self.wards.iter().map(|ward| ward.pid).collect();
-        self.adopted = tree::children();
-        self.adopted.retain(|pid| !wards.contains(pid) && !tree::reap(*pid));
+        self.adopted = tree::others_that_live(&wards);
     }
 
     fn end_what_is_left(&mut self) {

@@ -43,6 +43,24 @@ pub(super) fn children() -> Vec<Pid> {
     }
 }
 
+/// The children that live and are not in `known`; those that have ended are forgotten.
+pub(super) fn others_that_live(known: &HashSet<Pid>) -> Vec<Pid> {
+    settle(|| children().into_iter().filter(|pid| !known.contains(pid)).collect(), reap)
+}
+
+/// Lists children until an empty list can be believed: one that ends after it was listed may have
+/// left us a child of its own, which the list does not have.
+fn settle(mut list: impl FnMut() -> Vec<Pid>, mut reap: impl FnMut(Pid) -> bool) -> Vec<Pid> {
+    loop {
+        let listed = list();
+        let count = listed.len();
+        let living: Vec<Pid> = listed.into_iter().filter(|pid| !reap(*pid)).collect();
+        if count == 0 || !living.is_empty() {
+            return living;
+        }
+    }
+}
+
 /// As the kernel lists them. `None` where it was built without that.
 fn children_by_thread() -> Option<Vec<Pid>> {
     let mut children = Vec::new();
@@ -212,8 +230,7 @@ impl Ending {
 pub(super) fn clear(patience: Patience, mut outlived: impl FnMut(Vec<String>)) -> Cleared {
     let mut ending = Ending::new(patience, Instant::now());
     loop {
-        let mut all = children();
-        all.retain(|pid| !reap(*pid));
+        let all = others_that_live(&HashSet::new());
         if let Some(cleared) = ending.step(&[], &all, Instant::now(), &mut outlived) {
             return cleared;
         }
@@ -244,6 +261,25 @@ mod tests {
         assert!(!children_by_parent().contains(&pid));
         assert_eq!(status(pid), Err(Errno::CHILD));
         assert_eq!(name(pid), format!("process {}", child.id()));
+    }
+
+    #[test]
+    fn one_that_ends_while_we_look_leaves_another() {
+        let pid = |number| Pid::from_raw(number).unwrap();
+        // Each has ended by the time that it is asked for, up to the third.
+        let mut lists = vec![vec![pid(3), pid(4)], vec![pid(2)], vec![pid(1)]];
+        let mut reaped = vec![];
+        let living = settle(
+            || lists.pop().unwrap(),
+            |pid| {
+                let has_ended = pid.as_raw_pid() != 4;
+                has_ended.then(|| reaped.push(pid.as_raw_pid()));
+                has_ended
+            },
+        );
+        assert_eq!(living, [pid(4)]);
+        assert_eq!(reaped, [1, 2, 3]);
+        assert_eq!(settle(Vec::new, |_| true), []);
     }
 
     #[test]
