@@ -241,16 +241,12 @@ fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<Fil
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use rustix::fs::Mode;
-    use rustix::process::umask;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().mode() & 0o7777
     }
 
-    /// The umask is the whole process's: no other test may depend on it.
     #[test]
     fn what_is_read_has_a_bound() {
         let zeros = || File::open("/dev/zero").unwrap();
@@ -262,30 +258,39 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     }
 
+    /// A umask is the whole process's, so each has a process of its own, which is this test again.
     #[test]
     fn no_umask_opens_them() {
+        const UMASK: &str = "KCL_HELPER_TEST_UMASK";
+        let Ok(umask) = std::env::var(UMASK) else {
+            for umask in ["000", "022", "077"] {
+                let name = "files::tests::no_umask_opens_them";
+                let script = format!("umask {umask}; exec \"$0\" --exact {name} --test-threads 1");
+                let mut command = kcl_fixtures::command("sh");
+                command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
+                let output = command.env(UMASK, umask).output().unwrap();
+                let said = String::from_utf8_lossy(&output.stdout);
+                assert!(said.contains("1 passed"), "umask {umask}: {said}");
+            }
+            return;
+        };
+        let umask = u32::from_str_radix(&umask, 8).unwrap();
         let top = tempfile::tempdir().unwrap();
-        let before = umask(Mode::empty());
-        for (index, bits) in [0, 0o022, 0o077_u32].into_iter().enumerate() {
-            // A mode is shorter on some systems.
-            umask(Mode::from_bits_truncate(bits as _));
-            let folder = top.path().join(index.to_string()).join("below");
-            create_private_dir(&folder).unwrap();
-            create_private_file(&folder.join("new")).unwrap();
-            open_private_file(&folder.join("opened")).unwrap();
-            replace_private_file(&folder.join("replaced"), b"x").unwrap();
-            open_own_dir(&folder.join("own")).unwrap();
-            create_shared_dir(&folder.join("shared")).unwrap();
-            publish(&folder.join("new"), &folder.join("published")).unwrap();
-            create_private_file(&folder.join("new")).unwrap();
-            assert_eq!([mode(&folder), mode(folder.parent().unwrap())], [0o700; 2]);
-            assert_eq!(mode(&folder.join("own")), 0o700);
-            assert_eq!(mode(&folder.join("shared")), 0o755 & !bits);
-            assert_eq!(mode(&folder.join("published")), 0o644);
-            let files = ["new", "opened", "replaced"].map(|name| mode(&folder.join(name)));
-            assert_eq!(files, [0o600; 3]);
-        }
-        umask(before);
+        let folder = top.path().join("above/below");
+        create_private_dir(&folder).unwrap();
+        create_private_file(&folder.join("new")).unwrap();
+        open_private_file(&folder.join("opened")).unwrap();
+        replace_private_file(&folder.join("replaced"), b"x").unwrap();
+        open_own_dir(&folder.join("own")).unwrap();
+        create_shared_dir(&folder.join("shared")).unwrap();
+        publish(&folder.join("new"), &folder.join("published")).unwrap();
+        create_private_file(&folder.join("new")).unwrap();
+        assert_eq!([mode(&folder), mode(folder.parent().unwrap())], [0o700; 2]);
+        assert_eq!(mode(&folder.join("own")), 0o700);
+        assert_eq!(mode(&folder.join("shared")), 0o755 & !umask);
+        assert_eq!(mode(&folder.join("published")), 0o644);
+        let files = ["new", "opened", "replaced"].map(|name| mode(&folder.join(name)));
+        assert_eq!(files, [0o600; 3]);
     }
 
     #[test]

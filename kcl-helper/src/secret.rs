@@ -40,6 +40,12 @@ impl Masked {
         Masked { text: value.to_owned(), masks: spans.map(|span| (span, MASK.into())).collect() }
     }
 
+    /// A key of that file. One line of a private key that stands in the file over several is one.
+    pub(crate) fn of_key(key: &str) -> Masked {
+        let all = (lookup_key(key).is_none() && is_like_base64(key)).then_some(0..key.len());
+        Masked::of_text(key).and(all.map(|span| (span, MASK.to_owned())))
+    }
+
     /// A URL, a command line, what another program says.
     pub(crate) fn of_text(text: impl Into<String>) -> Masked {
         let text = text.into();
@@ -153,6 +159,17 @@ impl Serialize for Masked {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
+}
+
+/// Whether a text is too long and too mixed to be a name.
+fn is_like_base64(text: &str) -> bool {
+    const SHORTEST: usize = 40;
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    text.len() >= SHORTEST
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
 }
 
 /// The secrets of a property, in order and apart from each other.
@@ -664,6 +681,20 @@ mod tests {
         for key in ["streamName", "AwsCredentialsProvider", "executableName", "tokenizer"] {
             check(key, "Some.Value-1", "Some.Value-1");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_no_name_is_a_secret() {
+        let shown = |key: &str| Masked::of_key(key).to_string();
+        assert_eq!(
+            shown("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"),
+            "***"
+        );
+        assert_eq!(shown("AKIAIOSFODNN7EXAMPLE"), "***");
+        for row in crate::properties::KEYS {
+            assert_eq!(shown(row.name), row.name);
+        }
+        assert_eq!(shown("dbPassword"), "dbPassword");
     }
 
     #[test]

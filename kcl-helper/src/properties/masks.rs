@@ -12,7 +12,8 @@ pub(super) fn in_file(bytes: &[u8], settings: &Settings, is_readable: bool) -> V
     let all = settings.iter().chain(settings.replaced().map(|(old, _)| old));
     let of_file = all.filter(|setting| matches!(setting.origin, Origin::File(_)));
     let mut masks: Vec<Range<usize>> = of_file
-        .flat_map(|setting| setting.value.masked().masks().map(|part| setting.value.span_of(part)))
+        .flat_map(|setting| [&setting.key, &setting.value])
+        .flat_map(|written| written.masked().masks().map(|part| written.span_of(part)))
         .collect();
     let mut continued = None;
     for line in lines(bytes) {

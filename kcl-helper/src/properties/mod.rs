@@ -20,6 +20,8 @@ use settings::Settings;
 
 pub(crate) use effective::{Property, effective};
 pub(crate) use file::{File, Text, escaped_value, line_of_units};
+#[cfg(test)]
+pub(crate) use keys::KEYS;
 pub(crate) use keys::{Key, Secrecy, Status, lookup as lookup_key, suggestion};
 pub(crate) use report::{Report, Severity, abridged};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
@@ -29,7 +31,7 @@ pub(crate) use version::Version;
 
 use crate::error::{Error, Exit, Result};
 use crate::files::read_at_most;
-use crate::secret::Masked;
+use crate::secret::{MASK, Masked};
 
 /// A file to judge.
 #[derive(Debug, Clone)]
@@ -105,7 +107,10 @@ pub(crate) fn show_since(since: Version) -> String {
 
 /// Judges a file as the daemon will read it. A file that breaks the format has that one finding.
 pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
-    let set = |(key, value): &(String, Masked)| value.after(&format!("{key}="));
+    let set = |(key, value): &(String, Masked)| {
+        let shown = Masked::of_key(key);
+        value.after(&format!("{key}=")).and(shown.masks().map(|span| (span, MASK.to_owned())))
+    };
     let sets = request.overrides.iter().map(set).collect();
     let file = match File::parse(&source.bytes) {
         Ok(file) => file,

@@ -513,6 +513,38 @@ mod tests {
     }
 
     proptest! {
+        /// Of what is masked no character is shown, and what is underlined is what was asked for.
+        #[test]
+        fn an_excerpt_keeps_secrets(
+            text in "([ab\u{e9} ]{0,3}[X]{0,3}[\n\r]{0,1}){0,12}",
+            long: bool,
+            places in any::<(usize, usize)>(),
+        ) {
+            let text = if long { text.replace("XX", &"X".repeat(3 * KEPT)) } else { text };
+            let is_secret = |byte: &u8| *byte == b'X';
+            let mut masks: Vec<Range<usize>> = Vec::new();
+            for at in (0..text.len()).filter(|at| is_secret(&text.as_bytes()[*at])) {
+                match masks.last_mut().filter(|last| last.end == at) {
+                    Some(last) => last.end = at + 1,
+                    None => masks.push(at..at + 1),
+                }
+            }
+            let starts: Vec<usize> =
+                text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let place = |place: usize| starts[place % starts.len()];
+            let (one, other) = (place(places.0), place(places.1));
+            let span = one.min(other)..one.max(other);
+            let excerpt = Shown::new(text.as_bytes(), masks).excerpt(&span);
+            prop_assert!(!excerpt.text.contains('X'));
+            let underlined = &excerpt.text[excerpt.span];
+            let asked = &text[span];
+            if !asked.contains(['X', ' ', '\r', '\n']) {
+                prop_assert_eq!(underlined, asked);
+            } else if asked.contains('X') && asked.len() <= KEPT {
+                prop_assert!(underlined.contains(MASK), "{:?}", underlined);
+            }
+        }
+
         /// The excerpt is shown as if the renderer had the whole file.
         #[test]
         fn an_excerpt_is_enough(

@@ -12,30 +12,39 @@ use crate::secret::Masked;
 /// A key that somebody set.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
-    pub(crate) key: Text,
-    pub(crate) value: Value,
+    pub(crate) key: Written,
+    pub(crate) value: Written,
     pub(crate) origin: Origin,
     /// The row of the table, if the daemon knows this spelling.
     pub(crate) row: Option<&'static Key>,
 }
 
-/// A value, which is shown without its secrets, and where its characters are in the file.
+/// A key or a value, which is shown without its secrets, and where its characters are in the file.
 #[derive(Debug, Clone)]
-pub(crate) struct Value {
+pub(crate) struct Written {
     masked: Masked,
     text: Text,
 }
 
-impl Value {
-    fn of_file(key: &str, text: Text) -> Value {
-        Value { masked: Masked::of_property(key, text.as_str()), text }
+impl Written {
+    fn key(text: Text) -> Written {
+        Written { masked: Masked::of_key(text.as_str()), text }
     }
 
-    fn of_override(value: &Masked) -> Value {
-        Value { masked: value.clone(), text: Text::from(value.reveal()) }
+    fn value(key: &str, text: Text) -> Written {
+        Written { masked: Masked::of_property(key, text.as_str()), text }
     }
 
-    /// The value with its secrets: to judge it, never to show it.
+    fn of_override(value: &Masked) -> Written {
+        Written { masked: value.clone(), text: Text::from(value.reveal()) }
+    }
+
+    /// UTF-16 as Java holds it.
+    fn units(&self) -> Vec<u16> {
+        self.text.units()
+    }
+
+    /// The text with its secrets: to judge it, never to show it.
     pub(crate) fn reveal(&self) -> &str {
         self.masked.reveal()
     }
@@ -60,7 +69,7 @@ impl Value {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.masked.fmt(f)
     }
@@ -87,13 +96,13 @@ impl Settings {
     pub(crate) fn new(file: File, request: &Request<'_>) -> Settings {
         let from_file = file.into_entries().into_iter().map(|entry| Setting {
             row: row(entry.key.as_str(), request.version),
-            value: Value::of_file(entry.key.as_str(), entry.value),
-            key: entry.key,
+            value: Written::value(entry.key.as_str(), entry.value),
+            key: Written::key(entry.key),
             origin: Origin::File(entry.position),
         });
         let from_set = request.overrides.iter().enumerate().map(|(index, (key, value))| Setting {
-            key: Text::from(key.as_str()),
-            value: Value::of_override(value),
+            key: Written::key(Text::from(key.as_str())),
+            value: Written::of_override(value),
             origin: Origin::Set(index),
             row: row(key, request.version),
         });

@@ -69,6 +69,7 @@ const LINES: &[&str] = &[
     "dbPassword = $\ncolour = \\u12",
     "colour = \\u12\ndbPassword = a\\\n  $",
     "dbPassword = $\\u12",
+    "privateKey = \nMIIEvQIBADANBgkqhkiG9w0BAQEFAA$",
 ];
 
 /// Environment variables in a file: what `--expand-env` puts in their place is a secret, whatever it

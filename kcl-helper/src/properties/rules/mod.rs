@@ -185,7 +185,7 @@ impl Place {
         match setting.origin {
             Origin::File(_) => Place { within: Within::File, span: setting.key.span() },
             Origin::Set(index) => {
-                Place { within: Within::Set(index), span: 0..setting.key.as_str().len() }
+                Place { within: Within::Set(index), span: 0..setting.key.reveal().len() }
             }
         }
     }
@@ -203,7 +203,7 @@ impl Place {
         match setting.origin {
             Origin::File(_) => Place { within: Within::File, span: setting.value.span_of(part) },
             Origin::Set(index) => {
-                let before = setting.key.as_str().len() + "=".len();
+                let before = setting.key.reveal().len() + "=".len();
                 let span = part.start + before..part.end + before;
                 Place { within: Within::Set(index), span }
             }

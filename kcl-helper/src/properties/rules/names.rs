@@ -63,14 +63,14 @@ const BUILDER_METHODS: &[&str] = &[
 pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Remarks {
     let mut remarks = Remarks::default();
     for setting in unknown(facts) {
-        let Some((client, method)) = client_key(setting.key.as_str()) else { continue };
+        let Some((client, method)) = client_key(setting.key.reveal()) else { continue };
         if BUILDER_METHODS.contains(&method) {
             continue;
         }
         remarks.add(|| {
             let message =
                 format!("the daemon stops: {} has no `{method}`", client.trim_end_matches('.'));
-            Remark::new(Place::key(setting), message).hint(hint_for(setting.key.as_str()))
+            Remark::new(Place::key(setting), message).hint(hint_for(setting.key.reveal()))
         });
     }
     remarks
@@ -90,12 +90,12 @@ fn unknown<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = &'a Setting> {
 pub(super) fn unknown_key(facts: &Facts<'_>) -> Remarks {
     let mut remarks = Remarks::default();
     for setting in unknown(facts) {
-        let key = setting.key.as_str();
+        let key = setting.key.reveal();
         if client_key(key).is_some() || other_case(facts, key).is_some() || has_mark(key) {
             continue;
         }
         remarks.add(|| {
-            let message = format!("the daemon ignores `{key}`");
+            let message = format!("the daemon ignores `{}`", setting.key);
             Remark::new(Place::key(setting), message).label("no such key").hint(hint_for(key))
         });
     }
@@ -109,9 +109,9 @@ fn hint_for(unknown: &str) -> String {
 
 pub(super) fn wrong_letter_case(facts: &Facts<'_>) -> Remarks {
     // Under a client these stop the daemon, of which another rule speaks.
-    let dropped = unknown(facts).filter(|setting| client_key(setting.key.as_str()).is_none());
+    let dropped = unknown(facts).filter(|setting| client_key(setting.key.reveal()).is_none());
     let remarks = dropped.filter_map(|setting| {
-        let right = other_case(facts, setting.key.as_str())?;
+        let right = other_case(facts, setting.key.reveal())?;
         let message = format!("the daemon ignores `{}`", setting.key);
         let remark = Remark::new(Place::key(setting), message).label("letter case counts");
         Some(remark.hint(format!("write `{right}`")))
@@ -138,10 +138,10 @@ fn has_mark(key: &str) -> bool {
 }
 
 pub(super) fn byte_order_mark(facts: &Facts<'_>) -> Remarks {
-    let Some(first) = facts.settings.iter().find(|setting| has_mark(setting.key.as_str())) else {
+    let Some(first) = facts.settings.iter().find(|setting| has_mark(setting.key.reveal())) else {
         return Remarks::default();
     };
-    let key = &first.key.as_str()[MARK.len()..];
+    let key = first.key.part(MARK.len()..first.key.reveal().len());
     let message = format!("the daemon ignores `{key}`: a byte order mark stands before it");
     Remarks::from(
         Remark::new(Place::key(first), message).hint("save the file without a byte order mark"),
@@ -202,7 +202,7 @@ pub(super) fn unused_key(facts: &Facts<'_>) -> Remarks {
         .filter(|setting| setting.row.is_some_and(|row| row.kind != Kind::Unusable))
         .map(|setting| (setting, ""));
     // This one is built anew by core.
-    let http = facts.settings.iter().filter(|s| s.key.as_str().starts_with(KINESIS_HTTP));
+    let http = facts.settings.iter().filter(|s| s.key.reveal().starts_with(KINESIS_HTTP));
     unused
         .chain(http.map(|setting| (setting, "the Kinesis client is always Netty's, with HTTP/2")))
         .map(|(setting, label)| {

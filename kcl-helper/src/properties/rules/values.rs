@@ -36,7 +36,7 @@ fn blanks_at_end(setting: &Setting) -> Option<Place> {
 }
 
 fn row_name(setting: &Setting) -> &str {
-    setting.row.map_or_else(|| setting.key.as_str(), |row| row.name)
+    setting.row.map_or_else(|| setting.key.reveal(), |row| row.name)
 }
 
 pub(super) fn trailing_blank(facts: &Facts<'_>) -> Remarks {
@@ -485,7 +485,7 @@ pub(super) fn misread_letters(facts: &Facts<'_>) -> Remarks {
         let end = last + text[last..].chars().next().map_or(0, char::len_utf8);
         let is_open = setting.value.masked().masks().next().is_none();
         let hint = match is_open {
-            true => format!("write `{}`", line(setting.key.as_str(), meant).trim_end()),
+            true => format!("write `{}`", line(&setting.key.to_string(), meant).trim_end()),
             false => "write \\uXXXX for each letter that is not ASCII".to_owned(),
         };
         Some(
@@ -502,7 +502,7 @@ pub(super) fn misread_letters(facts: &Facts<'_>) -> Remarks {
 
 pub(super) fn secret_in_file(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
-        let (key, value) = (setting.key.as_str(), setting.value.reveal());
+        let (key, value) = (setting.key.reveal(), setting.value.reveal());
         let secret = in_property(key, value).into_iter().find(|secret| secret.is_certain)?;
         let place = match is_secret_name(key) {
             true => Place::key(setting),
