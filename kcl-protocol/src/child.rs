@@ -97,7 +97,7 @@ impl ChildSession {
     /// anything else is sent.
     ///
     /// # Errors
-    /// [`Error::Misuse`] if no message is waiting for its status, or a checkpoint for its answer.
+    /// [`Error::Misuse`] if no message is waiting for its status, or an earlier request for its answer.
     pub fn checkpoint(&mut self, at: &Position<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         self.conversation.apply_or(Event::CheckpointRequest, Error::Misuse)?;
         ChildMessage::Checkpoint(CheckpointRequest::from(at)).encode(out);

@@ -27,8 +27,8 @@ const KNOWN_MESSAGES: [(&str, &[&str]); 8] = [
     (Action::ShardEnded.name(), &[]),
 ];
 
-/// How many fields of a line are kept at most, not counting known ones: more than all known names
-/// together, so that a line of many unknown fields takes little memory.
+/// When this many fields of a line are kept, further unknown fields are dropped, so that a line of many
+/// unknown fields takes little memory. There are fewer known fields than this.
 const MAX_KEPT_FIELDS: usize = 16;
 
 /// Whether any message has a field of this name.

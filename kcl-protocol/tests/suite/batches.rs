@@ -149,14 +149,14 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
     let tail = prop_oneof![12 => Just(""), 1 => select(vec![" ", "\r", "x", "}", ",", "{}", "\0"])];
     let cut = prop::option::weighted(0.15, any::<Index>());
     // An invalid UTF-8 byte: in a non-ASCII string, or anywhere.
-    let foreign = prop::option::weighted(0.05, any::<Index>());
-    (vec(record(), 0..4), behind, tail, cut, foreign).prop_map(
-        |(records, behind, tail, cut, foreign)| {
+    let invalid_byte = prop::option::weighted(0.05, any::<Index>());
+    (vec(record(), 0..4), behind, tail, cut, invalid_byte).prop_map(
+        |(records, behind, tail, cut, invalid_byte)| {
             let mut line = (written(&records, &behind) + tail).into_bytes();
-            if let Some(foreign) = foreign {
+            if let Some(invalid_byte) = invalid_byte {
                 let texts: Vec<_> = (0..line.len()).filter(|at| !line[*at].is_ascii()).collect();
-                let at = texts.get(foreign.index(texts.len() + 1)).copied();
-                let at = at.unwrap_or_else(|| foreign.index(line.len()));
+                let at = texts.get(invalid_byte.index(texts.len() + 1)).copied();
+                let at = at.unwrap_or_else(|| invalid_byte.index(line.len()));
                 line[at] = 0xff;
             }
             if let Some(cut) = cut {

@@ -100,11 +100,11 @@ proptest! {
         let mut line = written_freely(&message, &mut dice, &mut |index, fields| {
             if index == Some(damaged) {
                 let data = fields.iter_mut().find(|(name, _)| name == "data").unwrap();
-                let letters: String = serde_json::from_str(&data.1).unwrap();
-                let length = letters.trim_end_matches('=').len();
-                let mut letters: Vec<char> = letters.chars().collect();
-                letters[at.index(length)] = invalid;
-                data.1 = serde_json::to_string(&String::from_iter(letters)).unwrap();
+                let text: String = serde_json::from_str(&data.1).unwrap();
+                let length = text.trim_end_matches('=').len();
+                let mut chars: Vec<char> = text.chars().collect();
+                chars[at.index(length)] = invalid;
+                data.1 = serde_json::to_string(&String::from_iter(chars)).unwrap();
             }
         });
         let error = DaemonMessage::decode(&mut line).unwrap_err();
