@@ -3,35 +3,24 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
+use kcl_fixtures::awkward_child;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
 
-/// The processor that misbehaves, which cargo builds beside the program.
-fn awkward() -> PathBuf {
-    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
-    assert!(path.exists(), "cargo build -p kcl-helper --examples");
-    path
-}
-
 /// With arguments as they would be typed; `_` stands for a blank inside one.
 fn command(args: &str) -> Command {
-    let mut command = kcl_fixtures::command(HELPER);
+    let mut command = kcl_fixtures::scrubbed(HELPER);
     command.arg("bench");
-    for name in ["RUST_BACKTRACE", "KCL_HELPER_FORMAT", "KCL_HELPER_COLOR", "BENCH_CKPT_EVERY"] {
-        command.env_remove(name);
-    }
     for arg in args.split_whitespace() {
         // Blanks first: the paths may have underscores of their own.
-        let arg = arg.replace('_', " ").replace("AWKWARD", &awkward().to_string_lossy());
+        let arg = arg.replace('_', " ").replace("AWKWARD", &awkward_child());
         command.arg(arg.replace("HELPER", HELPER));
     }
-    command.stdin(Stdio::null());
     command
 }
 
@@ -51,7 +40,7 @@ const SMALL: &str = "--warmup 0s --batches 8 --turns 4 --batch 5 --size 10B";
 
 fn clean(text: &str) -> String {
     let text = text
-        .replace(&*awkward().to_string_lossy(), "[awkward_child]")
+        .replace(&awkward_child(), "[awkward_child]")
         .replace(HELPER, "[kcl-helper]")
         .replace(concat!("bench ", env!("CARGO_PKG_VERSION")), "bench [version]");
     let mut clean = String::new();
@@ -391,7 +380,7 @@ fn a_signal_ends_it_and_its_children() {
     let pids = folder.path().join("pids");
     let mut bench = kcl_fixtures::command(HELPER)
         .args(["bench", "--shards", "2", "--duration", "100s", "--"])
-        .arg(awkward())
+        .arg(awkward_child())
         .arg(format!("pids={}", pids.display()))
         .stderr(Stdio::null())
         .spawn()

@@ -8,9 +8,9 @@ use std::process::{Command, Output};
 
 /// A run that sees nothing of this machine: neither its environment nor its home.
 fn kcl_helper() -> Command {
-    let mut command = kcl_fixtures::command(env!("CARGO_BIN_EXE_kcl-helper"));
+    let mut command = kcl_fixtures::scrubbed(env!("CARGO_BIN_EXE_kcl-helper"));
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    command.env_clear().current_dir(&tests).env("HOME", tests.join("check/no-home"));
+    command.current_dir(&tests).env("HOME", tests.join("check/no-home"));
     command.env("PATH", tests.join("check/bin"));
     command
 }

@@ -3,27 +3,20 @@
 //! stops.
 #![allow(clippy::unwrap_used)] // a test may
 
-use std::path::Path;
-
-use kcl_fixtures::Folder;
+use kcl_fixtures::{Folder, Stage, awkward_child};
 
 #[test]
 fn unreadable_lines_of_children_are_named_and_skipped() {
-    let helper = Path::new(env!("CARGO_BIN_EXE_kcl-helper"));
-    let child = helper.with_file_name("examples").join("awkward_child");
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("input"), "one record\n").unwrap();
+    let stage = Stage::new();
+    stage.write("input", "one record\n");
     let mut said = 0;
     for fixture in kcl_fixtures::messages(Folder::InvalidFromChild) {
         // The child takes the line as an argument, which must be text.
         let Ok(line) = str::from_utf8(&fixture.line) else { continue };
-        let output = kcl_fixtures::command(helper)
-            .args(["local", "-i", "input", "--reset", "--"])
-            .arg(&child)
-            .arg(format!("status={line}"))
-            .current_dir(folder.path())
-            .output()
-            .unwrap();
+        let status = format!("status={line}");
+        let child = ["--", &awkward_child(), &status];
+        let mut command = stage.helper(&["local", "-i", "input", "--reset"]);
+        let output = command.args(child).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         let (status, text) = if fixture.name.starts_with("null") {
             (5, "got the line `null` instead of a message")

@@ -3,51 +3,27 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use insta::assert_snapshot;
+use kcl_fixtures::Stage;
 
-struct Stage {
-    folder: tempfile::TempDir,
-    root: PathBuf,
+fn run(stage: &Stage, arguments: &[&str]) -> String {
+    show(stage, &stage.helper(arguments).output().unwrap())
 }
 
-impl Stage {
-    fn new() -> Stage {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        Stage { folder, root }
-    }
-
-    fn helper(&self, arguments: &[&str]) -> Command {
-        let mut command = kcl_fixtures::command(env!("CARGO_BIN_EXE_kcl-helper"));
-        command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.root);
-        command.current_dir(self.folder.path()).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        self.show(&self.helper(arguments).output().unwrap())
-    }
-
-    fn show(&self, output: &Output) -> String {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        format!(
-            "status {}\n{}{}",
-            output.status.code().unwrap(),
-            text(&output.stdout),
-            text(&output.stderr)
-        )
-        .replace(env!("CARGO_BIN_EXE_kcl-helper"), "KCL_HELPER")
-        .replace(checkout().to_str().unwrap(), "CHECKOUT")
-        .replace(self.root.to_str().unwrap(), "STAGE")
-    }
-
-    fn is_empty(&self) -> bool {
-        fs::read_dir(&self.root).unwrap().next().is_none()
-    }
+fn show(stage: &Stage, output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let text = format!(
+        "status {}\n{}{}",
+        output.status.code().unwrap(),
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    stage.without_folder(&text).replace(checkout().to_str().unwrap(), "CHECKOUT")
 }
 
 fn checkout() -> PathBuf {
@@ -58,7 +34,7 @@ fn checkout() -> PathBuf {
 fn what_was_made_and_what_to_type_next() {
     let stage = Stage::new();
     assert_snapshot!(
-        stage.run(&["init", "my-app", "--stream", "words", "--region", "eu-west-1", "--application", "My.App"]),
+        run(&stage, &["init", "my-app", "--stream", "words", "--region", "eu-west-1", "--application", "My.App"]),
         @r"
     status 0
     my-app: application My.App, stream words in eu-west-1
@@ -78,24 +54,29 @@ fn what_was_made_and_what_to_type_next() {
       cargo build && KCL_HELPER local -- target/debug/my-app
     "
     );
-    assert_snapshot!(stage.run(&["init", "by-version", "--checkout", "none", "-q"]), @"status 0");
-    let manifest = fs::read_to_string(stage.root.join("by-version/Cargo.toml")).unwrap();
+    assert_snapshot!(run(&stage, &["init", "by-version", "--checkout", "none", "-q"]), @"status 0");
+    let manifest = fs::read_to_string(stage.path("by-version/Cargo.toml")).unwrap();
     assert!(manifest.ends_with("kcl-runtime = \"0.1.0\"\n"), "{manifest}");
 }
 
 #[test]
 fn what_cannot_be_made_leaves_nothing() {
     let stage = Stage::new();
+    let names = || {
+        let entries = fs::read_dir(stage.root()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>()
+    };
+    let before = names();
     let texts = [
-        stage.run(&["init", "My App"]),
-        stage.run(&["init", ".."]),
-        stage.run(&["init", "ab"]),
-        stage.run(&["init", "my-app", "--stream", "my words"]),
-        stage.run(&["init", "my-app", "--checkout", "/"]),
-        stage.run(&["init", "no folder/my-app"]),
-        stage.run(&["init", "/dev/null/my-app"]),
+        run(&stage, &["init", "My App"]),
+        run(&stage, &["init", ".."]),
+        run(&stage, &["init", "ab"]),
+        run(&stage, &["init", "my-app", "--stream", "my words"]),
+        run(&stage, &["init", "my-app", "--checkout", "/"]),
+        run(&stage, &["init", "no folder/my-app"]),
+        run(&stage, &["init", "/dev/null/my-app"]),
     ];
-    assert!(stage.is_empty());
+    assert_eq!(names(), before);
     assert_snapshot!(texts.concat(), @r"
     status 2
     error: `My App` cannot be the project's name: a name is a lower-case letter and up to 62 lower-case letters, digits, - and _, and no word that Rust or cargo keeps for itself
@@ -119,8 +100,8 @@ fn what_cannot_be_made_leaves_nothing() {
     status 2
     error: /dev/null is no folder
     ");
-    fs::create_dir(stage.root.join("my-app")).unwrap();
-    assert_snapshot!(stage.run(&["init", "my-app"]), @r"
+    fs::create_dir(stage.path("my-app")).unwrap();
+    assert_snapshot!(run(&stage, &["init", "my-app"]), @r"
     status 2
     error: my-app is there already, and stays as it is
     hint: choose another name, or remove it first
@@ -131,8 +112,8 @@ fn what_cannot_be_made_leaves_nothing() {
 #[test]
 fn the_project_builds_passes_its_tests_checks_clean_and_runs() {
     let stage = Stage::new();
-    assert!(stage.run(&["init", "my-app", "--stream", "words"]).starts_with("status 0"));
-    let project = stage.root.join("my-app");
+    assert!(run(&stage, &["init", "my-app", "--stream", "words"]).starts_with("status 0"));
+    let project = stage.path("my-app");
     fs::copy(checkout().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
     let cargo = |arguments: &[&str]| {
         let output = kcl_fixtures::command(env!("CARGO"))
@@ -143,8 +124,8 @@ fn the_project_builds_passes_its_tests_checks_clean_and_runs() {
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", stage.show(&output));
-        stage.show(&output)
+        assert!(output.status.success(), "{}", show(&stage, &output));
+        show(&stage, &output)
     };
     let tests = cargo(&["test"]);
     assert!(tests.contains("test result: ok. 2 passed"), "{tests}");
@@ -154,7 +135,7 @@ fn the_project_builds_passes_its_tests_checks_clean_and_runs() {
     fs::copy(program, project.join("target/debug/my-app")).unwrap();
 
     let helper = |arguments: &[&str]| {
-        stage.show(&stage.helper(arguments).current_dir(&project).output().unwrap())
+        show(&stage, &stage.helper(arguments).current_dir(&project).output().unwrap())
     };
     assert_eq!(
         helper(&["check", "app.properties"]),

@@ -12,12 +12,13 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kcl_fixtures::awkward_child;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
@@ -26,12 +27,6 @@ const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
 const MARK: &str = "KCL_HELPER_TEST";
 /// Nothing here takes nearly as long where it ends at all.
 const TOO_LONG: Duration = Duration::from_secs(60);
-
-fn awkward() -> String {
-    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
-    assert!(path.exists(), "cargo build -p kcl-helper --examples");
-    path.to_str().unwrap().to_owned()
-}
 
 /// How a helper's end begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +67,7 @@ impl Stage {
 
     fn start(&self, args: &str) -> Running<'_> {
         let mut command = kcl_fixtures::command(HELPER);
-        command.args(args.replace("AWKWARD", &awkward()).split(' '));
+        command.args(args.replace("AWKWARD", &awkward_child()).split(' '));
         command
             .env(MARK, &self.mark)
             .env("HOME", self.folder.path())
@@ -317,7 +312,7 @@ fn daemon_stage(what: String, play: &str) -> Stage {
     };
     script("bin/java", JAVA);
     script("bin/mvn", MAVEN);
-    fs::write(stage.path("play"), play.replace("AWKWARD", &awkward())).unwrap();
+    fs::write(stage.path("play"), play.replace("AWKWARD", &awkward_child())).unwrap();
     let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
     let lock = format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n");
     fs::write(stage.path("cache/jars/3.0.9/jars.lock"), lock).unwrap();
@@ -471,7 +466,7 @@ fn nobody_else_is_harmed() {
         let script = "sleep 120 <&- & echo $! > stranger; exec \"$0\" local -i - --grace 100ms -- \
                       \"$1\" log=log";
         let mut shell = kcl_fixtures::command("sh");
-        shell.args(["-c", script, HELPER, &awkward()]).env(MARK, &stage.mark);
+        shell.args(["-c", script, HELPER, &awkward_child()]).env(MARK, &stage.mark);
         shell.current_dir(stage.folder.path()).stdin(Stdio::piped()).stdout(Stdio::null());
         shell.stderr(fs::File::create(stage.path("stderr")).unwrap());
         let mut helper = shell.spawn().unwrap();

@@ -6,34 +6,32 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use insta::assert_snapshot;
+use kcl_fixtures::{Stage, awkward_child, eventually};
 use proptest::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
-/// No run of these tests takes nearly as long.
-const TOO_LONG: Duration = Duration::from_secs(100);
 /// After it a signal is a second request, and not a part of the first one.
 const LATER: Duration = Duration::from_millis(600);
 
-/// The processor that misbehaves, which cargo builds beside the program.
-fn awkward() -> PathBuf {
-    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
-    assert!(path.exists(), "cargo build -p kcl-helper --examples");
-    path
-}
+/// A stage with an input and the state of its runs.
+struct Place(Stage);
 
-/// A folder with an input and the state of its runs.
-struct Place {
-    folder: TempDir,
+impl Deref for Place {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.0
+    }
 }
 
 /// What a run came to, as it would look on paper.
@@ -45,7 +43,7 @@ struct Outcome {
 
 impl Place {
     fn new() -> Place {
-        Place { folder: tempfile::tempdir().unwrap() }
+        Place(Stage::new())
     }
 
     /// With an input of so many lines: `1`, `2`, …
@@ -55,34 +53,17 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_default()
-    }
-
     /// `kcl-helper local`, in this folder, with arguments as they would be typed.
     fn command(&self, args: &str) -> Command {
-        let mut command = kcl_fixtures::command(HELPER);
-        command.current_dir(self.folder.path()).arg("local");
-        for name in ["RUST_BACKTRACE", "KCL_HELPER_SHARDS", "KCL_HELPER_STATE", "KCL_HELPER_COLOR"]
-        {
-            command.env_remove(name);
-        }
+        let mut command = self.helper(&["local"]);
         for arg in args.split_whitespace() {
             if arg == "AWKWARD" {
-                command.arg(awkward());
+                command.arg(awkward_child());
             } else {
                 command.arg(arg);
             }
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -106,11 +87,9 @@ impl Place {
 
     /// With both streams made equal on every machine and at every pace.
     fn clean(&self, text: &str) -> String {
-        let folder = self.folder.path().canonicalize().unwrap();
         let mut text = text
-            .replace(&*folder.to_string_lossy(), "[folder]")
-            .replace(&*self.folder.path().to_string_lossy(), "[folder]")
-            .replace(&*awkward().to_string_lossy(), "[awkward_child]")
+            .replace(&*self.root().to_string_lossy(), "[folder]")
+            .replace(&awkward_child(), "[awkward_child]")
             .replace(&*Path::new(HELPER).to_string_lossy(), "[kcl-helper]");
         text = text.replace(concat!("local ", env!("CARGO_PKG_VERSION")), "local [version]");
         let mut clean = String::new();
@@ -150,7 +129,6 @@ struct Running {
     stdout: thread::JoinHandle<Vec<u8>>,
     stderr: thread::JoinHandle<Vec<u8>>,
     lines: mpsc::Receiver<String>,
-    _watchdog: mpsc::Sender<()>,
 }
 
 impl Running {
@@ -175,15 +153,7 @@ impl Running {
                 let _ = sender.send(String::from_utf8_lossy(&bytes[start..]).trim_end().to_owned());
             }
         });
-        // A test that hangs is a test that fails.
-        let (watchdog, ended) = mpsc::channel();
-        let pid = pid(child.id());
-        thread::spawn(move || {
-            if ended.recv_timeout(TOO_LONG) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ = kill_process(pid, Signal::ABORT);
-            }
-        });
-        Running { child, stdin, stdout, stderr, lines, _watchdog: watchdog }
+        Running { child, stdin, stdout, stderr, lines }
     }
 
     fn signal(&self, signal: Signal) {
@@ -200,7 +170,7 @@ impl Running {
 
     /// Waits for a line on stderr that contains this.
     fn wait_for(&self, text: &str) {
-        while !self.lines.recv_timeout(TOO_LONG).unwrap().contains(text) {}
+        while !self.lines.recv().unwrap().contains(text) {}
     }
 
     fn end(mut self, place: &Place) -> Outcome {
@@ -216,7 +186,7 @@ impl Running {
     }
 }
 
-/// The records in a log of [`awkward`].
+/// The records in a log of [`awkward_child`].
 fn records(log: &str) -> Vec<String> {
     let records = log.lines().filter(|line| line.contains(" shardId-"));
     records.filter_map(|line| line.splitn(4, ' ').nth(3)).map(str::to_owned).collect()
@@ -231,15 +201,6 @@ fn runs(id: &str) -> bool {
     let ps = kcl_fixtures::command("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
     let state = String::from_utf8(ps.stdout).unwrap();
     !state.trim().is_empty() && !state.trim().starts_with('Z')
-}
-
-/// Waits until it is true; it must become so.
-fn eventually(what: &str, is_true: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_true() {
-        assert!(start.elapsed() < TOO_LONG, "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 impl std::fmt::Display for Outcome {
@@ -415,7 +376,7 @@ fn no_umask_opens_the_state() {
     let place = Place::with_lines(7);
     let mut command = kcl_fixtures::command("sh");
     let local = "umask 0; exec \"$0\" local -i input -- \"$1\"";
-    command.current_dir(place.folder.path()).args(["-c", local, HELPER]).arg(awkward());
+    command.current_dir(place.root()).args(["-c", local, HELPER]).arg(awkward_child());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     assert_eq!(Running::start(command).end(&place).status, "exit status: 0");
     let mode = |name: &str| fs::metadata(place.path(name)).unwrap().permissions().mode() & 0o777;
@@ -549,10 +510,10 @@ fn everything_before_the_furthest_checkpoint_is_compared() {
     let place = Place::with_lines(20);
     place.local("--shards 2 -- AWKWARD");
     let checkpoint = |shard| format!(".kcl-local/shardId-00000000000{shard}.json");
-    let furthest = [0, 1].map(|shard| place.read(&checkpoint(shard)).contains("\"lines\":20,"));
+    let furthest = [0, 1].map(|shard| place.read(checkpoint(shard)).contains("\"lines\":20,"));
     let other = usize::from(furthest[0]);
     assert!(furthest[1 - other]);
-    fs::remove_file(place.path(&checkpoint(other))).unwrap();
+    fs::remove_file(place.path(checkpoint(other))).unwrap();
     place.write("input", place.read("input").replacen("7\n", "seven\n", 1));
     let outcome = place.local("--shards 2 -- AWKWARD");
     assert_eq!(outcome.status, "exit status: 2", "{outcome}");
@@ -748,7 +709,7 @@ fn a_run_right_after_a_kill_is_not_refused() {
     let start = || {
         // Its search for the program takes a moment, in which the child is still a copy of its parent.
         let mut command = place.command("-i input --shards 2 -- awkward_child");
-        let examples = awkward().parent().unwrap().display().to_string();
+        let examples = Path::new(HELPER).with_file_name("examples").display().to_string();
         command.env("PATH", format!("{}{examples}", "/no-such-folder:".repeat(8000)));
         Running::start(command)
     };

@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use kcl_fixtures::awkward_child;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -442,9 +443,7 @@ impl Running {
         let stderr = world.path(&format!("{log}.stderr"));
         let _ = fs::remove_file(&go);
         let _ = fs::remove_file(world.path(log));
-        let awkward = Path::new(HELPER).with_file_name("examples").join("awkward_child");
-        assert!(awkward.exists(), "cargo build -p kcl-helper --examples");
-        let mut command = kcl_fixtures::command(HELPER);
+        let mut command = kcl_fixtures::scrubbed(HELPER);
         command.current_dir(world.folder.path()).args(["local", "-q", "--state", "state", "-i"]);
         command.arg(world.input_path()).args(["--shards", &run.shards.to_string()]);
         if run.shard_ended {
@@ -453,7 +452,7 @@ impl Running {
         if run.reset {
             command.arg("--reset");
         }
-        command.arg("--").arg(awkward).arg(format!("log={log}")).arg("log-checkpoints");
+        command.arg("--").arg(awkward_child()).arg(format!("log={log}")).arg("log-checkpoints");
         command.arg(format!("checkpoint={}", run.cadence));
         if let Fate::ChildDies(at) = run.fate {
             command.arg(format!("die-at={at}"));

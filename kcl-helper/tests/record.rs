@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use insta::assert_snapshot;
+use kcl_fixtures::awkward_child;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
@@ -78,12 +79,6 @@ impl Place {
     }
 }
 
-fn awkward() -> String {
-    let path = Path::new(HELPER).with_file_name("examples").join("awkward_child");
-    assert!(path.exists(), "cargo build -p kcl-helper --examples");
-    path.to_str().unwrap().to_owned()
-}
-
 fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
@@ -111,7 +106,7 @@ fn a_life_is_recorded_as_it_was_said() {
     let place = Place::new();
     let log = place.0.path().join("log");
     let log = format!("log={}", log.display());
-    let mut child = place.start(&[&awkward(), "checkpoint=batch", &log]);
+    let mut child = place.start(&[&awkward_child(), "checkpoint=batch", &log]);
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let records = r#"{"action":"processRecords","records":[{"data":"ww==","partitionKey":"ключ","sequenceNumber":"1","approximateArrivalTimestamp":1,"subSequenceNumber":0,"action":"record"}],"millisBehindLatest":0}"#;
@@ -146,7 +141,7 @@ fn a_life_is_recorded_as_it_was_said() {
     expected.push(json!(["x", "exit status 0"]));
     assert_eq!(events, expected);
     let header = &place.lines()[0];
-    assert_eq!(header["command"], json!([awkward(), "checkpoint=batch", log]));
+    assert_eq!(header["command"], json!([awkward_child(), "checkpoint=batch", log]));
     assert_eq!(header["kcl_helper"], env!("CARGO_PKG_VERSION"));
     assert!(header["started"].as_str().unwrap().ends_with('Z'));
     let keys: Vec<_> = header.as_object().unwrap().keys().collect();

@@ -7,9 +7,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
+use kcl_fixtures::awkward_child;
 use serde_json::Value;
 
-use crate::{PROPERTIES, Stage, awkward};
+use crate::{PROPERTIES, helper, stage};
 
 /// A window's title, a colour in one character, a letter that turns the direction, one that is not
 /// seen, DEL, and a line that looks like ours.
@@ -98,52 +99,52 @@ fn words(line: &str) -> Vec<OsString> {
 
 #[test]
 fn of_a_properties_file() {
-    let stage = Stage::new();
+    let stage = stage();
     for (name, escaped) in [("raw.properties", false), ("escaped.properties", true)] {
         stage.write(name, evil_file(escaped));
         for form in ["text", "json", "github"] {
             for color in ["always", "never"] {
                 let all = ["--color", color, "check", "--format", form, name];
-                check(stage.helper(&all));
-                check(stage.helper(&[&all[..], &["--effective"]].concat()));
+                check(helper(&stage, &all));
+                check(helper(&stage, &[&all[..], &["--effective"]].concat()));
             }
         }
         // Java takes each byte of a raw one for a letter.
         if escaped {
-            check_quotes(stage.helper(&["--color", "always", "check", name]));
-            check_quotes(stage.helper(&["check", "--effective", name]));
+            check_quotes(helper(&stage, &["--color", "always", "check", name]));
+            check_quotes(helper(&stage, &["check", "--effective", name]));
         }
-        check(stage.helper(&["run", "-v", name]));
-        check(stage.helper(&["run", "-v", "--expand-env", name]));
+        check(helper(&stage, &["run", "-v", name]));
+        check(helper(&stage, &["run", "-v", "--expand-env", name]));
         let missing = format!(
             "{PROPERTIES}foo = {}$NOPE
 ",
             evil_in_file(escaped)
         );
         stage.write("missing.properties", missing);
-        check(stage.helper(&["run", "--expand-env", "missing.properties"]));
+        check(helper(&stage, &["run", "--expand-env", "missing.properties"]));
     }
 }
 
 /// A program gets the same value from what is escaped.
 #[test]
 fn json_has_the_value_itself() {
-    let stage = Stage::new();
+    let stage = stage();
     stage.write("app.properties", format!("{PROPERTIES}tableName = {}\n", evil_in_file(true)));
     let output =
-        check(stage.helper(&["check", "--effective", "--format", "json", "app.properties"]));
+        check(helper(&stage, &["check", "--effective", "--format", "json", "app.properties"]));
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let row = rows.iter().find(|row| row["key"] == "tableName").unwrap();
     assert_eq!(row["value"], EVIL);
     let output =
-        check(stage.helper(&words("print-command --java EVIL --format json -p app.properties")));
+        check(helper(&stage, &words("print-command --java EVIL --format json -p app.properties")));
     let words: Vec<String> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(words[0], EVIL);
 }
 
 #[test]
 fn of_the_command_line() {
-    let stage = Stage::new();
+    let stage = stage();
     for line in [
         "EVIL",
         "check --EVIL x",
@@ -172,22 +173,22 @@ fn of_the_command_line() {
         "print-command --java java -p xEVIL -c EVIL",
         "completions EVIL",
     ] {
-        check(stage.helper(&words(line)));
+        check(helper(&stage, &words(line)));
         let mut quiet = words(line);
         quiet.insert(0, "-qq".into());
-        check(stage.helper(&quiet));
+        check(helper(&stage, &quiet));
     }
-    check_quotes(stage.helper(&words("check nofileEVIL")));
-    check_quotes(stage.helper(&words("EVIL")));
+    check_quotes(helper(&stage, &words("check nofileEVIL")));
+    check_quotes(helper(&stage, &words("EVIL")));
     // Bytes that are no text either.
     let raw = OsStr::from_bytes(b"check\x9b31m\xff");
-    check(stage.helper(&[raw]));
-    check(stage.helper(&[OsStr::new("run"), raw]));
+    check(helper(&stage, &[raw]));
+    check(helper(&stage, &[OsStr::new("run"), raw]));
 }
 
 #[test]
 fn of_the_environment() {
-    let stage = Stage::new();
+    let stage = stage();
     for (name, line) in [
         ("KCL_HELPER_SHARDS", "local --sample"),
         ("KCL_HELPER_SHARDS", "local --help"),
@@ -197,7 +198,7 @@ fn of_the_environment() {
         ("KCL_MVN_REPO_SEARCH_URL", "jars fetch --kcl-version 3.1.3"),
         ("JAVA_HOME", "run app.properties"),
     ] {
-        let mut command = stage.helper(&words(line));
+        let mut command = helper(&stage, &words(line));
         command.env(name, format!("/x{EVIL}"));
         if line == "jars path" {
             // A pipe gets it to the byte.
@@ -211,60 +212,53 @@ fn of_the_environment() {
 
 #[test]
 fn of_file_names() {
-    let stage = Stage::new();
+    let stage = stage();
     let file = stage.write(format!("d{EVIL}/a.properties"), format!("{PROPERTIES}x = 1\n"));
     for form in ["text", "json", "github"] {
-        let mut command = stage.helper(&["check", "--format", form]);
+        let mut command = helper(&stage, &["check", "--format", form]);
         command.arg(&file);
         check(command);
     }
-    let mut command = stage.helper(&["print-command", "--java", "java", "-p"]);
+    let mut command = helper(&stage, &["print-command", "--java", "java", "-p"]);
     command.arg(&file);
     check(command);
-    let mut command = stage.helper(&["dump-properties"]);
+    let mut command = helper(&stage, &["dump-properties"]);
     command.arg(file.parent().unwrap());
     check(command);
     stage.write(format!("cache/jars/3.0.9/{EVIL}.jar"), "");
-    check_quotes(stage.helper(&["jars", "verify"]));
+    check_quotes(helper(&stage, &["jars", "verify"]));
 }
 
 #[test]
 fn of_other_programs() {
-    let stage = Stage::new();
+    let stage = stage();
     let evil = EVIL.replace('\r', "\\r").replace('\n', "\\n").replace('\x1b', "\\033");
-    stage.program("java", &format!("#!/bin/sh\nprintf '{evil}\\n' >&2; exit 1\n"));
-    check_quotes(stage.helper(&["run", "app.properties"]));
+    stage.script("bin/java", &format!("printf '{evil}\\n' >&2; exit 1\n"));
+    check_quotes(helper(&stage, &["run", "app.properties"]));
     // What it says itself as the daemon is not ours.
     let version = format!("[ $1 != -version ] || printf 'openjdk version \"17{evil}\"\\n' >&2");
-    stage.program("java", &format!("#!/bin/sh\n{version}\n"));
-    check(stage.helper(&["run", "-v", "app.properties"]));
-    stage.program("mvn", &format!("#!/bin/sh\nprintf '[ERROR] {evil}\\n'; exit 1\n"));
-    check(stage.helper(&["jars", "fetch", "-v", "--kcl-version", "3.1.3"]));
+    stage.script("bin/java", &format!("{version}\n"));
+    check(helper(&stage, &["run", "-v", "app.properties"]));
+    stage.script("bin/mvn", &format!("printf '[ERROR] {evil}\\n'; exit 1\n"));
+    check(helper(&stage, &["jars", "fetch", "-v", "--kcl-version", "3.1.3"]));
 
     let script = format!("printf '{evil}\\n' >&2; printf '{evil}\\n{{{evil}\\n'; exit 3");
     let child = ["--", "sh", "-c", &script];
     for command in [&["local"][..], &["bench", "-v"]] {
-        check_quotes(stage.helper(&[command, &child].concat()));
+        check_quotes(helper(&stage, &[command, &child].concat()));
     }
     let status = format!("status={{\"action\":\"{EVIL}\"}}");
-    check(stage.helper(&["local", "--", &awkward(), &status]));
+    check(helper(&stage, &["local", "--", &awkward_child(), &status]));
     let words = format!("last-words={EVIL}");
-    check(stage.helper(&[
-        "bench",
-        "-v",
-        "--batches",
-        "2",
-        "--warmup",
-        "0s",
-        "--",
-        &awkward(),
-        &words,
-    ]));
+    check(helper(
+        &stage,
+        &["bench", "-v", "--batches", "2", "--warmup", "0s", "--", &awkward_child(), &words],
+    ));
 }
 
 #[test]
 fn of_a_repository() {
-    let stage = Stage::new();
+    let stage = stage();
     for answer in [
         format!("HTTP/1.1 404 {EVIL}\r\n\r\n"),
         format!("HTTP/1.1 200 OK\r\nX: {EVIL}\r\nContent-Length: 3\r\n\r\nabc"),
@@ -284,24 +278,24 @@ fn of_a_repository() {
         let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
         stage.write("cache/jars/3.0.8/jars.lock", format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n"));
         let url = url.replace(' ', "%20");
-        check(stage.helper(&["jars", "fetch", "--kcl-version", "3.0.8", "--repository", &url]));
+        check(helper(&stage, &["jars", "fetch", "--kcl-version", "3.0.8", "--repository", &url]));
     }
 }
 
 /// `record` passes the program's own bytes on; its words about them are ours.
 #[test]
 fn of_a_recording() {
-    let stage = Stage::new();
+    let stage = stage();
     let folder = format!("/dev/null/{EVIL}");
-    check_quotes(stage.helper(&["record", "--to", &folder, "--", "true"]));
+    check_quotes(helper(&stage, &["record", "--to", &folder, "--", "true"]));
 }
 
 /// Whatever a word is made of, bash makes the same of what is printed.
 #[test]
 fn a_command_line_has_the_words_themselves() {
-    let stage = Stage::new();
+    let stage = stage();
     let jar = format!("/jars/{EVIL}'.jar");
-    let output = check(stage.helper(&["print-command", "--java", "java", "-p", "x", "-c", &jar]));
+    let output = check(helper(&stage, &["print-command", "--java", "java", "-p", "x", "-c", &jar]));
     let line = String::from_utf8(output.stdout).unwrap();
     assert_eq!(line.lines().count(), 1, "{line}");
     let script = format!("printf '%s\\0' {line}");

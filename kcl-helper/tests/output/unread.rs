@@ -8,12 +8,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kcl_fixtures::{awkward_child, eventually};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::{Stage, awkward};
+use crate::{helper, stage};
 
 /// No end after one signal takes nearly as long, on whatever machine.
 const TOO_LONG: Duration = Duration::from_secs(20);
@@ -84,14 +85,6 @@ impl Drop for Running {
     }
 }
 
-fn eventually(what: &str, is_true: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_true() {
-        assert!(start.elapsed() < TOO_LONG, "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Until it has begun, and waits wherever it waits.
 fn a_moment() {
     thread::sleep(Duration::from_millis(400));
@@ -101,10 +94,10 @@ fn a_moment() {
 
 #[test]
 fn one_signal_ends_local_over_a_child_that_floods() {
-    let stage = Stage::new();
+    let stage = stage();
     let (_reader, writer) = full_pipe();
     let arguments = ["local", "--shards", "2", "--grace", "300ms", "--", "sh", "-c", FLOOD];
-    let mut command = stage.helper(&arguments);
+    let mut command = helper(&stage, &arguments);
     let mut running = Running::start(command.stdout(Stdio::piped()).stderr(writer));
     a_moment();
     running.signal(Signal::TERM);
@@ -114,10 +107,10 @@ fn one_signal_ends_local_over_a_child_that_floods() {
 
 #[test]
 fn one_signal_ends_local_properly() {
-    let stage = Stage::new();
+    let stage = stage();
     let (_reader, writer) = full_pipe();
     let log = format!("log={}", stage.path("log").display());
-    let mut command = stage.helper(&["local", "-i", "-", "--", &awkward(), &log]);
+    let mut command = helper(&stage, &["local", "-i", "-", "--", &awkward_child(), &log]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(writer);
     let mut running = Running::start(&mut command);
     let mut stdin = running.0.stdin.take().unwrap();
@@ -131,9 +124,9 @@ fn one_signal_ends_local_properly() {
 /// What a child says would hold it up; what we say holds nothing up.
 #[test]
 fn local_ends_by_itself() {
-    let stage = Stage::new();
+    let stage = stage();
     let (_reader, writer) = full_pipe();
-    let mut command = stage.helper(&["local", "--", &awkward()]);
+    let mut command = helper(&stage, &["local", "--", &awkward_child()]);
     let mut running = Running::start(command.stdout(Stdio::piped()).stderr(writer));
     assert_eq!(running.end().code(), Some(0));
     assert!(running.stdout().contains("total"));
@@ -141,30 +134,31 @@ fn local_ends_by_itself() {
 
 #[test]
 fn one_signal_stops_the_daemon_properly() {
-    let stage = Stage::new();
-    stage.write("play", "trap 'echo asked > $HOME/got; exit 143' TERM; echo > $HOME/ready; exec 2>/dev/null; while :; do sleep 0.1; done");
+    let stage = stage();
+    stage.write("home/play", "trap 'echo asked > $HOME/got; exit 143' TERM; echo > $HOME/ready; exec 2>/dev/null; while :; do sleep 0.1; done");
     let (_reader, writer) = std::io::pipe().unwrap();
-    let mut command = stage.helper(&["run", "app.properties"]);
+    let mut command = helper(&stage, &["run", "app.properties"]);
     command.stdout(Stdio::null()).stderr(writer.try_clone().unwrap());
     let mut running = Running::start(&mut command);
-    eventually("the daemon's start", || stage.path("ready").exists());
+    eventually("the daemon's start", || stage.path("home/ready").exists());
     // What was said before that would have waited, as any program does.
     fill(&writer);
     running.signal(Signal::TERM);
     assert_eq!(running.end().code(), Some(0));
-    assert!(stage.path("got").exists());
+    assert!(stage.path("home/got").exists());
 }
 
 /// Nobody is there to end it by a signal.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_guardian_is_not_left_behind() {
-    let stage = Stage::new();
+    let stage = stage();
     let (_reader, writer) = full_pipe();
     let script = "trap '' TERM; echo $PPID > $HOME/guardian; while :; do sleep 0.1; done";
-    let mut command = stage.helper(&["local", "-qq", "--grace", "300ms", "--", "sh", "-c", script]);
+    let mut command =
+        helper(&stage, &["local", "-qq", "--grace", "300ms", "--", "sh", "-c", script]);
     let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
-    let guardian = || std::fs::read_to_string(stage.path("guardian")).unwrap_or_default();
+    let guardian = || stage.read("home/guardian");
     eventually("the child's start", || guardian().ends_with('\n'));
     let guardian = format!("/proc/{}/cmdline", guardian().trim());
     let is_there = || std::fs::read(&guardian).is_ok_and(|line| !line.is_empty());
@@ -176,11 +170,11 @@ fn a_guardian_is_not_left_behind() {
 
 #[test]
 fn one_signal_ends_bench() {
-    let stage = Stage::new();
-    for child in [vec![awkward()], vec!["sh".into(), "-c".into(), FLOOD.into()]] {
+    let stage = stage();
+    for child in [vec![awkward_child()], vec!["sh".into(), "-c".into(), FLOOD.into()]] {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command =
-            stage.helper(&["bench", "-v", "--patience", "100ms", "--duration", "1h", "--"]);
+            helper(&stage, &["bench", "-v", "--patience", "100ms", "--duration", "1h", "--"]);
         command.args(child).stdout(Stdio::piped()).stderr(writer);
         let mut running = Running::start(&mut command);
         a_moment();
@@ -192,13 +186,13 @@ fn one_signal_ends_bench() {
 
 #[test]
 fn one_signal_ends_record_and_its_program() {
-    let stage = Stage::new();
+    let stage = stage();
     let (_reader, writer) = full_pipe();
     let script = format!("echo $$ > $HOME/pid; {FLOOD}");
-    let mut command = stage.helper(&["record", "--to", "rec", "--", "sh", "-c", &script]);
+    let mut command = helper(&stage, &["record", "--to", "rec", "--", "sh", "-c", &script]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(writer);
     let mut running = Running::start(&mut command);
-    eventually("the program's start", || stage.path("pid").exists());
+    eventually("the program's start", || stage.path("home/pid").exists());
     a_moment();
     running.signal(Signal::TERM);
     assert_eq!(running.end().signal(), Some(15));
@@ -206,10 +200,10 @@ fn one_signal_ends_record_and_its_program() {
 
 #[test]
 fn one_signal_ends_local_on_a_terminal_that_was_stopped() {
-    let stage = Stage::new();
+    let stage = stage();
     let (mut keys, screen) = terminal();
     let arguments = ["local", "--grace", "300ms", "--", "sh", "-c", FLOOD];
-    let mut command = stage.helper(&arguments);
+    let mut command = helper(&stage, &arguments);
     let mut running = Running::start(command.stdout(Stdio::null()).stderr(screen));
     let mut some = [0; 4096];
     keys.read_exact(&mut some).unwrap();
@@ -224,14 +218,14 @@ fn one_signal_ends_local_on_a_terminal_that_was_stopped() {
 
 #[test]
 fn a_signal_ends_who_waits_for_stdout() {
-    let stage = Stage::new();
+    let stage = stage();
     for arguments in [
         &["local", "--sample"][..],
         &["bench", "--sample", "--batches", "10", "--warmup", "0s"],
         &["check", "--explain", "streamName"],
     ] {
         let (_reader, writer) = full_pipe();
-        let mut command = stage.helper(arguments);
+        let mut command = helper(&stage, arguments);
         let mut running = Running::start(command.stdout(writer).stderr(Stdio::null()));
         a_moment();
         assert_eq!(running.0.try_wait().unwrap(), None, "the data is waited for");
@@ -243,10 +237,10 @@ fn a_signal_ends_who_waits_for_stdout() {
 
 #[test]
 fn one_signal_ends_local_of_which_nobody_reads_anything() {
-    let stage = Stage::new();
+    let stage = stage();
     let ((_reader, out), (_other, err)) = (full_pipe(), full_pipe());
     let arguments = ["local", "--grace", "300ms", "--", "sh", "-c", FLOOD];
-    let mut command = stage.helper(&arguments);
+    let mut command = helper(&stage, &arguments);
     let mut running = Running::start(command.stdout(out).stderr(err));
     a_moment();
     running.signal(Signal::TERM);
@@ -270,11 +264,13 @@ fn slowly(mut from: impl Read) -> String {
 /// 10,000 lines of a child, in order, and ours around them.
 #[test]
 fn a_slow_reader_loses_nothing() {
-    let stage = Stage::new();
+    let stage = stage();
     let (reader, writer) = std::io::pipe().unwrap();
-    let script =
-        format!("seq -f 'line %.0f of the child' 10000 >&2; exec {} last-words=end", awkward());
-    let mut command = stage.helper(&["local", "--", "sh", "-c", &script]);
+    let script = format!(
+        "seq -f 'line %.0f of the child' 10000 >&2; exec {} last-words=end",
+        awkward_child()
+    );
+    let mut command = helper(&stage, &["local", "--", "sh", "-c", &script]);
     let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
     drop(command);
     let text = slowly(reader);
@@ -290,11 +286,11 @@ fn a_slow_reader_loses_nothing() {
 
 #[test]
 fn what_was_dropped_is_counted() {
-    let stage = Stage::new();
+    let stage = stage();
     let (reader, writer) = std::io::pipe().unwrap();
     // It stays for a while after the stop, and goes on.
     let arguments = ["local", "--grace", "2s", "--", "sh", "-c", FLOOD];
-    let mut command = stage.helper(&arguments);
+    let mut command = helper(&stage, &arguments);
     let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
     drop(command);
     // For longer than somebody counts as reading.
@@ -346,10 +342,12 @@ fn screen_of(bytes: &str) -> Vec<String> {
 
 #[test]
 fn progress_is_shown_below_what_is_said_and_goes() {
-    let stage = Stage::new();
+    let stage = stage();
     let (mut master, slave) = terminal();
-    let mut command =
-        stage.helper(&["local", "-i", "-", "--shards", "2", "--", &awkward(), "last-words=end"]);
+    let mut command = helper(
+        &stage,
+        &["local", "-i", "-", "--shards", "2", "--", &awkward_child(), "last-words=end"],
+    );
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(slave);
     let mut running = Running::start(&mut command);
     drop(command);
