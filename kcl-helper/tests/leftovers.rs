@@ -10,17 +10,15 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
+use std::ops::Deref;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kcl_fixtures::awkward_child;
+use kcl_fixtures::{Stage, awkward_child};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tempfile::TempDir;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
 /// Whoever has it was started by the helper of the test that it names.
@@ -40,41 +38,39 @@ enum Death {
     KillGroup,
 }
 
-/// A helper with a folder and a mark of its own.
-struct Stage {
+/// A stage whose helper has a mark of its own.
+struct Marked {
     what: String,
     mark: String,
-    folder: TempDir,
+    stage: Stage,
+}
+
+impl Deref for Marked {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
 }
 
 struct Running<'a> {
-    stage: &'a Stage,
+    stage: &'a Marked,
     helper: Child,
     stdin: Option<ChildStdin>,
 }
 
-impl Stage {
-    fn new(what: String) -> Stage {
+impl Marked {
+    fn new(what: String) -> Marked {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}-{count}", std::process::id());
-        Stage { what, mark, folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        Marked { what, mark, stage: Stage::new() }
     }
 
     fn start(&self, args: &str) -> Running<'_> {
-        let mut command = kcl_fixtures::command(HELPER);
+        let mut command = self.helper(&[]);
         command.args(args.replace("AWKWARD", &awkward_child()).split(' '));
-        command
-            .env(MARK, &self.mark)
-            .env("HOME", self.folder.path())
-            .env("TMPDIR", self.folder.path());
-        command.env_remove("JAVA_HOME").env_remove("RUST_BACKTRACE");
-        command.env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()));
-        command.current_dir(self.folder.path()).process_group(0);
+        command.env(MARK, &self.mark).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         command.stderr(fs::File::create(self.path("stderr")).unwrap());
         let mut helper = command.spawn().unwrap();
@@ -205,7 +201,7 @@ fn local() {
             // It waits for an answer, as the daemon does.
             return;
         }
-        let stage = Stage::new(format!("local, {child}, {death:?}"));
+        let stage = Marked::new(format!("local, {child}, {death:?}"));
         let timeout = if death == Death::Timeout { "3s" } else { "1h" };
         let patience = if death == Death::Plain { "300ms" } else { "1h" };
         let mut running = stage.start(&format!(
@@ -228,7 +224,7 @@ fn bench() {
         if death == Death::Plain && child.starts_with("freeze") {
             return;
         }
-        let stage = Stage::new(format!("bench, {child}, {death:?}"));
+        let stage = Marked::new(format!("bench, {child}, {death:?}"));
         let until = if death == Death::Plain { "--batches 2" } else { "--duration 1h" };
         let timeout = if death == Death::Timeout { "3s" } else { "1h" };
         let running = stage.start(&format!(
@@ -250,7 +246,7 @@ fn record() {
             // It waits for the program's end, as the daemon does.
             return;
         }
-        let stage = Stage::new(format!("record, {child}, {death:?}"));
+        let stage = Marked::new(format!("record, {child}, {death:?}"));
         let mut running = stage
             .start(&format!("record --grace 700ms --to recordings -- AWKWARD log=log {child}"));
         let input = "{\"action\":\"initialize\",\"shardId\":\"s\",\"sequenceNumber\":\"1\",\
@@ -285,8 +281,7 @@ fn record() {
     });
 }
 
-const JAVA: &str = "#!/bin/sh
-if [ \"$1\" = -version ]; then
+const JAVA: &str = "if [ \"$1\" = -version ]; then
   [ -e java ] && echo > log && exec sleep 60
   echo 'openjdk version \"17.0.9\" 2023-10-17' >&2; exit 0
 fi
@@ -294,33 +289,22 @@ if [ \"$1\" = -Xshare:dump ]; then [ -e dump ] && echo > log && exec sleep 60; e
 . ./play
 ";
 
-const MAVEN: &str = "#!/bin/sh
-[ -e mvn ] && trap '' TERM && echo > log && { sleep 60 & wait; sleep 60; }
+const MAVEN: &str = "[ -e mvn ] && trap '' TERM && echo > log && { sleep 60 & wait; sleep 60; }
 for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done
 mkdir -p $lib/g/alpha/1.0 && echo alpha > $lib/g/alpha/1.0/alpha-1.0.jar
 ";
 
 /// A java, a jar and a file for `run`.
-fn daemon_stage(what: String, play: &str) -> Stage {
-    let stage = Stage::new(what);
-    for folder in ["bin", "cache/jars/3.0.9"] {
-        fs::create_dir_all(stage.path(folder)).unwrap();
-    }
-    let script = |name: &str, text: &str| {
-        fs::write(stage.path(name), text).unwrap();
-        fs::set_permissions(stage.path(name), fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    script("bin/java", JAVA);
-    script("bin/mvn", MAVEN);
-    fs::write(stage.path("play"), play.replace("AWKWARD", &awkward_child())).unwrap();
-    let sum = "b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060";
-    let lock = format!("g:alpha:1.0 alpha-1.0.jar 6 {sum}\n");
-    fs::write(stage.path("cache/jars/3.0.9/jars.lock"), lock).unwrap();
-    fs::write(stage.path("cache/jars/3.0.9/alpha-1.0.jar"), "alpha\n").unwrap();
+fn daemon_stage(what: String, play: &str) -> Marked {
+    let stage = Marked::new(what);
+    stage.fill_with_one_jar("3.0.9");
+    stage.script("bin/java", JAVA);
+    stage.script("bin/mvn", MAVEN);
+    stage.write("play", play.replace("AWKWARD", &awkward_child()));
     let properties = "executableName = cat\nstreamName = s\napplicationName = A\n\
                       AwsCredentialsProvider = DefaultCredentialsProvider\nregionName = us-east-1\n\
                       initialPositionInStream = LATEST\nshutdownGraceMillis = 1\n";
-    fs::write(stage.path("app.properties"), properties).unwrap();
+    stage.write("app.properties", properties);
     stage
 }
 
@@ -333,7 +317,7 @@ fn run_args(timeout: &str) -> String {
 
 /// How many runs have left their files.
 fn run_folders(stage: &Stage) -> usize {
-    let places = fs::read_dir(stage.folder.path()).unwrap().flatten();
+    let places = fs::read_dir(stage.path("tmp")).unwrap().flatten();
     let places =
         places.filter(|it| it.file_name().to_string_lossy().starts_with("kcl-helper-run-"));
     places.map(|place| fs::read_dir(place.path()).unwrap().count()).sum()
@@ -419,7 +403,7 @@ fn tools_that_run_before_the_daemon() {
 #[test]
 fn a_chain_of_short_lives_is_cut() {
     for death in [Death::Plain, Death::Term, Death::Kill] {
-        let stage = Stage::new(format!("chain, {death:?}"));
+        let stage = Marked::new(format!("chain, {death:?}"));
         let mut running = stage.start("local -i - --grace 300ms -- AWKWARD log=log chain");
         running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
         running.wait_for_child("chain", death);
@@ -440,7 +424,7 @@ fn a_guardian_that_is_killed_leaves_all_to_us() {
         for child in ["", "orphan"] {
             for death in [Death::Plain, Death::Term] {
                 scope.spawn(move || {
-                    let stage = Stage::new(format!("without a guardian, {child}, {death:?}"));
+                    let stage = Marked::new(format!("without a guardian, {child}, {death:?}"));
                     let args = format!("local -i - --grace 300ms -- AWKWARD log=log {child}");
                     let mut running = stage.start(args.trim());
                     running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
@@ -462,12 +446,12 @@ fn a_guardian_that_is_killed_leaves_all_to_us() {
 #[test]
 fn nobody_else_is_harmed() {
     for kills_guardian in [false, true] {
-        let stage = Stage::new(format!("a stranger, guardian killed: {kills_guardian}"));
+        let stage = Marked::new(format!("a stranger, guardian killed: {kills_guardian}"));
         let script = "sleep 120 <&- & echo $! > stranger; exec \"$0\" local -i - --grace 100ms -- \
                       \"$1\" log=log";
         let mut shell = kcl_fixtures::command("sh");
         shell.args(["-c", script, HELPER, &awkward_child()]).env(MARK, &stage.mark);
-        shell.current_dir(stage.folder.path()).stdin(Stdio::piped()).stdout(Stdio::null());
+        shell.current_dir(stage.root()).stdin(Stdio::piped()).stdout(Stdio::null());
         shell.stderr(fs::File::create(stage.path("stderr")).unwrap());
         let mut helper = shell.spawn().unwrap();
         let stdin = helper.stdin.take();
@@ -490,7 +474,7 @@ fn nobody_else_is_harmed() {
 
 #[test]
 fn a_signal_to_the_guardian_is_no_request() {
-    let stage = Stage::new("signals to the guardian".into());
+    let stage = Marked::new("signals to the guardian".into());
     let mut running = stage.start("local -i - -- AWKWARD log=log");
     running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();
     running.wait_for_child("", Death::Plain);

@@ -4,7 +4,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
@@ -23,13 +22,8 @@ const CHECKPOINT: &str =
     r#"{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null}"#;
 const PROCESSED: &str = r#"{"action":"status","responseFor":"processRecords"}"#;
 
-/// Cargo builds a package's examples for its tests, beside the folder of the tests; but not for
-/// `cargo test --test process` alone.
-fn program() -> PathBuf {
-    let mut folder = std::env::current_exe().unwrap();
-    folder.pop();
-    folder.pop();
-    folder.join("examples/awkward_processor")
+fn program() -> String {
+    kcl_fixtures::example("awkward_processor")
 }
 
 /// The example, started as the daemon does, with a reader on each of its pipes.
@@ -376,7 +370,7 @@ fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
         [
             "this program is a Kinesis record processor: the KCL's MultiLangDaemon starts it and \
              talks to it over stdin and stdout",
-            &format!("hint: try it with: kcl-helper local -- {}", program.display()),
+            &format!("hint: try it with: kcl-helper local -- {program}"),
         ]
     );
 }
