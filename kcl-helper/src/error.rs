@@ -1,32 +1,32 @@
-//! How a command ends: its exit status, and for a failure what failed, why, and what to type next.
+//! How a command ends: the exit status, and for a failure the error message, its cause and a hint.
 
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
 use crate::output::{Reporter, StdoutError};
 
-/// The exit statuses of every command. 128+n means ended by signal n; 101 is our own bug.
+/// The exit statuses of every command. 128+n means that signal n ended the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The work was done.
+    /// The command did what it was asked to do.
     Done = 0,
-    /// Something was judged and found wanting: a processor that failed, a file with errors.
-    Wanting = 1,
+    /// What the command examined or ran failed: a processor, a properties file, a jar.
+    Failed = 1,
     /// The command line, or a file named on it, cannot be used.
     Usage = 2,
-    /// The surroundings failed: no Java, no network, a full disk, a program that cannot start.
-    Surroundings = 3,
+    /// Something around us failed: no Java, no network, a full disk, a program that cannot start.
+    Environment = 3,
     /// The child broke the protocol.
     Protocol = 5,
-    /// We broke our own rules.
+    /// A bug in kcl-helper; Rust's own status for a panic.
     Bug = 101,
-    /// Ended by `--timeout`, properly or not; coreutils' `timeout` has the same status.
+    /// Stopped by `--timeout`, cleanly or not; coreutils' `timeout` has the same status.
     TimedOut = 124,
-    /// Ended by SIGHUP, after what had to be done for a proper end.
+    /// Stopped cleanly on SIGHUP.
     HungUp = 129,
-    /// Ended by SIGINT (Ctrl-C), properly.
+    /// Stopped cleanly on SIGINT (Ctrl-C).
     Interrupted = 130,
-    /// Ended by SIGTERM, properly.
+    /// Stopped cleanly on SIGTERM.
     Terminated = 143,
 }
 
@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A failure for the user: `error: what failed: why`, then `hint: what to type`.
+/// A failure as the user sees it: `error: MESSAGE: CAUSE`, then `hint: HINT`.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
@@ -65,7 +65,7 @@ impl Error {
         self.exit
     }
 
-    /// As `error:` with the whole chain of causes, and `hint:` on a line of its own.
+    /// Writes `error:` with the whole chain of causes, and `hint:` on a line of its own.
     pub(crate) fn report(&self, reporter: &Reporter) {
         reporter.error(self, self.hint.as_deref());
     }
@@ -74,7 +74,7 @@ impl Error {
 impl From<StdoutError> for Error {
     fn from(error: StdoutError) -> Error {
         let StdoutError(cause) = error;
-        Error::new(Exit::Surroundings, "stdout cannot be written").because(cause)
+        Error::new(Exit::Environment, "cannot write to stdout").because(cause)
     }
 }
 

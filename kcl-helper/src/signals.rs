@@ -177,7 +177,7 @@ impl Requests {
     /// From now on a request ends this process at once, until somebody [receives](Self::receive) it.
     pub(crate) fn watch(timeout: Option<Duration>, reporter: &Reporter) -> Result<Requests> {
         let failed = |error: io::Error| {
-            Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
+            Error::new(Exit::Environment, "cannot watch for signals").because(error)
         };
         let requests = Requests { phase: Arc::default(), reporter: reporter.clone() };
         let to = requests.clone();

@@ -444,7 +444,7 @@ fn output_that_cannot_be_written_is_a_failure() {
     // The program writes at the same time.
     let (err, warnings): (Vec<_>, Vec<_>) = said.lines().partition(|line| *line == "err");
     assert_eq!(err, ["err"]);
-    assert_snapshot!(warnings.join("\n"), @"warning: stdout cannot be written, so the program's is closed: Bad file descriptor (os error 9)");
+    assert_snapshot!(warnings.join("\n"), @"warning: cannot write to stdout, so the program's stdout is closed: Bad file descriptor (os error 9)");
     assert_eq!(place.recorded(">"), "out\n");
     assert_eq!(place.events().last(), Some(&json!(["x", "exit status 0"])));
 }

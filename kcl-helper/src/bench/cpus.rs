@@ -73,7 +73,7 @@ mod system {
     }
 
     fn cannot(error: rustix::io::Errno) -> Error {
-        Error::new(Exit::Surroundings, "cannot choose cores").because(error)
+        Error::new(Exit::Environment, "cannot choose cores").because(error)
     }
 }
 

@@ -153,7 +153,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
         options.reporter.hint(&hint);
     }
     match options.at_least.as_ref().and_then(|at_least| at_least.missed(&figures)) {
-        Some(missed) => Err(Error::new(Exit::Wanting, missed)),
+        Some(missed) => Err(Error::new(Exit::Failed, missed)),
         None => Ok(Exit::Done),
     }
 }
@@ -316,7 +316,7 @@ impl Bench<'_> {
             if let Some(said) = said.filter(|said| *said != right) {
                 let text = format!("sums are wrong: {said:?}, after it was given {right:?}");
                 let text = format!("{}: the child's {text}", member.who);
-                return Err(Stop::Failed(Error::new(Exit::Wanting, text).hint(
+                return Err(Stop::Failed(Error::new(Exit::Failed, text).hint(
                     "records were lost, doubled or changed on their way, so there are no figures",
                 )));
             }
@@ -374,7 +374,7 @@ impl Bench<'_> {
                     "gave no answer to {action} for {}",
                     faults::in_seconds(*answer_timeout)
                 );
-                let error = faults::error(&member.who, Exit::Wanting, &text);
+                let error = faults::error(&member.who, Exit::Failed, &text);
                 return Err(Stop::Failed(error.hint("--answer-timeout is how long it may take")));
             }
         }

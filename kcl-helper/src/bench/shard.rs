@@ -184,7 +184,7 @@ impl Driver {
         })
         .map_err(plain)?;
         let wire = Wire::new(stdin, stdout).map_err(|error| {
-            (Error::new(Exit::Surroundings, "cannot set up a pipe").because(error), false)
+            (Error::new(Exit::Environment, "cannot set up a pipe").because(error), false)
         })?;
         let mut talk = Talk {
             driver: self,
@@ -485,7 +485,7 @@ pub(crate) fn start_thread(name: &str, run: impl FnOnce() + Send + 'static) -> R
         .stack_size(256 << 10)
         .spawn(run)
         .map(drop)
-        .map_err(|error| Error::new(Exit::Surroundings, "cannot start a thread").because(error))
+        .map_err(|error| Error::new(Exit::Environment, "cannot start a thread").because(error))
 }
 
 fn our_cpu() -> Duration {

@@ -48,7 +48,7 @@ pub(crate) fn endless_line(who: &str, what: &str) -> Error {
 }
 
 pub(crate) fn unreadable_stdout(who: &str, why: &str) -> Error {
-    error(who, Exit::Surroundings, &format!("its stdout cannot be read: {why}"))
+    error(who, Exit::Environment, &format!("its stdout cannot be read: {why}"))
 }
 
 /// The child has ended, or has closed a pipe: `how`. `stranger` is its program's name if it never
@@ -57,7 +57,7 @@ pub(crate) fn gone(who: &str, how: &str, what: &str, stranger: Option<&str>) -> 
     let at = if what == BETWEEN { what.to_owned() } else { format!("at {what}") };
     let text =
         format!("{how} {at}; the real daemon would stop all shards of its worker and exit 1");
-    let error = error(who, Exit::Wanting, &text);
+    let error = error(who, Exit::Failed, &text);
     match stranger {
         None => error,
         Some(program) => error.hint(format!(
@@ -72,12 +72,12 @@ pub(crate) fn did_not_exit(who: &str, after: Duration) -> Error {
         "still ran {} after its stdin was closed; the real daemon would wait for ever",
         in_seconds(after)
     );
-    error(who, Exit::Wanting, &text).hint("the end of stdin must end the program")
+    error(who, Exit::Failed, &text).hint("the end of stdin must end the program")
 }
 
 pub(crate) fn cannot_be_killed(who: &str) -> Error {
     let text = "cannot be killed: it waits for the system, such as for a disk or a file server";
-    error(who, Exit::Surroundings, text)
+    error(who, Exit::Environment, text)
 }
 
 /// After a proper end, a status that is not 0.

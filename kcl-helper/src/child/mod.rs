@@ -80,7 +80,7 @@ impl Child {
         let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(guardian, program, how)?;
         let waiter = process.waiter();
         let wire = Wire::new(stdin, stdout).map_err(|error| {
-            Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
+            Error::new(Exit::Environment, "cannot set up a pipe").because(error)
         })?;
         let child = Child {
             process,
@@ -117,7 +117,7 @@ impl Child {
         })();
         threads.map_err(|error| {
             child.kill();
-            Error::new(Exit::Surroundings, "cannot start a thread").because(error)
+            Error::new(Exit::Environment, "cannot start a thread").because(error)
         })?;
         Ok(child)
     }

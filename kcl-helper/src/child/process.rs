@@ -116,7 +116,7 @@ impl Process {
     ) -> Result<(Process, Pipes)> {
         let pipe = || {
             io::pipe().map_err(|error| {
-                Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
+                Error::new(Exit::Environment, "cannot set up a pipe").because(error)
             })
         };
         let ((its_stdin, stdin), (stdout, its_stdout), (stderr, its_stderr)) =
@@ -225,7 +225,7 @@ pub(crate) fn allow_files(children: u64) -> Result<()> {
     // What is more than most children expect is not asked for without need, as they inherit it.
     let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).map_err(|error| {
-        Error::new(Exit::Surroundings, format!("cannot have {needed} files open"))
+        Error::new(Exit::Environment, format!("cannot have {needed} files open"))
             .because(error)
             .hint("lower --shards, or raise `ulimit -n`")
     })
@@ -233,7 +233,7 @@ pub(crate) fn allow_files(children: u64) -> Result<()> {
 
 /// Why the program does not start, and what may help.
 fn cannot_start(program: &Program, error: io::Error) -> Error {
-    let failed = || Error::new(Exit::Surroundings, format!("cannot start `{}`", program.name()));
+    let failed = || Error::new(Exit::Environment, format!("cannot start `{}`", program.name()));
     let has_slash = program.program.as_encoded_bytes().contains(&b'/');
     let exists_here = Path::new(&program.program).exists();
     let hint = match error.kind() {

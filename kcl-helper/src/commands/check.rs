@@ -100,7 +100,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let wanting = reports
         .iter()
         .any(|report| report.has_errors() || (args.deny_warnings && report.warnings() > 0));
-    Ok(if wanting { Exit::Wanting } else { Exit::Done })
+    Ok(if wanting { Exit::Failed } else { Exit::Done })
 }
 
 fn print_findings(reports: &[Report], format: Format, reporter: &Reporter) -> Result<()> {

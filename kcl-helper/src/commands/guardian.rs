@@ -8,7 +8,7 @@ pub(crate) fn run(reporter: &Reporter) -> Result<Exit> {
     // It must end even if nothing reads stderr any more, and no signal ends it.
     reporter.supervise();
     let cleared = server::run().map_err(|error| {
-        Error::new(Exit::Surroundings, "cannot guard what kcl-helper starts").because(error)
+        Error::new(Exit::Environment, "cannot guard what kcl-helper starts").because(error)
     })?;
     if !cleared.killed.is_empty() {
         reporter.warn(&format!("kcl-helper has ended: killed {}", list(&cleared.killed)));

@@ -65,7 +65,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         | io::ErrorKind::NotADirectory => taken(folder),
         _ => {
             let message = format!("{} cannot be made", folder.display());
-            Error::new(Exit::Surroundings, message).because(error)
+            Error::new(Exit::Environment, message).because(error)
         }
     })?;
     say_what_was_made(&project, folder, &surroundings, reporter);

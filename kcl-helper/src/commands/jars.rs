@@ -160,8 +160,8 @@ fn verify(place: &Place, reporter: &Reporter) -> Result<Exit> {
     let lock = jars.lock()?;
     let faults = jars.faults()?;
     reporter.print_lines(faults.iter().map(Faulty::to_string))?;
-    for stranger in jars.strangers()? {
-        reporter.warn(&format!("{stranger} is in no lock, so it is not on the class path"));
+    for jar in jars.unlocked_jars()? {
+        reporter.warn(&format!("{jar} is in no lock, so it is not on the class path"));
     }
     let count = lock.jars().len();
     if faults.is_empty() {
@@ -169,7 +169,7 @@ fn verify(place: &Place, reporter: &Reporter) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let version = place.kcl_version;
-    Err(Error::new(Exit::Wanting, format!("{} of {count} jars are not as locked", faults.len()))
+    Err(Error::new(Exit::Failed, format!("{} of {count} jars are not as locked", faults.len()))
         .hint(format!("kcl-helper jars fetch --kcl-version {version}")))
 }
 

@@ -29,7 +29,7 @@ pub(crate) const BENCH_CHILD: &str = "bench-child";
 /// A processor that is this program itself, by a command that help does not show.
 fn ourselves(command: &str) -> Result<Program> {
     let program = std::env::current_exe().map_err(|error| {
-        Error::new(Exit::Surroundings, "cannot find this program itself").because(error)
+        Error::new(Exit::Environment, "cannot find this program itself").because(error)
     })?;
     Ok(Program { program: program.into(), args: vec![command.into()] })
 }

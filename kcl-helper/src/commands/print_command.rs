@@ -14,7 +14,7 @@ use crate::guardian::Guardian;
 use crate::launch::command::{self, JavaCommand};
 use crate::launch::jars::Jars;
 use crate::launch::java::{Java, Origin};
-use crate::launch::{archive, lean, sample};
+use crate::launch::{archive, jvm_flags, sample};
 use crate::output::Reporter;
 use crate::properties::Surroundings;
 
@@ -105,7 +105,7 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         // A java that is not here, as when the line is for another machine, has no archive here.
         let java = Java::ask(&args.java, Origin::Option, guardian).ok();
         let archive = java.and_then(|java| archive::present(&jars, &java));
-        flags = lean::flags(archive.as_deref(), &args.jvm_arg, &surroundings);
+        flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, &surroundings);
     }
     flags.push("-Dfile.encoding=UTF-8".into());
     flags.extend(args.log_configuration.as_deref().and_then(|log| daemon.log_flag(log)));

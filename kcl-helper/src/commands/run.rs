@@ -19,10 +19,10 @@ use crate::launch::daemon::Daemon;
 use crate::launch::jars::Jars;
 use crate::launch::java::Java;
 use crate::launch::logging::Level;
-use crate::launch::prepare::{Changes, RunFolder, Wishes};
+use crate::launch::prepare::{Changes, RunFolder, RunOverrides};
 use crate::launch::supervise::{self, Ended, Events};
 use crate::launch::worker_id::WorkerId;
-use crate::launch::{archive, lean, sample};
+use crate::launch::{archive, jvm_flags, sample};
 use crate::output::Reporter;
 use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
 use crate::secret::Masked;
@@ -111,12 +111,12 @@ pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Resu
     let source = Source::read(&path)?;
     // A file that breaks the format has that one finding, and `checked` reports it.
     let file = File::parse(&source.bytes).unwrap_or_default();
-    let wishes = Wishes {
+    let run_overrides = RunOverrides {
         set: overrides(&args.set)?,
         expand: args.expand_env,
         endpoint: args.endpoint_url.as_deref().map(Masked::of_text),
     };
-    let mut changes = Changes::of(&file, &wishes, daemon, &surroundings)?;
+    let mut changes = Changes::of(&file, &run_overrides, daemon, &surroundings)?;
     let verdict = checked(source, &changes, args, &surroundings, reporter)?;
     let java = Java::find(args.java.as_deref(), &surroundings, guardian)?;
     reporter.say(&format!(
@@ -227,7 +227,7 @@ impl Launch<'_> {
             }
         };
         if !args.plain_jvm {
-            flags = lean::flags(archive.as_deref(), &args.jvm_arg, self.surroundings);
+            flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, self.surroundings);
         }
         flags.push("-Dfile.encoding=UTF-8".into());
         flags.extend(log.as_deref().and_then(|log| self.daemon.log_flag(log)));

@@ -97,7 +97,7 @@ impl Guardian {
     /// working folder, the limits.
     pub(crate) fn start(&self) -> Result<()> {
         self.connection().map(drop).map_err(|error| {
-            Error::new(Exit::Surroundings, "cannot start the guardian of our processes")
+            Error::new(Exit::Environment, "cannot start the guardian of our processes")
                 .because(error)
         })
     }

@@ -59,7 +59,7 @@ impl Java {
         if java.major < OLDEST {
             let message =
                 format!("{} is Java {}, and the daemon needs 8", path.display(), java.version);
-            return Err(Error::new(Exit::Surroundings, message).hint(INSTALL));
+            return Err(Error::new(Exit::Environment, message).hint(INSTALL));
         }
         Ok(java)
     }
@@ -68,7 +68,7 @@ impl Java {
     pub(crate) fn ask(path: &Path, origin: Origin, guardian: &Guardian) -> Result<Java> {
         let failed = |why: String| {
             let message = format!("no Java: {} ({origin})", path.display());
-            Error::new(Exit::Surroundings, message).because(why).hint(INSTALL)
+            Error::new(Exit::Environment, message).because(why).hint(INSTALL)
         };
         let output = guardian
             .output(vec![path.into(), "-version".into()])

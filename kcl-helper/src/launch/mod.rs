@@ -10,7 +10,7 @@ pub(crate) mod command;
 pub(crate) mod daemon;
 pub(crate) mod jars;
 pub(crate) mod java;
-pub(crate) mod lean;
+pub(crate) mod jvm_flags;
 pub(crate) mod logging;
 pub(crate) mod prepare;
 pub(crate) mod sample;

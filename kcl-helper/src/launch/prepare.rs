@@ -29,7 +29,7 @@ const JVM_GRACE: Duration = Duration::from_secs(5);
 
 /// What is asked for on the command line.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct RunOverrides {
     /// `--set`
     pub(crate) set: Vec<(String, Masked)>,
     /// `--expand-env`
@@ -51,16 +51,16 @@ pub(crate) struct Changes {
 impl Changes {
     pub(crate) fn of(
         file: &File,
-        wishes: &Wishes,
+        run_overrides: &RunOverrides,
         daemon: Daemon,
         surroundings: &Surroundings,
     ) -> Result<Changes> {
         let mut changes = Changes::default();
-        if wishes.expand {
+        if run_overrides.expand {
             changes.expand(file, surroundings)?;
         }
-        changes.overrides.extend(wishes.set.iter().cloned());
-        if let Some(url) = &wishes.endpoint {
+        changes.overrides.extend(run_overrides.set.iter().cloned());
+        if let Some(url) = &run_overrides.endpoint {
             changes.send_to(url, file, daemon);
         }
         changes.give_time_to_stop(file, daemon);
@@ -276,7 +276,7 @@ impl RunFolder {
         std::os::unix::fs::symlink(&path, &link).map_err(unwritable)?;
         plain(&link).ok_or_else(|| {
             let message = format!("{} has a blank in it, as has the program's", link.display());
-            Error::new(Exit::Surroundings, message).hint("set TMPDIR to a folder without blanks")
+            Error::new(Exit::Environment, message).hint("set TMPDIR to a folder without blanks")
         })
     }
 
@@ -289,7 +289,7 @@ impl RunFolder {
 }
 
 fn unwritable(error: io::Error) -> Error {
-    Error::new(Exit::Surroundings, "cannot make a folder for the run's own files")
+    Error::new(Exit::Environment, "cannot make a folder for the run's own files")
         .because(error)
         .hint("set TMPDIR to a folder that you can write to")
 }
@@ -393,9 +393,9 @@ mod tests {
         fn check(text: &str, version: Version, expected: u64, note: &str) {
             let daemon = Daemon::of(version).unwrap();
             let file = File::parse(text.as_bytes()).unwrap();
-            let wishes = Wishes::default();
+            let run_overrides = RunOverrides::default();
             let surroundings = Surroundings::of_this_process();
-            let changes = Changes::of(&file, &wishes, daemon, &surroundings).unwrap();
+            let changes = Changes::of(&file, &run_overrides, daemon, &surroundings).unwrap();
             assert_eq!(changes.grace(&file, daemon), Duration::from_millis(expected));
             assert_eq!(changes.notes.join("\n"), note);
         }

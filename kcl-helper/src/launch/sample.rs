@@ -60,7 +60,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 fn no_place(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(Exit::Surroundings, "the sample's properties file has no place").because(error)
+    Error::new(Exit::Environment, "the sample's properties file has no place").because(error)
 }
 
 /// The daemon splits the command at blanks, and there is no way to quote one.
@@ -73,7 +73,7 @@ fn this_program() -> Result<String> {
                 "{}: the daemon cannot start a program with such a path",
                 program.display()
             );
-            Err(Error::new(Exit::Surroundings, message)
+            Err(Error::new(Exit::Environment, message)
                 .hint("install kcl-helper where the path has no blanks, and is UTF-8"))
         }
     }

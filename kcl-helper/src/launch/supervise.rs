@@ -50,7 +50,7 @@ impl Events {
         if rustix::process::getpid().is_init() {
             let guardian = guardian.clone();
             signals::watch(&[SIGCHLD], move |_| guardian.reap_strangers()).map_err(|error| {
-                Error::new(Exit::Surroundings, "cannot watch for signals").because(error)
+                Error::new(Exit::Environment, "cannot watch for signals").because(error)
             })?;
         }
         Ok(Events { sender, receiver })
@@ -165,7 +165,7 @@ pub(crate) fn run(
         guardian.clear(Patience::for_the_rest(grace), "the daemon", reporter);
     }
     let status = status.ok_or_else(|| {
-        Error::new(Exit::Surroundings, "cannot tell how the daemon ended, or whether it did")
+        Error::new(Exit::Environment, "cannot tell how the daemon ended, or whether it did")
     })?;
     Ok(Ended { status: status_of(status), stop: stopping.stop() })
 }
@@ -179,7 +179,7 @@ fn spawn(
 ) -> Result<Arc<Guarded>> {
     let failed = |error: io::Error| {
         let message = format!("{} cannot be started", command.java.display());
-        Error::new(Exit::Surroundings, message).because(error)
+        Error::new(Exit::Environment, message).because(error)
     };
     let streams = || {
         // stdout is data, and a log is not.

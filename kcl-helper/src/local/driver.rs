@@ -251,7 +251,7 @@ impl Life {
         Err(Cut::Failed(
             "no shard end".into(),
             self.error(
-                Exit::Wanting,
+                Exit::Failed,
                 "answered shardEnded without a checkpoint at the shard's end; with the real daemon \
                  the child shards would not start",
             )

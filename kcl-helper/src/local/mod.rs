@@ -297,7 +297,7 @@ impl Run {
         requests.receive(move |request| drop(stop.send(News::Stop(request))));
         let bells: io::Result<Vec<Bell>> = (0..options.shards).map(|_| Bell::new()).collect();
         let bells = bells.map_err(|error| {
-            Error::new(Exit::Surroundings, "cannot set up a pipe").because(error)
+            Error::new(Exit::Environment, "cannot set up a pipe").because(error)
         })?;
         let only_full = input.is_repeatable();
         let queue = |bell: &Bell| Arc::new(Queue::new(BATCH, only_full, bell.clone()));
@@ -568,7 +568,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
         .name(name.into())
         .spawn(run)
         .map(drop)
-        .map_err(|error| Error::new(Exit::Surroundings, "cannot start a thread").because(error))
+        .map_err(|error| Error::new(Exit::Environment, "cannot start a thread").because(error))
 }
 
 #[cfg(test)]

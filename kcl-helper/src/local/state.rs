@@ -356,7 +356,7 @@ impl Folder {
     }
 
     fn cannot_store(&self) -> Error {
-        Error::new(Exit::Surroundings, format!("cannot write to the state folder {}", self.name()))
+        Error::new(Exit::Environment, format!("cannot write to the state folder {}", self.name()))
     }
 
     fn cannot_resume(&self, why: &str) -> Error {
@@ -545,7 +545,7 @@ mod tests {
                 error.to_string(),
                 format!("cannot write to the state folder {}", path.display())
             );
-            assert_eq!(error.exit(), Exit::Surroundings);
+            assert_eq!(error.exit(), Exit::Environment);
             assert!(state.check().is_err());
             assert!(open(&path, 1).unwrap().is_new());
         }

@@ -36,7 +36,7 @@ pub(crate) struct Reporter {
 
 /// Writing to stdout failed.
 #[derive(Debug, thiserror::Error)]
-#[error("stdout cannot be written")]
+#[error("cannot write to stdout")]
 pub(crate) struct StdoutError(#[from] pub(crate) io::Error);
 
 impl Reporter {

@@ -66,7 +66,7 @@ pub(crate) struct Options {
 /// Runs the program to its end. If a signal ended it, this ends us by the same one.
 pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
     let failed = |error: io::Error| {
-        Error::new(Exit::Surroundings, "the program cannot be recorded").because(error)
+        Error::new(Exit::Environment, "the program cannot be recorded").because(error)
     };
     if is_null_device(stdout_of_another()) {
         reporter.warn(
@@ -103,7 +103,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
             if let Err(error) = &passed_on {
                 let name = kind.name();
                 reporter.warn(&format!(
-                    "{name} cannot be written, so the program's is closed: {error}"
+                    "cannot write to {name}, so the program's {name} is closed: {error}"
                 ));
             }
             // Behind this there may be no stderr any more.
@@ -136,7 +136,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
     guardian.leave_the_rest();
     guardian.end();
     if !passed_on {
-        return Ok(Exit::Surroundings.into());
+        return Ok(Exit::Environment.into());
     }
     reporter.flush();
     Ok(end_as(status))
@@ -252,7 +252,7 @@ impl Signals {
                     guardian.kill_all(&reporter);
                     if !process.waiter().has_exited() {
                         // Which has been said.
-                        reporter.exit(Exit::Surroundings as i32);
+                        reporter.exit(Exit::Environment as i32);
                     }
                 }
             }

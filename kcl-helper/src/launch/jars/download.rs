@@ -81,7 +81,7 @@ pub(super) fn all(
         proxy_words(&agent),
         if left > 0 { format!(", and {left} were not tried") } else { String::new() }
     );
-    Err(Error::new(Exit::Surroundings, message).because(in_words(failures)))
+    Err(Error::new(Exit::Environment, message).because(in_words(failures)))
 }
 
 /// Failures by their cause: where the network is the cause, it is that of every jar.

@@ -64,7 +64,7 @@ impl Resolution {
         examine(&copied, jar).map_err(|fault| {
             let faulty = Faulty { jar: jar.clone(), fault };
             Error::new(
-                Exit::Surroundings,
+                Exit::Environment,
                 format!("what Maven gave is not what is locked: {faulty}"),
             )
             .hint("is it spoilt in Maven's own repository (~/.m2)? Delete it there and try again")
@@ -78,10 +78,10 @@ impl Resolution {
         let root = self.folder.path().join("lib");
         let mut jars = Vec::new();
         collect(&root, &mut Vec::new(), &mut jars).map_err(|error| {
-            Error::new(Exit::Surroundings, "what Maven has copied cannot be read").because(error)
+            Error::new(Exit::Environment, "what Maven has copied cannot be read").because(error)
         })?;
         if jars.is_empty() {
-            return Err(Error::new(Exit::Surroundings, "Maven found no jars"));
+            return Err(Error::new(Exit::Environment, "Maven found no jars"));
         }
         Ok(jars)
     }
@@ -98,7 +98,7 @@ fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> 
     );
     words.push(flag("-DoutputDirectory=", &folder.path().join("lib")));
     let output = guardian.output(words).map_err(|error| {
-        Error::new(Exit::Surroundings, "Maven (mvn) cannot be started")
+        Error::new(Exit::Environment, "Maven (mvn) cannot be started")
             .because(error)
             .hint("install it, or name a repository with --repository or KCL_MVN_REPO_SEARCH_URL")
     })?;
@@ -123,7 +123,7 @@ fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> 
             .unwrap_or(said),
     };
     let message = format!("Maven could not fetch the jars ({})", output.status);
-    Err(Error::new(Exit::Surroundings, message)
+    Err(Error::new(Exit::Environment, message)
         .because(why.to_owned())
         .hint("-v shows all that Maven says"))
 }

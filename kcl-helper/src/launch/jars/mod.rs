@@ -45,7 +45,7 @@ impl Cache {
             return Ok(Cache { folder: super::command::absolute(folder) });
         }
         let strategy = etcetera::choose_base_strategy().map_err(|error| {
-            Error::new(Exit::Surroundings, "there is no cache folder")
+            Error::new(Exit::Environment, "there is no cache folder")
                 .because(error)
                 .hint("name one with --cache or KCL_HELPER_CACHE")
         })?;
@@ -130,17 +130,17 @@ impl Jars {
     }
 
     /// Files ending in `.jar` that no lock names: they are not on the class path.
-    pub(crate) fn strangers(&self) -> Result<Vec<String>> {
+    pub(crate) fn unlocked_jars(&self) -> Result<Vec<String>> {
         let lock = self.lock()?;
-        let mut strangers: Vec<String> = fs::read_dir(&self.folder)
+        let mut unlocked: Vec<String> = fs::read_dir(&self.folder)
             .into_iter()
             .flatten()
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|name| name.ends_with(".jar") && !name.starts_with('.'))
             .filter(|name| !lock.jars().iter().any(|jar| jar.file == *name))
             .collect();
-        strangers.sort();
-        Ok(strangers)
+        unlocked.sort();
+        Ok(unlocked)
     }
 
     /// Makes all jars be here and as locked. Returns how many it fetched.
@@ -268,7 +268,7 @@ impl Jars {
             "{} of {total} jars cannot be used, and --offline forbids to fetch",
             faults.len()
         );
-        Error::new(Exit::Surroundings, message).because(names.join("; "))
+        Error::new(Exit::Environment, message).because(names.join("; "))
     }
 
     /// Makes the folder and removes what a killed fetch has left there; the cache must be locked.
@@ -394,7 +394,7 @@ const LARGEST_LOCK: u64 = 1 << 20;
 
 fn read_lock(path: &Path) -> Result<Option<Lock>> {
     let failed = |why: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(Exit::Surroundings, format!("{} cannot be used", path.display()))
+        Error::new(Exit::Environment, format!("{} cannot be used", path.display()))
             .because(why)
             .hint("delete it and make it again with `kcl-helper jars fetch --lock`")
     };
@@ -426,7 +426,7 @@ fn finish(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
 }
 
 fn unwritable(path: &Path, error: io::Error) -> Error {
-    Error::new(Exit::Surroundings, format!("{} cannot be written", path.display()))
+    Error::new(Exit::Environment, format!("{} cannot be written", path.display()))
         .because(error)
         .hint("choose another folder with --cache or KCL_HELPER_CACHE")
 }

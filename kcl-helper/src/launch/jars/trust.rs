@@ -58,7 +58,7 @@ impl Jars {
         if Lock::built_in(self.daemon.version()).is_none() {
             let path = super::own_lock(&self.folder);
             let message = format!("cannot trust {}: {others}", path.display());
-            return Err(Error::new(Exit::Surroundings, message)
+            return Err(Error::new(Exit::Environment, message)
                 .hint("choose a folder of your own with --cache or KCL_HELPER_CACHE"));
         }
         let folder = folder.join("jars");
@@ -67,7 +67,7 @@ impl Jars {
             let path = folder.join(&jar.file);
             copy(&self.folder.join(&jar.file), &path, jar).map_err(|fault| {
                 let faulty = Faulty { jar: jar.clone(), fault };
-                Error::new(Exit::Surroundings, format!("cannot copy a jar: {faulty}"))
+                Error::new(Exit::Environment, format!("cannot copy a jar: {faulty}"))
             })?;
             Ok(path)
         };
