@@ -31,7 +31,7 @@ impl RecordProcessor for FailingProcessor {
     ) -> Result {
         for record in &input.records {
             if record.data.starts_with(b"!") {
-                return Err(kcl_runtime::at(record, "rejected"));
+                return Err(kcl_runtime::ProcessorError::at(record, "rejected"));
             }
         }
         Ok(checkpointer.checkpoint()?)
@@ -43,7 +43,7 @@ impl RecordProcessor for FailingProcessor {
 pub(crate) fn run(bytes: &[u8]) {
     let pauses = Backoff::up_to(Duration::from_secs(1));
     let runtime = Runtime::new()
-        .checkpoint(Cadence::EachBatch)
+        .cadence(Cadence::EachBatch)
         .checkpoint_retry(pauses)
         .on_error(OnError::retry(pauses).then_skip(|_| Ok(())))
         .line_limit(1 << 20);

@@ -14,7 +14,7 @@ pub type Result<T = (), E = ProcessorError> = std::result::Result<T, E>;
 
 /// Why a processor's method failed. Every error type turns into one with `?`, and so do texts.
 ///
-/// An error may name the record it is about: see [`at`].
+/// An error may name the record it is about: see [`ProcessorError::at`].
 ///
 /// ```
 /// use kcl_runtime::ProcessorError;
@@ -33,38 +33,41 @@ pub struct ProcessorError {
     at: Option<ExtendedSequenceNumber<'static>>,
 }
 
-/// An error that names the record it is about.
-///
-/// Where a failed batch is retried, it is retried from this record on; where failed records are
-/// skipped, this one alone is. So the records before it must have been dealt with.
-///
-/// ```
-/// use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result, at};
-///
-/// struct Sum(u64);
-///
-/// impl RecordProcessor for Sum {
-///     fn process_records(
-///         &mut self,
-///         input: &ProcessRecordsInput<'_>,
-///         _: &mut Checkpointer<'_>,
-///     ) -> Result {
-///         for record in &input.records {
-///             let text = str::from_utf8(record.data).map_err(|error| at(record, error))?;
-///             self.0 += text.parse::<u64>().map_err(|error| at(record, error))?;
-///         }
-///         Ok(())
-///     }
-/// }
-/// ```
-pub fn at(
-    record: &Record<'_>,
-    error: impl Into<Box<dyn StdError + Send + Sync>>,
-) -> ProcessorError {
-    ProcessorError { source: error.into(), at: Some(record.extended_sequence_number().to_owned()) }
-}
-
 impl ProcessorError {
+    /// An error that names the record it is about.
+    ///
+    /// Where a failed batch is retried, it is retried from this record on; where failed records are
+    /// skipped, this one alone is. So the records before it must have been dealt with.
+    ///
+    /// ```
+    /// use kcl_runtime::{Checkpointer, ProcessRecordsInput, ProcessorError, RecordProcessor, Result};
+    ///
+    /// struct Sum(u64);
+    ///
+    /// impl RecordProcessor for Sum {
+    ///     fn process_records(
+    ///         &mut self,
+    ///         input: &ProcessRecordsInput<'_>,
+    ///         _: &mut Checkpointer<'_>,
+    ///     ) -> Result {
+    ///         for record in &input.records {
+    ///             let text = str::from_utf8(record.data).map_err(|e| ProcessorError::at(record, e))?;
+    ///             self.0 += text.parse::<u64>().map_err(|e| ProcessorError::at(record, e))?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn at(
+        record: &Record<'_>,
+        error: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> ProcessorError {
+        ProcessorError {
+            source: error.into(),
+            at: Some(record.extended_sequence_number().to_owned()),
+        }
+    }
+
     /// The place of the record that the error is about, if it names one.
     pub fn record(&self) -> Option<&ExtendedSequenceNumber<'static>> {
         self.at.as_ref()

@@ -77,7 +77,7 @@ pub mod testing;
 mod timer;
 
 pub use checkpointer::{Checkpointer, ShardEndCheckpointer};
-pub use error::{CheckpointFailed, Method, ProcessorError, Result, RunError, at};
+pub use error::{CheckpointFailed, Method, ProcessorError, Result, RunError};
 pub use policy::{Backoff, Cadence, FailedRecords, OnError};
 pub use processor::RecordProcessor;
 pub use run::{Runtime, Signals, run};

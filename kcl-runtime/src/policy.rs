@@ -80,7 +80,7 @@ impl Backoff {
 
 /// When the runtime checkpoints by itself.
 ///
-/// To choose any but [`ByHand`](Self::ByHand) says: `Ok` from `process_records` means that its
+/// To choose any but [`Manual`](Self::Manual) says: `Ok` from `process_records` means that its
 /// records are durably dealt with. A processor that keeps records in memory must checkpoint by
 /// hand.
 ///
@@ -90,7 +90,7 @@ impl Backoff {
 ///
 /// ```
 /// use kcl_runtime::{Cadence, Runtime};
-/// let runtime = Runtime::new().checkpoint(Cadence::every_records(1_000));
+/// let runtime = Runtime::new().cadence(Cadence::every_records(1_000));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -98,7 +98,7 @@ pub enum Cadence {
     /// Never: the processor does. Five minutes of records without a checkpoint are warned about,
     /// once.
     #[default]
-    ByHand,
+    Manual,
     /// After each batch.
     EachBatch,
     /// After the batch that completes this many records since the last checkpoint.
@@ -122,7 +122,7 @@ impl Cadence {
 /// delivered again to whoever takes the shard.
 ///
 /// A retry delivers the batch again from behind the last record that was checkpointed in it, or
-/// from the record that the error names ([`at`](crate::at)) on. Skipping gives up the same records,
+/// from the record that the error names ([`ProcessorError::at`]) on. Skipping gives up the same records,
 /// or the named one alone. An error is what the method returned, also where that is a checkpoint's
 /// (`checkpointer.checkpoint()?`): who skips records may prefer to log that one and return `Ok`.
 ///
@@ -130,7 +130,7 @@ impl Cadence {
 /// is set, or the daemon stops its worker meanwhile. They end at once when the daemon hangs up.
 ///
 /// A panic counts as an error, but is never retried: the processor's own state may be torn. It is
-/// skipped only if [`panics_too`](Self::panics_too) says so.
+/// skipped only if [`skip_panics`](Self::skip_panics) says so.
 ///
 /// ```
 /// use std::time::Duration;
@@ -181,7 +181,7 @@ impl OnError {
     }
 
     /// Skips the records of a panic too. The processor is used further: its state must bear that.
-    pub fn panics_too(mut self) -> OnError {
+    pub fn skip_panics(mut self) -> OnError {
         self.skip_panics = true;
         self
     }

@@ -66,7 +66,7 @@ pub enum Signals {
 /// # }
 ///
 /// let result = Runtime::new()
-///     .checkpoint(Cadence::AtMostEvery(Duration::from_secs(10)))
+///     .cadence(Cadence::AtMostEvery(Duration::from_secs(10)))
 ///     .on_error(OnError::retry(Backoff::up_to(Duration::from_secs(20))))
 ///     .run(MyProcessor);
 /// ```
@@ -101,7 +101,7 @@ impl Runtime {
     pub fn new() -> Runtime {
         Runtime {
             settings: Settings {
-                cadence: Cadence::ByHand,
+                cadence: Cadence::Manual,
                 checkpoint_retry: Backoff::up_to(Duration::from_secs(30)),
                 shard_end_retry: Backoff::up_to(Duration::from_secs(300)),
             },
@@ -113,7 +113,7 @@ impl Runtime {
     }
 
     /// When the runtime checkpoints by itself; by hand unless set.
-    pub fn checkpoint(mut self, cadence: Cadence) -> Runtime {
+    pub fn cadence(mut self, cadence: Cadence) -> Runtime {
         self.settings.cadence = cadence;
         self
     }
@@ -601,7 +601,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
     fn checkpoint_if_due(&mut self) -> Result<(), RunError> {
         let ledger = &self.ledger;
         let is_due = match self.settings.cadence {
-            Cadence::ByHand => {
+            Cadence::Manual => {
                 self.warn_of_no_checkpoint();
                 false
             }
@@ -670,7 +670,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         let result = call(|| processor.shutdown_requested(&mut Checkpointer(&mut *self)));
         self.check_link()?;
         match result {
-            Ok(()) if self.settings.cadence == Cadence::ByHand => Ok(()),
+            Ok(()) if self.settings.cadence == Cadence::Manual => Ok(()),
             Ok(()) => self.checkpoint_by_cadence(),
             Err(failure) => {
                 warn!(
@@ -722,7 +722,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         match self.ledger.shard_end.take() {
             Some(Ok(())) => Ok(()),
             Some(Err(failed)) => Err(self.shard_end_refused(&failed)),
-            None if self.settings.cadence != Cadence::ByHand || self.ledger.covers_all() => {
+            None if self.settings.cadence != Cadence::Manual || self.ledger.covers_all() => {
                 let result = self.checkpoint(&Position::AllDelivered, Retries::ShardEnd);
                 self.check_link()?;
                 match result {

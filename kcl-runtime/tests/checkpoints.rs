@@ -16,7 +16,7 @@ use support::{Scripted, processing, scripted, warnings};
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn every(cadence: Cadence) -> Runtime {
-    Runtime::new().checkpoint(cadence)
+    Runtime::new().cadence(cadence)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use kcl_protocol::Action;
 use kcl_runtime::testing::Daemon;
 use kcl_runtime::{
     Backoff, CheckpointError, Checkpointer, OnError, ProcessRecordsInput, ProcessorError,
-    RecordProcessor, RunError, Runtime, ShardEndCheckpointer, SystemTimer, at,
+    RecordProcessor, RunError, Runtime, ShardEndCheckpointer, SystemTimer,
 };
 use support::{Scripted, payloads, processing, scripted, warnings};
 
@@ -204,8 +204,8 @@ fn a_retry_resumes_at_the_record_that_the_error_names() {
         processing(|input, _| {
             seen.borrow_mut().push(payloads(input));
             match seen.borrow().len() {
-                1 => Err(at(&input.records[1], "busy")),
-                2 => Err(at(&input.records[0], "still busy")),
+                1 => Err(ProcessorError::at(&input.records[1], "busy")),
+                2 => Err(ProcessorError::at(&input.records[0], "still busy")),
                 _ => Ok(()),
             }
         }),
@@ -294,7 +294,7 @@ fn a_named_record_is_skipped_alone() {
             seen.borrow_mut().push(payloads(input));
             for record in &input.records {
                 if matches!(record.data, b"bad" | b"worse") {
-                    return Err(at(record, "poison"));
+                    return Err(ProcessorError::at(record, "poison"));
                 }
             }
             Ok(())
@@ -342,7 +342,7 @@ fn all_retries_of_a_batch_share_its_pauses() {
         runtime,
         processing(|input, _| {
             seen.borrow_mut().push(payloads(input));
-            Err(at(&input.records[0], "poison"))
+            Err(ProcessorError::at(&input.records[0], "poison"))
         }),
     );
     report.outcome.unwrap();
@@ -375,7 +375,7 @@ fn a_panic_is_skipped_only_if_asked() {
     assert!(matches!(report.outcome, Err(RunError::Panicked { .. })));
 
     let (kept, policy) = dead_letters();
-    let report = Daemon::new().batch(["a"]).run_with(with(policy.panics_too()), process());
+    let report = Daemon::new().batch(["a"]).run_with(with(policy.skip_panics()), process());
     report.outcome.unwrap();
     assert_eq!(*kept.lock().unwrap(), ["1: a: panicked: torn"]);
 }
@@ -709,7 +709,7 @@ fn a_record_that_an_error_names_is_tried_again_even_if_a_checkpoint_covers_it() 
             seen.borrow_mut().push(payloads(input));
             if seen.borrow().len() == 1 {
                 checkpointer.checkpoint()?;
-                return Err(at(&input.records[1], "busy"));
+                return Err(ProcessorError::at(&input.records[1], "busy"));
             }
             Ok(())
         }),
@@ -726,7 +726,7 @@ fn a_record_that_is_not_of_the_batch_names_none() {
         with(policy),
         processing(|input, checkpointer| {
             checkpointer.checkpoint_at(&input.records[0])?;
-            Err(at(&stranger.as_record(), "poison"))
+            Err(ProcessorError::at(&stranger.as_record(), "poison"))
         }),
     );
     report.outcome.unwrap();
@@ -751,7 +751,7 @@ fn sub_sequences_are_retried_skipped_and_covered_one_by_one() {
             match seen.borrow().len() {
                 1 => {
                     checkpointer.checkpoint_at(&input.records[0].sequence_number)?;
-                    Err(at(&input.records[2], "poison"))
+                    Err(ProcessorError::at(&input.records[2], "poison"))
                 }
                 _ => Err("the rest".into()),
             }

@@ -16,7 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kcl_runtime::{
-    Cadence, Checkpointer, OnError, ProcessRecordsInput, RecordProcessor, Result, Runtime, at,
+    Cadence, Checkpointer, OnError, ProcessRecordsInput, ProcessorError, RecordProcessor, Result,
+    Runtime,
 };
 use serde::Deserialize;
 
@@ -40,8 +41,9 @@ impl RecordProcessor for Purchases {
         _: &mut Checkpointer<'_>,
     ) -> Result {
         for record in &input.records {
-            // `at` names the record that failed, so that it alone is given up.
-            let purchase: Purchase<'_> = record.json().map_err(|error| at(record, error))?;
+            // It names the record that failed, so that it alone is given up.
+            let purchase: Purchase<'_> =
+                record.json().map_err(|error| ProcessorError::at(record, error))?;
             self.cents += purchase.cents;
             eprintln!("{} paid {} cents, {} in all", purchase.user, purchase.cents, self.cents);
         }
@@ -65,7 +67,7 @@ pub(crate) fn settings(dead_letters: PathBuf) -> Runtime {
         // The checkpoint that follows says that the letters are safe.
         Ok(file.sync_all()?)
     });
-    Runtime::new().on_error(keep).checkpoint(Cadence::EachBatch)
+    Runtime::new().on_error(keep).cadence(Cadence::EachBatch)
 }
 
 fn main() -> ExitCode {

@@ -206,7 +206,7 @@ impl Seat {
         drop(life);
 
         let seat = || Seat { life: Arc::clone(&self.life), me };
-        let worker = Worker::new(seat(), holds_in_memory, rules.cadence == Cadence::ByHand);
+        let worker = Worker::new(seat(), holds_in_memory, rules.cadence == Cadence::Manual);
         let outcome = runtime.run_over(seat(), seat(), seat(), worker);
 
         let mut life = self.lock();
@@ -239,8 +239,8 @@ impl Seat {
 fn choose(life: &mut Life, me: usize, all: &Arc<Mutex<Life>>) -> (Rules, Runtime, bool) {
     let holds_in_memory = life.chance(5);
     let cadence = match life.dice.u8(..5) {
-        _ if holds_in_memory => Cadence::ByHand,
-        0 | 1 => Cadence::ByHand,
+        _ if holds_in_memory => Cadence::Manual,
+        0 | 1 => Cadence::Manual,
         2 => Cadence::EachBatch,
         3 => Cadence::every_records(life.dice.u64(1..10)),
         _ => Cadence::AtMostEvery(Duration::from_secs(life.dice.u64(..300))),
@@ -250,7 +250,7 @@ fn choose(life: &mut Life, me: usize, all: &Arc<Mutex<Life>>) -> (Rules, Runtime
         Cadence::EveryRecords(_) => Sight::EveryRecords,
         Cadence::AtMostEvery(_) => Sight::AtMostEvery,
         _ if holds_in_memory => Sight::InMemory,
-        _ => Sight::ByHand,
+        _ => Sight::Manual,
     });
     let mut pauses = || {
         let total = [0, 700, 3_500, 30_000][life.dice.usize(..4)];
@@ -269,7 +269,7 @@ fn choose(life: &mut Life, me: usize, all: &Arc<Mutex<Life>>) -> (Rules, Runtime
             (policy, retries, true, false, Sight::PolicyRetryThenSkip)
         }
         3 => (OnError::skip(keep), 0, true, false, Sight::PolicySkip),
-        _ => (OnError::skip(keep).panics_too(), 0, true, true, Sight::PolicySkipPanics),
+        _ => (OnError::skip(keep).skip_panics(), 0, true, true, Sight::PolicySkipPanics),
     };
     life.see(sight);
     if life.has_old_words {
@@ -279,7 +279,7 @@ fn choose(life: &mut Life, me: usize, all: &Arc<Mutex<Life>>) -> (Rules, Runtime
         life.see(Sight::WindowsLines);
     }
     let runtime = Runtime::new()
-        .checkpoint(cadence)
+        .cadence(cadence)
         .on_error(on_error)
         .checkpoint_retry(checkpoint_retry)
         .shard_end_retry(shard_end_retry);

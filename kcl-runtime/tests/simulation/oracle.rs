@@ -255,7 +255,7 @@ impl Oracle {
             }
             "shutdownRequested" => {
                 let is_due =
-                    is_free && self.rules.cadence != Cadence::ByHand && !self.has_method_failed;
+                    is_free && self.rules.cadence != Cadence::Manual && !self.has_method_failed;
                 self.must(!is_due, "a checkpoint was due when the shutdown was requested");
             }
             _ if self.has_shard_ended => {
@@ -295,10 +295,10 @@ impl Oracle {
                     is_dealt_with && (self.own.is_some() || self.is_due(now))
                 }
                 "shutdownRequested" => {
-                    self.rules.cadence != Cadence::ByHand && !self.has_method_failed
+                    self.rules.cadence != Cadence::Manual && !self.has_method_failed
                 }
                 _ => {
-                    let may_finish = self.rules.cadence != Cadence::ByHand || self.uncovered == 0;
+                    let may_finish = self.rules.cadence != Cadence::Manual || self.uncovered == 0;
                     self.has_shard_ended && !self.has_method_failed && may_finish
                 }
             };

@@ -6,7 +6,8 @@ use std::panic::resume_unwind;
 
 use kcl_runtime::{
     CheckpointFailed, Checkpointer, ExtendedSequenceNumber, InitializeInput, Method,
-    ProcessRecordsInput, RecordProcessor, Result, SequenceNumber, ShardEndCheckpointer, at,
+    ProcessRecordsInput, ProcessorError, RecordProcessor, Result, SequenceNumber,
+    ShardEndCheckpointer,
 };
 
 use crate::life::{Seat, note_failure};
@@ -153,7 +154,7 @@ impl Worker {
             }
             (2 | 3, Some(some)) if !is_calm => {
                 self.take(start..some);
-                (Err(at(&input.records[some - start], "poison")), Some(some))
+                (Err(ProcessorError::at(&input.records[some - start], "poison")), Some(some))
             }
             (4 | 5, Some(some)) if !is_calm => {
                 self.take(start..some + 1);
@@ -163,7 +164,7 @@ impl Worker {
             (6, Some(some)) if !is_calm => {
                 // It names a record that a checkpoint covers: only it can know why.
                 self.take(start..some + 1);
-                let named = Err(at(&input.records[some - start], "late poison"));
+                let named = Err(ProcessorError::at(&input.records[some - start], "late poison"));
                 match self.checkpoint_at(some, input, start, checkpointer) {
                     Ok(()) => (named, Some(some)),
                     refused => (refused, None),

@@ -19,7 +19,7 @@ sights! {
     PolicyRetryThenSkip: "an error is retried, then skipped",
     PolicySkip: "an error is skipped",
     PolicySkipPanics: "an error or a panic is skipped",
-    ByHand: "checkpoints by hand",
+    Manual: "checkpoints by hand",
     InMemory: "by hand, with records held in memory",
     EachBatch: "a checkpoint each batch",
     EveryRecords: "a checkpoint every so many records",

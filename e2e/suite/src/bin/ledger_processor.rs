@@ -12,8 +12,8 @@ use std::time::Duration;
 use kcl_e2e::ledger::{self, Event, Number};
 use kcl_e2e::processor::{self, Checkpoint, FaultKind, OnError, Processor};
 use kcl_runtime::{
-    Backoff, Cadence, CheckpointFailed, Checkpointer, InitializeInput, ProcessRecordsInput, Record,
-    RecordProcessor, Result, Runtime, ShardEndCheckpointer, at,
+    Backoff, Cadence, CheckpointFailed, Checkpointer, InitializeInput, ProcessRecordsInput,
+    ProcessorError, Record, RecordProcessor, Result, Runtime, ShardEndCheckpointer,
 };
 
 /// A line is one write, so that it is there whatever ends the process.
@@ -73,7 +73,7 @@ impl LedgerProcessor {
                 rustix::process::kill_process(own, rustix::process::Signal::KILL)?;
                 Ok(())
             }
-            FaultKind::Error => Err(at(record, "a planted error")),
+            FaultKind::Error => Err(ProcessorError::at(record, "a planted error")),
             FaultKind::Panic => panic!("a planted panic"),
             FaultKind::Hang => {
                 std::thread::sleep(Duration::from_secs(3600));
@@ -188,16 +188,16 @@ fn runtime(told: &Processor, book: &Book) -> Runtime {
     let policy = match told.on_error {
         OnError::Exit => Policy::exit(),
         OnError::Retry => retry(),
-        OnError::Skip => Policy::skip(keep).panics_too(),
+        OnError::Skip => Policy::skip(keep).skip_panics(),
         OnError::RetryThenSkip => {
-            Policy::retry(Backoff::up_to(Duration::from_secs(2))).then_skip(keep).panics_too()
+            Policy::retry(Backoff::up_to(Duration::from_secs(2))).then_skip(keep).skip_panics()
         }
     };
     let cadence = match told.checkpoint {
         Checkpoint::Cadence => Cadence::EachBatch,
-        _ => Cadence::ByHand,
+        _ => Cadence::Manual,
     };
-    Runtime::new().on_error(policy).checkpoint(cadence)
+    Runtime::new().on_error(policy).cadence(cadence)
 }
 
 fn main() -> ExitCode {
