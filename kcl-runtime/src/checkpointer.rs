@@ -35,7 +35,7 @@ use crate::CheckpointFailed;
 /// let report = Daemon::new().batch(["a", "b", "c"]).run(&mut Halfway);
 /// assert_eq!(report.checkpoints, ["1/0", "3/0"]);
 /// ```
-pub struct Checkpointer<'a>(pub(crate) &'a mut dyn Desk);
+pub struct Checkpointer<'a>(pub(crate) &'a mut dyn CheckpointSink);
 
 /// Stores that the shard's last record has been dealt with. Lent to `shard_ended`; it has
 /// [`checkpoint`](Self::checkpoint) alone, as no other request surely ends a shard.
@@ -63,17 +63,22 @@ pub struct Checkpointer<'a>(pub(crate) &'a mut dyn Desk);
 /// let report = Daemon::new().batch(["a"]).shard_ended().run(&mut Buffered(Vec::new()));
 /// assert_eq!(report.checkpoints, ["SHARD_END/0"]);
 /// ```
-pub struct ShardEndCheckpointer<'a>(pub(crate) &'a mut dyn Desk);
+pub struct ShardEndCheckpointer<'a>(pub(crate) &'a mut dyn CheckpointSink);
 
-/// Where checkpointers hand in their requests.
-pub(crate) trait Desk {
-    fn checkpoint(&mut self, at: &Position<'_>, retries: Retries) -> Result<(), CheckpointFailed>;
+/// Sends the requests of checkpointers.
+pub(crate) trait CheckpointSink {
+    fn checkpoint(
+        &mut self,
+        position: &Position<'_>,
+        budget: RetryBudget,
+    ) -> Result<(), CheckpointFailed>;
 }
 
-/// Which setting's pauses a checkpoint may take.
+/// Which setting limits the retries of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retries {
+pub(crate) enum RetryBudget {
     Checkpoint,
+    /// All retries of the shard's end share one budget.
     ShardEnd,
 }
 
@@ -84,7 +89,7 @@ impl Checkpointer<'_> {
     /// # Errors
     /// The daemon refused it, after all retries.
     pub fn checkpoint(&mut self) -> Result<(), CheckpointFailed> {
-        self.0.checkpoint(&Position::AllDelivered, Retries::Checkpoint)
+        self.0.checkpoint(&Position::AllDelivered, RetryBudget::Checkpoint)
     }
 
     /// Checkpoints behind this record: a [`Record`](kcl_protocol::Record), or an
@@ -99,7 +104,7 @@ impl Checkpointer<'_> {
         &mut self,
         at: impl Into<Position<'p>>,
     ) -> Result<(), CheckpointFailed> {
-        self.0.checkpoint(&at.into(), Retries::Checkpoint)
+        self.0.checkpoint(&at.into(), RetryBudget::Checkpoint)
     }
 }
 
@@ -110,7 +115,7 @@ impl ShardEndCheckpointer<'_> {
     /// The daemon refused it. Errors that may pass are retried as
     /// [`Runtime::shard_end_retry`](crate::Runtime::shard_end_retry) says.
     pub fn checkpoint(&mut self) -> Result<(), CheckpointFailed> {
-        self.0.checkpoint(&Position::AllDelivered, Retries::ShardEnd)
+        self.0.checkpoint(&Position::AllDelivered, RetryBudget::ShardEnd)
     }
 }
 

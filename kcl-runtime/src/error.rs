@@ -134,7 +134,7 @@ impl fmt::Debug for ProcessorError {
 ///     "checkpoint refused after 7 tries: ThrottlingException: try again later"
 /// );
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointFailed {
     /// The daemon refused it, after all retries where the error was worth them.

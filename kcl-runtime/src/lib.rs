@@ -68,10 +68,12 @@
 mod checkpointer;
 mod contain;
 mod error;
+mod ledger;
 mod link;
 mod policy;
 mod processor;
-mod run;
+mod runtime;
+mod shard;
 mod stdio;
 pub mod testing;
 mod timer;
@@ -80,7 +82,7 @@ pub use checkpointer::{Checkpointer, ShardEndCheckpointer};
 pub use error::{CheckpointFailed, Method, ProcessorError, Result, RunError};
 pub use policy::{Backoff, Cadence, FailedRecords, OnError};
 pub use processor::RecordProcessor;
-pub use run::{Runtime, Signals, run};
+pub use runtime::{Runtime, Signals, run};
 pub use timer::{Sleep, SystemTimer, Timer};
 
 pub use kcl_protocol::{

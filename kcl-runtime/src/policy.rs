@@ -68,7 +68,7 @@ impl Backoff {
     }
 
     /// The pauses, in order.
-    pub fn pauses(&self) -> impl Iterator<Item = Duration> + Send + 'static {
+    pub fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let builder = backon::ExponentialBuilder::new()
             .with_min_delay(self.first.min(self.longest))
             .with_max_delay(self.longest)

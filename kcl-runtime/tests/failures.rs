@@ -115,7 +115,7 @@ fn errors_of_lease_lost_and_shutdown_requested_are_logged_and_answered() {
     assert_eq!(
         warnings,
         [
-            "shardId-000000000000: shutdown_requested failed, records since the last checkpoint \
+            "shardId-000000000000: shutdown_requested failed; records since the last checkpoint \
              will be delivered again: panicked: no time",
             "shardId-000000000000: lease_lost failed: no flush",
         ]
@@ -160,8 +160,8 @@ fn a_retry_delivers_the_batch_again_until_it_succeeds() {
     assert_eq!(
         warnings,
         [
-            "shardId-000000000000: process_records failed: busy; trying 2 of 2 records again in 1.0s",
-            "shardId-000000000000: process_records failed: busy; trying 2 of 2 records again in 2.0s",
+            "shardId-000000000000: process_records failed: busy; retrying 2 of 2 records in 1.0s",
+            "shardId-000000000000: process_records failed: busy; retrying 2 of 2 records in 2.0s",
         ]
     );
 }
@@ -229,8 +229,8 @@ fn a_batch_checkpointed_whole_is_not_tried_again() {
     assert!(report.pauses.is_empty());
     assert_eq!(
         warnings,
-        ["shardId-000000000000: process_records failed after it had checkpointed the whole \
-             batch, so there is nothing to try again: late"]
+        ["shardId-000000000000: process_records failed after it checkpointed the whole batch; \
+             nothing is left to retry: late"]
     );
 }
 
@@ -257,8 +257,8 @@ fn pauses_end_when_the_daemon_hangs_up() {
     let error = report.outcome.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the daemon hung up while process_records was to be tried again; expected our input to \
-         stay open until the status"
+        "the daemon hung up before process_records was retried; expected stdin to stay open until \
+         the status"
     );
     assert!(matches!(error, RunError::HungUp { .. }));
 }
@@ -280,7 +280,7 @@ fn skipped_records_go_to_the_callback_and_the_shard_goes_on() {
     assert_eq!(report.answered, [Initialize, ProcessRecords, ProcessRecords]);
     assert_eq!(
         warnings,
-        ["shardId-000000000000: skipped 2 records, which the callback kept: poison"]
+        ["shardId-000000000000: skipped 2 records, saved by the callback: poison"]
     );
 }
 
@@ -412,7 +412,7 @@ fn when_the_lease_is_gone_whatever_the_processor_returns_is_answered() {
     assert_eq!(
         warnings,
         ["shardId-000000000000: ShutdownException: this worker no longer holds the lease; no \
-             more checkpoints are asked for"]
+             more checkpoints are requested"]
     );
 }
 
