@@ -142,9 +142,9 @@ fn a_whole_life_says_what_happens_and_ends_with_0() {
     assert_eq!(end.stdout, "");
     assert_eq!(
         end.stderr,
-        " INFO shardId-000000000000: initialize, records from TRIM_HORIZON on\n\
+        " INFO shardId-000000000000: initialize, records after TRIM_HORIZON\n\
          1 records\n \
-         INFO shardId-000000000000: the lease is lost\n \
+         INFO shardId-000000000000: lease lost\n \
          INFO shardId-000000000000: end of input\n"
     );
 }
@@ -189,7 +189,7 @@ fn a_failure_is_one_line_and_no_status() {
     assert_eq!(end.stdout, "");
     assert_eq!(
         end.stderr,
-        " INFO shardId-000000000000: initialize, records from TRIM_HORIZON on\n\
+        " INFO shardId-000000000000: initialize, records after TRIM_HORIZON\n\
          error: shardId-000000000000: process_records failed: line one line two\n"
     );
 }
@@ -222,7 +222,7 @@ fn ends_with(send: &[&str], last: &[u8], code: i32, error: &str) {
 
 #[test]
 fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
-    let no_message = " INFO the input ended before any message: no shard to deal with";
+    let no_message = " INFO end of input before any message: this process gets no shard";
     ends_with(&[], b"", 0, no_message);
     ends_with(&[], b"\r\n \n", 0, no_message);
     ends_with(&[INITIALIZE], b"", 0, " INFO shardId-000000000000: end of input");
@@ -309,8 +309,8 @@ fn a_pause_before_a_retry_ends_when_stdin_hangs_up() {
     assert_eq!(end.status.code(), Some(4));
     assert!(
         end.stderr.ends_with(
-            "error: the daemon hung up while process_records was to be tried again; expected our \
-             input to stay open until the status\n"
+            "error: the daemon hung up before process_records was retried; expected stdin to \
+             stay open until the status\n"
         ),
         "{}",
         end.stderr
@@ -478,7 +478,7 @@ fn a_subscriber_of_the_programs_own_stays_and_cannot_reach_stdout() {
     assert_eq!(end.stdout, "");
     assert_eq!(
         end.stderr,
-        "shardId-000000000000: initialize, records from TRIM_HORIZON on\n\
+        "shardId-000000000000: initialize, records after TRIM_HORIZON\n\
          shardId-000000000000: end of input\n"
     );
 }
@@ -490,7 +490,7 @@ fn the_level_of_the_log_is_a_wish_that_may_be_unreadable() {
         processor.exchange(INITIALIZE, INITIALIZED);
         processor.close().stderr
     };
-    let usual = " INFO shardId-000000000000: initialize, records from TRIM_HORIZON on\n \
+    let usual = " INFO shardId-000000000000: initialize, records after TRIM_HORIZON\n \
                  INFO shardId-000000000000: end of input\n";
     assert_eq!(said("error"), "");
     assert_eq!(said(""), usual, "empty is as good as not set");
