@@ -1,12 +1,12 @@
-//! `kcl-helper check` as its users meet it: each file of `tests/check/` is one case, and its whole
-//! output is a snapshot. A comment `#$ …` in a file adds arguments, `#$ NAME=VALUE` a variable.
+//! Runs `kcl-helper check`: each file of `tests/check/` is one case, and its whole output is a
+//! snapshot. A comment `#$ …` in a file adds arguments, `#$ NAME=VALUE` a variable.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A run that sees nothing of this machine: neither its environment nor its home.
+/// A command with neither the environment nor the home folder of this machine.
 fn kcl_helper() -> Command {
     let mut command = kcl_fixtures::scrubbed(env!("CARGO_BIN_EXE_kcl-helper"));
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -22,14 +22,14 @@ fn show(output: &Output) -> String {
     format!("status: {status}\n--- stdout\n{stdout}--- stderr\n{stderr}")
 }
 
-/// Runs with these arguments, separated by blanks.
+/// Runs with these arguments, which blanks separate.
 #[track_caller]
 fn run(arguments: &str) -> String {
     show(&kcl_helper().args(arguments.split_whitespace()).output().unwrap())
 }
 
 #[test]
-fn each_file_is_judged_as_its_snapshot_says() {
+fn each_file_has_the_findings_of_its_snapshot() {
     insta::glob!("check/*.properties", |path| {
         let bytes = std::fs::read(path).unwrap();
         let mut command = kcl_helper();
@@ -53,7 +53,7 @@ fn each_file_is_judged_as_its_snapshot_says() {
 }
 
 #[test]
-fn a_clean_file_prints_nothing_to_stdout() {
+fn clean_file_prints_nothing_to_stdout() {
     assert_eq!(
         run("check check/clean.properties"),
         "status: 0\n--- stdout\n--- stderr\ncheck/clean.properties: no errors, no warnings\n"
@@ -62,7 +62,7 @@ fn a_clean_file_prints_nothing_to_stdout() {
 }
 
 #[test]
-fn warnings_fail_only_where_they_are_denied() {
+fn warnings_fail_only_with_deny_warnings() {
     assert!(run("check check/unknown-key.properties").starts_with("status: 0\n"));
     assert!(run("check check/unknown-key.properties --deny-warnings").starts_with("status: 1\n"));
     let allowed = "check check/unknown-key.properties --deny-warnings --allow unknown-key";
@@ -70,7 +70,7 @@ fn warnings_fail_only_where_they_are_denied() {
 }
 
 #[test]
-fn what_cannot_be_used_is_status_2() {
+fn invalid_files_and_options_exit_with_2() {
     insta::assert_snapshot!("missing-file", run("check check/no-such.properties"));
     insta::assert_snapshot!("allow-error", run("check check/clean.properties --allow bad-choice"));
     insta::assert_snapshot!("set-shape", run("check check/clean.properties --set metricsLevel"));
@@ -79,10 +79,10 @@ fn what_cannot_be_used_is_status_2() {
 }
 
 #[test]
-fn what_has_no_end_is_not_read_to_it() {
+fn endless_input_is_refused() {
     let refused = |name| {
         format!(
-            "status: 2\n--- stdout\n--- stderr\nerror: {name} cannot be read: it has more than 4 MiB\n"
+            "status: 2\n--- stdout\n--- stderr\nerror: cannot read {name}: it has more than 4 MiB\n"
         )
     };
     assert_eq!(run("check /dev/zero"), refused("/dev/zero"));
@@ -91,7 +91,7 @@ fn what_has_no_end_is_not_read_to_it() {
     assert_eq!(show(&output), refused("stdin"));
 }
 
-/// A file with what makes a clean one, and more, judged with these arguments.
+/// Checks the clean file with more lines and these arguments.
 fn check_with(more: &str, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let clean =
@@ -103,9 +103,8 @@ fn check_with(more: &str, arguments: &[&str]) -> String {
     show(&command.output().unwrap())
 }
 
-/// All are counted, and as many are shown as somebody may correct at a time.
 #[test]
-fn a_file_of_many_findings_is_reported_in_part() {
+fn only_the_first_hundred_findings_of_a_kind_are_shown() {
     let many: String = (0..3_000).map(|n| format!("zq{n}zq = 1\n")).collect();
     let shown = check_with(&many, &[]);
     assert_eq!(shown.matches("warning[unknown-key]").count(), 101);
@@ -129,14 +128,14 @@ app.properties: no errors, 3000 warnings
                 kind are not shown\",\"label\":\"\",\"hint\":\"correct those that are shown, then check \
                 again\"}\n]\n--- stderr\napp.properties: no errors, 3000 warnings\n";
     assert!(json.ends_with(last), "{json}");
-    // One more than are shown is shown as well.
+    // If just one would be left out, it is shown.
     let few: String = (0..101).map(|n| format!("zq{n}zq = 1\n")).collect();
     assert_eq!(check_with(&few, &[]).matches("no such key").count(), 101);
 }
 
-/// Many findings on one line: each is shown with what is around it, and its own column.
+/// Many findings on one line: each is shown with the text around it, and its own column.
 #[test]
-fn a_long_line_is_shown_in_part() {
+fn long_line_is_shown_in_part() {
     let list = format!("AwsCredentialsProvider = Default,{}", "nothing,".repeat(30_000));
     let shown = check_with(&list, &["--set", "AwsCredentialsProvider=a"]);
     assert!(shown.len() < 10_000, "{shown}");
@@ -154,9 +153,8 @@ error[no-credentials-provider]: 29901 more findings of this kind are not shown
     assert!(shown.contains(last), "{shown}");
 }
 
-/// What a key, a value or a name of 100,000 letters makes of the output.
 #[test]
-fn a_long_text_is_shown_in_part() {
+fn long_keys_and_values_are_shown_in_part() {
     let long = "v".repeat(100_000);
     for (text, title) in [
         (format!("{long} = 1\n"), "warning[unknown-key]: the daemon ignores `vvv"),
@@ -170,11 +168,11 @@ fn a_long_text_is_shown_in_part() {
     }
 }
 
-/// That the work grows no faster than the file shows in that this ends.
+/// Would not end if the work grew faster than the file.
 #[test]
-fn a_file_may_have_very_many_of_anything() {
+fn large_files_are_checked_in_linear_time() {
     const MANY: usize = 20_000;
-    // Letters of one key in any case, as many spellings as there are numbers.
+    // One key in as many combinations of upper and lower case as there are numbers.
     let spelling = |number: usize| -> String {
         let cased = |(bit, letter): (usize, char)| match number >> bit & 1 {
             1 => letter.to_ascii_uppercase(),
@@ -217,9 +215,8 @@ fn a_file_may_have_very_many_of_anything() {
     }
 }
 
-/// Neither does it keep the other rows from being read: only its own is out of line.
 #[test]
-fn a_long_text_has_its_own_row_of_the_table_only() {
+fn long_value_does_not_widen_other_rows_of_the_table() {
     let short = check_with("workerId = v\n", &["--effective"]);
     let rows = |shown: &str| -> Vec<String> {
         shown
@@ -243,14 +240,14 @@ fn a_long_text_has_its_own_row_of_the_table_only() {
 }
 
 #[test]
-fn json_has_one_finding_on_each_line() {
+fn json_has_one_finding_a_line() {
     insta::assert_snapshot!("json", run("check check/trailing-blank.properties --format json"));
     let clean = run("check check/clean.properties --format json");
     assert!(clean.contains("--- stdout\n[]\n---"), "{clean}");
 }
 
 #[test]
-fn github_has_a_command_for_each_finding() {
+fn github_format_has_one_command_a_finding() {
     insta::assert_snapshot!("github", run("check check/trailing-blank.properties --format github"));
     let mut command = kcl_helper();
     command.args(["check", "check/trailing-blank.properties"]).env("GITHUB_ACTIONS", "true");
@@ -259,7 +256,7 @@ fn github_has_a_command_for_each_finding() {
 }
 
 #[test]
-fn several_files_are_one_run() {
+fn several_files_are_checked_in_one_run() {
     insta::assert_snapshot!(
         "several",
         run(
@@ -269,7 +266,7 @@ fn several_files_are_one_run() {
 }
 
 #[test]
-fn stdin_has_the_name_it_is_given() {
+fn stdin_has_the_given_name() {
     let run = |arguments: &[&str]| {
         let file = std::fs::File::open(
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check/short-timeout.properties"),
@@ -282,7 +279,7 @@ fn stdin_has_the_name_it_is_given() {
 }
 
 #[test]
-fn a_set_wins_over_the_file() {
+fn set_overrides_the_file() {
     insta::assert_snapshot!(
         "set",
         run("check check/clean.properties --set metricsLevel=SOME --set timeoutInSeconds=5")
@@ -290,7 +287,7 @@ fn a_set_wins_over_the_file() {
 }
 
 #[test]
-fn effective_shows_every_property_with_its_origin() {
+fn effective_lists_every_property_with_its_origin() {
     insta::assert_snapshot!(
         "effective",
         run("check --effective check/effective.properties --set streamName=other")
@@ -310,7 +307,7 @@ fn effective_shows_every_property_with_its_origin() {
 }
 
 #[test]
-fn effective_looks_at_the_environment() {
+fn effective_reads_the_environment() {
     let mut command = kcl_helper();
     command.args(["check", "--effective", "check/no-region.properties"]);
     command.args(["--jvm-arg", "-Daws.endpointUrlDynamodb=http://127.0.0.1:8000"]);
@@ -337,7 +334,7 @@ fn effective_looks_at_the_environment() {
 }
 
 #[test]
-fn a_region_is_found_where_the_sdk_finds_it() {
+fn region_is_found_where_the_sdk_finds_it() {
     let warns = |name: &str, value: &str, arguments: &[&str]| {
         let mut command = kcl_helper();
         command.args(["check", "check/no-region.properties"]).args(arguments);
@@ -373,6 +370,6 @@ fn explain_knows_keys_and_findings() {
 }
 
 #[test]
-fn help_says_what_it_does() {
+fn help_is_as_its_snapshot() {
     insta::assert_snapshot!("help", run("check --help"));
 }

@@ -23,36 +23,36 @@ Examples:
   kcl-helper check --effective app.properties
   kcl-helper check --explain shutdownGraceMillis
 
-Status: 0 clean or warnings, 1 errors, 2 a file or option that cannot be used")]
+Exit status: 0 no errors, 1 errors, 2 invalid file or option")]
 pub(crate) struct Args {
     /// Files to judge (`-`: stdin)
     #[arg(value_name = "FILE", required_unless_present = "explain")]
     files: Vec<PathBuf>,
-    /// Judge as if the file said this (repeatable)
+    /// Judge the file with this setting, which wins over the file (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print every property as the daemon will see it, with its origin
+    /// Print every property with the value that the daemon uses, and its origin
     #[arg(long)]
     effective: bool,
     /// Exit 1 for warnings too
     #[arg(long)]
     deny_warnings: bool,
-    /// Say nothing of this warning (repeatable)
+    /// Do not report this warning (repeatable)
     #[arg(long, value_name = "NAME", value_parser = warning_name)]
     allow: Vec<String>,
-    /// Say what a finding or a key means
+    /// Explain a finding or a key
     #[arg(long, value_name = "NAME|KEY", conflicts_with_all = ["files", "effective"])]
     explain: Option<String>,
-    /// The daemon's version, such as 1.15, 2.5.4 or 3.x
+    /// Version of the daemon, such as 1.15, 2.5.4 or 3.x
     #[arg(long, value_name = "V", default_value_t = Version::DEFAULT, env = "KCL_HELPER_KCL_VERSION")]
     kcl_version: Version,
-    /// An argument of the JVM, as it may say where AWS is (repeatable)
+    /// An argument of the JVM, which may set a region or an endpoint (repeatable)
     #[arg(long = "jvm-arg", value_name = "ARG", allow_hyphen_values = true)]
     jvm_args: Vec<String>,
-    /// The name that stdin has in findings
+    /// Name of stdin in findings
     #[arg(long, value_name = "FILE")]
     stdin_filepath: Option<PathBuf>,
-    /// How to print: text, json or github [default: text, or github under GITHUB_ACTIONS=true]
+    /// Output format: text, json or github [default: text, or github if GITHUB_ACTIONS=true]
     #[arg(long, value_name = "FORM", env = "KCL_HELPER_FORMAT", hide_possible_values = true)]
     format: Option<Format>,
 }
@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         allow: &args.allow,
         surroundings: &surroundings,
     };
-    // All are read before the first is judged: a slip of the pen is no half result.
+    // Read all files first, so that one bad path leaves no partial output.
     let sources: Vec<Source> =
         args.files.iter().map(|file| read(file, &args)).collect::<Result<_>>()?;
     let reports: Vec<Report> =
@@ -97,10 +97,10 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     for report in &reports {
         reporter.result(&report.summary());
     }
-    let wanting = reports
+    let failed = reports
         .iter()
         .any(|report| report.has_errors() || (args.deny_warnings && report.warnings() > 0));
-    Ok(if wanting { Exit::Failed } else { Exit::Done })
+    Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
 fn print_findings(reports: &[Report], format: Format, reporter: &Reporter) -> Result<()> {
@@ -109,14 +109,14 @@ fn print_findings(reports: &[Report], format: Format, reporter: &Reporter) -> Re
         Format::Json => reporter.print_json_lines(records)?,
         Format::Github => reporter.print_lines(records.map(|record| record.github()))?,
         Format::Text => {
-            let mut wanting = reports.iter().filter(|report| !report.findings().is_empty());
-            wanting.try_for_each(|report| reporter.print_styled(&report.text()))?;
+            let mut with_findings = reports.iter().filter(|report| !report.findings().is_empty());
+            with_findings.try_for_each(|report| reporter.print_styled(&report.text()))?;
         }
     }
     Ok(())
 }
 
-/// Of a file that Java refuses there is nothing to see but why, which is no data.
+/// A file that Java cannot read has no properties; why goes to stderr, as it is not data.
 fn print_effective(
     reports: &[Report],
     request: &Request<'_>,
@@ -150,27 +150,29 @@ fn read(file: &Path, args: &Args) -> Result<Source> {
     Source::stdin(name.unwrap_or_else(|| "<stdin>".to_owned()))
 }
 
-/// What `--set` was given, each split at the first `=`. It is not read by clap, whose errors quote
-/// what was typed.
+/// Splits each `--set` at the first `=`. Not done by clap, whose errors would quote secrets.
 pub(crate) fn overrides(sets: &[String]) -> Result<Vec<(String, Masked)>> {
     let split = |set: &String| match set.split_once('=') {
         Some((key, value)) if !key.is_empty() => {
             Ok((key.to_owned(), Masked::of_property(key, value)))
         }
-        _ => Err(Error::new(Exit::Usage, "--set is invalid: there is no `=` behind a key")
+        _ => Err(Error::new(Exit::Usage, "--set is invalid: it has no `=` after a key")
             .hint("write --set KEY=VALUE")),
     };
     sets.iter().map(split).collect()
 }
 
-/// The name of a finding that may be allowed.
+/// Parses the name of a warning, which can be allowed.
 fn warning_name(name: &str) -> Result<String, String> {
     match properties::lookup_rule(name).map(|rule| rule.severity) {
         Some(Severity::Warning) => Ok(name.to_owned()),
         Some(Severity::Error) => {
-            Err("an error stops the daemon, so it cannot be allowed".to_owned())
+            Err("only warnings can be allowed, and this is an error".to_owned())
         }
-        None => Err(format!("no warning has this name; known: {}", warning_names().join(", "))),
+        None => Err(format!(
+            "there is no such warning; the warnings are {}",
+            warning_names().join(", ")
+        )),
     }
 }
 
@@ -186,7 +188,7 @@ struct FileProperty<'a> {
     property: Property,
 }
 
-/// Key, value, origin, note, in columns. What is too long is whole in JSON only.
+/// Columns of key, value, origin and note. Only JSON shows long values in full.
 fn table(properties: &[Property]) -> Vec<String> {
     let head = ["KEY", "VALUE", "ORIGIN", "NOTE"].map(str::to_owned);
     let rows = properties.iter().map(|property| {
@@ -198,7 +200,7 @@ fn table(properties: &[Property]) -> Vec<String> {
     columns::lines(&rows, [Side::Left; 4])
 }
 
-/// Prints the row of a key, or what a finding is about.
+/// Explains a key or a finding.
 fn explain(name: &str, format: Format, reporter: &Reporter) -> Result<Exit> {
     match (properties::lookup_key(name), properties::lookup_rule(name)) {
         (Some(key), _) => explain_key(key, format, reporter)?,
@@ -207,10 +209,10 @@ fn explain(name: &str, format: Format, reporter: &Reporter) -> Result<Exit> {
             let hint = properties::suggestion(name)
                 .or_else(|| properties::suggest_rule(name))
                 .map_or_else(
-                    || "`kcl-helper check --effective FILE` lists the keys".to_owned(),
-                    |known| format!("did you mean `{known}`?"),
+                    || "run `kcl-helper check --effective FILE` to list the keys".to_owned(),
+                    |known| format!("write `{known}` if you mean that"),
                 );
-            let message = format!("`{name}` is neither a key nor the name of a finding");
+            let message = format!("cannot explain `{name}`: there is no such key or finding");
             return Err(Error::new(Exit::Usage, message).hint(hint));
         }
     }
@@ -269,11 +271,11 @@ pub(crate) struct DumpArgs {
     folder: PathBuf,
 }
 
-/// Prints one line for each file of a folder in a form without ambiguity: the UTF-16 of keys and
-/// values in hexadecimal digits, sorted. `e2e/properties/Jdk.java` prints the same by the JDK.
+/// Prints one line for each file of a folder: the UTF-16 of its keys and values in hexadecimal,
+/// sorted. `e2e/properties/Jdk.java` prints the same with the JDK's reader.
 pub(crate) fn dump(args: &DumpArgs, reporter: &Reporter) -> Result<Exit> {
     let unreadable = |error| {
-        let message = format!("{} cannot be read", args.folder.display());
+        let message = format!("cannot read {}", args.folder.display());
         Error::new(Exit::Usage, message).because(error)
     };
     let entries = std::fs::read_dir(&args.folder).map_err(unreadable)?;

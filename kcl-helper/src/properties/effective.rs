@@ -1,4 +1,4 @@
-//! `--effective`: every property as the daemon sees it once it has read and defaulted everything.
+//! `--effective`: every property with the value that the daemon uses, defaults included.
 
 use serde::Serialize;
 
@@ -12,15 +12,15 @@ use crate::secret::Masked;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Property {
     pub(crate) key: String,
-    /// `None` where there is none: nothing is set, or the daemon stops.
+    /// `None` if nothing is set, or if the daemon stops.
     pub(crate) value: Option<Masked>,
-    /// `file:line`, `--set`, what of the environment, or `default`.
+    /// `file:line`, `--set`, a part of the environment, or `default`.
     pub(crate) origin: String,
-    /// Why the value is not the text that was given.
+    /// Why the value is not the text that was written.
     pub(crate) note: String,
 }
 
-/// All properties that this daemon has, then whatever else the file says.
+/// All properties of this daemon version, then whatever else the file sets.
 pub(crate) fn effective(report: &Report, request: &Request<'_>) -> Vec<Property> {
     let view = View { file: &report.source().name, settings: report.settings(), request };
     let rows = KEYS.iter().filter(|row| {
@@ -45,7 +45,7 @@ impl View<'_> {
         let all: Vec<&Setting> = self.settings.of(row.name).collect();
         let Some(setting) = all.first() else { return self.absent(row, String::new()) };
         let mut property = self.given(row, setting);
-        // There are as many spellings of some keys as of their letters in two cases.
+        // Some keys have a spelling for each combination of upper and lower case.
         const MOST: usize = 10;
         for other in all.iter().skip(1).take(MOST) {
             let note = format!("or {}, of {}", other.value, self.origin(other.origin));
@@ -57,7 +57,7 @@ impl View<'_> {
         property
     }
 
-    /// A row that is set.
+    /// A property that is set.
     fn given(&self, row: &'static Key, setting: &Setting) -> Property {
         let (text, shown) = (setting.value.reveal(), &setting.value);
         let origin = self.origin(setting.origin);
@@ -89,7 +89,7 @@ impl View<'_> {
         }
     }
 
-    /// A row that nothing sets: from the environment, from another key, or the default.
+    /// A property that is not set: from the environment, from another key, or the default.
     fn absent(&self, row: &'static Key, note: String) -> Property {
         let key = row.name.to_owned();
         let around = &self.request.surroundings;
@@ -120,7 +120,7 @@ impl View<'_> {
         Property { key, value, origin: "default".to_owned(), note }
     }
 
-    /// The default with what it is made of put in.
+    /// The default, with other values filled in.
     fn default(&self, row: &'static Key) -> Option<Masked> {
         let default = row.default_in(self.request.version);
         let text = match row.name {
@@ -142,7 +142,7 @@ impl View<'_> {
         (!text.is_empty()).then(|| Masked::of_property(row.name, &text))
     }
 
-    /// Rows of which the daemon makes more than their own value.
+    /// Properties that the daemon computes from more than their own value.
     fn special(&self, row: &'static Key) -> Option<Property> {
         if self.request.version.major() < 3 {
             return None;
@@ -206,7 +206,7 @@ impl View<'_> {
         })
     }
 
-    /// A setting that is no row of its own.
+    /// A setting that has no row of its own.
     fn other(&self, setting: &Setting) -> Option<Property> {
         let known = setting.row.filter(|row| !row.is_dropped());
         let note = match known {

@@ -1,17 +1,17 @@
-//! The format: text of a `.properties` file to entries and back, exactly as `java.util.Properties`.
+//! Reads and writes the `.properties` format exactly as `java.util.Properties` does.
 //!
-//! The JDK reads in two steps, and so does this: bytes become *logical lines* (comments and blank
-//! lines dropped, continued lines joined), then each logical line is split into key and value and
-//! both are unescaped. The order matters: an escape may stand on two lines, `\u00\⏎41` is `A`.
-//! Bytes are ISO-8859-1, so every byte is a character and nothing but a bad `\u` can be wrong.
+//! Like the JDK, this reads in two steps: it turns bytes into *logical lines* (drops comments and
+//! blank lines, joins continued lines), then splits each logical line into key and value and
+//! unescapes both. The order matters: an escape may span two lines, `\u00\⏎41` is `A`.
+//! Bytes are ISO-8859-1, so every byte is a character and only a bad `\u` is an error.
 //!
 //! Each character remembers which bytes it came from, so that a finding can underline any part of
-//! a value, across escapes and continuations. `e2e/properties.sh` compares all this with the JDK.
+//! a value, across escapes and continuations. `e2e/properties.sh` compares this with the JDK.
 
 use std::fmt;
 use std::ops::Range;
 
-/// What a file says, in its order, repeated keys included.
+/// The entries of a file in file order, repeated keys included.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct File {
     entries: Vec<Entry>,
@@ -22,89 +22,89 @@ pub(crate) struct File {
 pub(crate) struct Entry {
     pub(crate) key: Text,
     pub(crate) value: Text,
-    /// Where the key begins; counted from 1.
+    /// Where the key starts.
     pub(crate) position: Position,
 }
 
-/// Line and column, counted from 1; columns count characters.
+/// Line and column, both from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-/// The one thing that `java.util.Properties` refuses: a `\u` without four hexadecimal digits.
+/// The only error of the format: a `\u` without four hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\\u must be followed by four hexadecimal digits")]
 pub(crate) struct ParseError {
-    /// The backslash, the `u` and the digits that are there.
+    /// The backslash, the `u` and any digits after it.
     pub(crate) span: Range<usize>,
     pub(crate) position: Position,
 }
 
 impl File {
-    /// Reads a whole file. Fails where `Properties.load` throws.
+    /// Parses a file. Fails where `Properties.load` throws.
     pub(crate) fn parse(bytes: &[u8]) -> Result<File, ParseError> {
         let mut lines = LogicalLines { bytes, at: 0 };
-        let places = Places::new(bytes);
+        let index = LineIndex::new(bytes);
         let mut entries = Vec::new();
         while let Some(line) = lines.next_line() {
             let (key, value) = split(&line);
             let unescaped = unescape(key).and_then(|key| Ok((key, unescape(value)?)));
             let (key, value) = unescaped
-                .map_err(|span| ParseError { position: places.position(span.start), span })?;
-            let position = places.position(key.span.start);
+                .map_err(|span| ParseError { position: index.position(span.start), span })?;
+            let position = index.position(key.span.start);
             entries.push(Entry { key, value, position });
         }
         Ok(File { entries })
     }
 
-    /// All entries in file order; of a repeated key the last one counts.
+    /// All entries in file order; the last one of a repeated key wins.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The same, to keep.
+    /// All entries in file order, by value.
     pub(crate) fn into_entries(self) -> Vec<Entry> {
         self.entries
     }
 
-    /// The value that counts, with its secrets.
+    /// The value that wins, unmasked.
     pub(crate) fn reveal(&self, key: &str) -> Option<&str> {
         self.entry(key).map(|entry| entry.value.as_str())
     }
 
-    /// The entry that counts.
+    /// The entry that wins.
     pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.key.as_str() == key)
     }
 }
 
-/// A key or a value after unescaping, and where each character stood in the file.
+/// A key or a value after unescaping, which knows where each character was in the file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Text {
-    /// A lone surrogate, which Java's strings can hold and Rust's cannot, is U+FFFD here.
+    /// A lone surrogate, which a Java string can hold and a Rust string cannot, is U+FFFD here.
     text: String,
-    /// UTF-16 as Java holds it, where that is not `text`: where it has lone surrogates.
+    /// The UTF-16 that Java would hold, if it has lone surrogates.
     units: Option<Box<[u16]>>,
     runs: Vec<Run>,
     span: Range<usize>,
 }
 
-/// Characters that follow each other in the text and in the file, all of one length in either. A
-/// value without escapes is one run if it is ASCII.
+/// Characters that are adjacent in the text and in the file, all of the same length in each. An
+/// ASCII value without escapes is one run.
 #[derive(Debug, Clone)]
 struct Run {
-    /// Where the first one is in the text.
+    /// Offset of the first one in the text.
     start: usize,
     length: usize,
-    /// Where the first one is in the file.
+    /// Offset of the first one in the file.
     source_start: usize,
     source_length: usize,
 }
 
 impl Run {
-    /// The bytes in the file of the character that a byte of the text belongs to.
+    /// The bytes in the file of the character at an offset of the text.
     fn source(&self, offset: usize) -> Range<usize> {
         let index = (offset - self.start) / self.length;
         let start = self.source_start + index * self.source_length;
@@ -117,7 +117,7 @@ impl Text {
         &self.text
     }
 
-    /// UTF-16 as Java holds it.
+    /// The UTF-16 that Java would hold.
     pub(crate) fn units(&self) -> Vec<u16> {
         match &self.units {
             Some(units) => units.to_vec(),
@@ -125,7 +125,7 @@ impl Text {
         }
     }
 
-    /// The bytes in the file; empty where an empty value would stand.
+    /// The bytes in the file; an empty range where an empty value would be.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
     }
@@ -140,10 +140,10 @@ impl Text {
         }
     }
 
-    /// The bytes in the file of the character that a byte of `text` belongs to.
+    /// The bytes in the file of the character at an offset of `text`.
     fn source(&self, offset: usize) -> Option<Range<usize>> {
-        let behind = self.runs.partition_point(|run| run.start <= offset);
-        let run = self.runs.get(behind.checked_sub(1)?)?;
+        let after = self.runs.partition_point(|run| run.start <= offset);
+        let run = self.runs.get(after.checked_sub(1)?)?;
         (offset < self.text.len()).then(|| run.source(offset))
     }
 
@@ -164,7 +164,7 @@ impl Text {
 }
 
 impl From<&str> for Text {
-    /// Text that stands in no file, such as a value of `--set`.
+    /// Text that is not from a file, such as a value of `--set`.
     fn from(from: &str) -> Text {
         let mut text = Text { span: 0..from.len(), ..Text::default() };
         for (at, char) in from.char_indices() {
@@ -180,14 +180,14 @@ impl fmt::Display for Text {
     }
 }
 
-/// A line that reads back as this key and value. ASCII only, so that no editor spoils it.
+/// A line that reads back as this key and value. ASCII only, so that any editor preserves it.
 pub(crate) fn line(key: &str, value: &str) -> String {
     let key = key.encode_utf16().collect::<Vec<_>>();
     let value = value.encode_utf16().collect::<Vec<_>>();
     line_of_units(&key, &value)
 }
 
-/// The same for text that Rust's strings cannot hold.
+/// [`line`] for text that a Rust string cannot hold.
 pub(crate) fn line_of_units(key: &[u16], value: &[u16]) -> String {
     let mut line = String::new();
     for &unit in key {
@@ -199,7 +199,7 @@ pub(crate) fn line_of_units(key: &[u16], value: &[u16]) -> String {
     line
 }
 
-/// What reads back as this value behind the `=` of a line.
+/// Text that reads back as this value after the `=` of a line.
 pub(crate) fn escaped_value(value: &str) -> String {
     let mut escaped = String::new();
     escape_value(&value.encode_utf16().collect::<Vec<_>>(), &mut escaped);
@@ -214,7 +214,7 @@ fn escape_value(value: &[u16], line: &mut String) {
     }
 }
 
-/// Blanks end a key and are dropped before a value, so there they are escaped; `special` is set.
+/// `special` is set where separators and blanks need an escape: in a key, and at a value's start.
 fn escape(unit: u16, special: bool, line: &mut String) {
     match u8::try_from(unit) {
         Ok(b'\t') => line.push_str("\\t"),
@@ -231,13 +231,14 @@ fn escape(unit: u16, special: bool, line: &mut String) {
     }
 }
 
-/// A byte and where it stands.
-type Place = (u8, usize);
+/// A byte of the file and its offset.
+type SourceByte = (u8, usize);
 
-/// A logical line: its bytes in order with their places, escapes still in it.
+/// A logical line, escapes still in it.
+#[derive(Default)]
 struct Line {
-    bytes: Vec<Place>,
-    /// Where a value at the very end would stand.
+    bytes: Vec<SourceByte>,
+    /// Where a value at the very end would start.
     end: usize,
 }
 
@@ -247,77 +248,56 @@ struct LogicalLines<'a> {
 }
 
 impl LogicalLines<'_> {
-    /// The next line that is neither blank nor a comment.
+    /// The next line that is neither blank nor a comment, joined with the lines that continue it.
     fn next_line(&mut self) -> Option<Line> {
-        let mut line = Vec::new();
-        // Whether blanks are being skipped, and whether that is on a continuation line, on which an
-        // end of line is not skipped as well.
-        let mut skipping = true;
-        let mut continued = false;
-        // Whether an odd number of backslashes came just before.
-        let mut escaped = false;
-        while let Some(&byte) = self.bytes.get(self.at) {
-            let place = self.at;
-            self.at += 1;
-            let ends_line = matches!(byte, b'\r' | b'\n');
-            if skipping {
-                if is_blank(byte) || (!continued && ends_line) {
-                    continue;
-                }
-                skipping = false;
-                continued = false;
-            }
-            // Also after a first line of nothing but a backslash.
-            if line.is_empty() && matches!(byte, b'#' | b'!') {
-                self.skip_comment();
-                skipping = true;
+        let mut line = Line::default();
+        while let Some(natural) = self.natural_line() {
+            let text = &self.bytes[natural.clone()];
+            // Comments are recognised after a line of nothing but a backslash too.
+            let is_comment = matches!(text.first(), Some(b'#' | b'!'));
+            if line.bytes.is_empty() && (text.is_empty() || is_comment) {
                 continue;
             }
-            if !ends_line {
-                line.push((byte, place));
-                escaped = byte == b'\\' && !escaped;
-                continue;
-            }
-            if line.is_empty() {
-                skipping = true;
-                continue;
-            }
-            if !escaped {
-                return Some(Line { bytes: line, end: place });
-            }
-            line.pop();
-            if self.at == self.bytes.len() {
-                return Some(Line { bytes: line, end: place });
-            }
-            skipping = true;
-            continued = true;
-            escaped = false;
-            if byte == b'\r' && self.bytes.get(self.at) == Some(&b'\n') {
-                self.at += 1;
+            let continues = ends_in_escape(text);
+            let kept = natural.start..natural.end - usize::from(continues);
+            line.bytes.extend(kept.map(|at| (self.bytes[at], at)));
+            line.end = natural.end;
+            // A backslash at the very end is an empty entry, unless CR LF follows it.
+            let is_last = natural.end + 1 >= self.bytes.len();
+            if !continues || is_last {
+                return Some(line);
             }
         }
-        if line.is_empty() {
-            return None;
-        }
-        if escaped {
-            line.pop();
-        }
-        Some(Line { bytes: line, end: self.at })
+        (!line.bytes.is_empty()).then_some(line)
     }
 
-    fn skip_comment(&mut self) {
-        let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
-        self.at += length.map_or(rest.len(), |length| length + 1);
+    /// The next line of the file, without blanks at its start and without its line end.
+    fn natural_line(&mut self) -> Option<Range<usize>> {
+        let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let length = rest.iter().position(is_end).unwrap_or(rest.len());
+        let blanks = rest[..length].iter().take_while(|byte| is_blank(**byte)).count();
+        let line = self.at + blanks..self.at + length;
+        self.at = match rest[length..] {
+            [b'\r', b'\n', ..] => line.end + 2,
+            [_, ..] => line.end + 1,
+            [] => line.end,
+        };
+        Some(line)
     }
 }
 
-/// Java's notion of white space in this format; no other character counts.
+/// Whether the last backslash is not escaped itself, so that the next line continues this one.
+fn ends_in_escape(text: &[u8]) -> bool {
+    text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// The only characters that this format treats as white space.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0x0c)
 }
 
-/// The still escaped halves of a line, each with the place after its end.
+/// The two halves of a line, still escaped.
 fn split(line: &Line) -> (Part<'_>, Part<'_>) {
     let bytes = &line.bytes;
     let mut escaped = false;
@@ -341,31 +321,30 @@ fn split(line: &Line) -> (Part<'_>, Part<'_>) {
         .count();
     let (key, rest) = bytes.split_at(key_length);
     let value = &rest[between..];
-    let key_end = rest.first().map_or(line.end, |place| place.1);
+    let key_end = rest.first().map_or(line.end, |byte| byte.1);
     (Part { bytes: key, end: key_end }, Part { bytes: value, end: line.end })
 }
 
 struct Part<'a> {
-    bytes: &'a [Place],
+    bytes: &'a [SourceByte],
     end: usize,
 }
 
-/// Undoes the escapes; the error is where a bad one stands.
+/// Undoes the escapes. The error is the span of a bad one.
 fn unescape(part: Part<'_>) -> Result<Text, Range<usize>> {
     let mut units: Vec<(u16, Range<usize>)> = Vec::with_capacity(part.bytes.len());
     let mut bytes = part.bytes.iter().copied();
-    while let Some((byte, place)) = bytes.next() {
+    while let Some((byte, at)) = bytes.next() {
         if byte != b'\\' {
-            units.push((u16::from(byte), place..place + 1));
+            units.push((u16::from(byte), at..at + 1));
             continue;
         }
-        // No part ends in a backslash: joining lines took an unescaped one away. Should one be
-        // there, it stands for itself, as in the JDK.
-        let (escape, end) = bytes.next().unwrap_or((b'\\', place));
+        // A part cannot end in an unescaped backslash, since joining lines removes it.
+        let (escape, end) = bytes.next().unwrap_or((b'\\', at));
         let unit = match escape {
             b'u' => {
-                let (unit, end) = hexadecimal(&mut bytes, place, end)?;
-                units.push((unit, place..end + 1));
+                let (unit, end) = hexadecimal(&mut bytes, at, end)?;
+                units.push((unit, at..end + 1));
                 continue;
             }
             b't' => b'\t',
@@ -374,24 +353,24 @@ fn unescape(part: Part<'_>) -> Result<Text, Range<usize>> {
             b'f' => 0x0c,
             other => other,
         };
-        units.push((u16::from(unit), place..end + 1));
+        units.push((u16::from(unit), at..end + 1));
     }
     Ok(text_of(units, part.end))
 }
 
-/// Exactly four digits; `Ok` holds the place of the last one.
+/// Reads exactly four digits. Returns the unit and the offset of the last digit.
 fn hexadecimal(
-    bytes: &mut impl Iterator<Item = Place>,
+    bytes: &mut impl Iterator<Item = SourceByte>,
     start: usize,
     mut end: usize,
 ) -> Result<(u16, usize), Range<usize>> {
     let mut unit = 0;
     for _ in 0..4 {
-        let (byte, place) = bytes.next().ok_or(start..end + 1)?;
+        let (byte, at) = bytes.next().ok_or(start..end + 1)?;
         let digit = char::from(byte).to_digit(16).ok_or(start..end + 1)?;
-        // A digit is below 16, and four of them fill the unit.
+        // A digit is below 16, so four of them fit.
         unit = unit << 4 | digit as u16;
-        end = place;
+        end = at;
     }
     Ok((unit, end))
 }
@@ -407,7 +386,7 @@ fn text_of(units: Vec<(u16, Range<usize>)>, end: usize) -> Text {
     for char in char::decode_utf16(units.iter().map(|unit| unit.0)) {
         is_whole &= char.is_ok();
         let char = char.unwrap_or(char::REPLACEMENT_CHARACTER);
-        // Each decoded character, a replacement too, stands for one or two units.
+        // Each decoded character, replacements included, came from one or two units.
         let mut used = spans.by_ref().take(char.len_utf16());
         if let Some(first) = used.next() {
             let last = used.next().unwrap_or(first);
@@ -418,22 +397,22 @@ fn text_of(units: Vec<(u16, Range<usize>)>, end: usize) -> Text {
     text
 }
 
-/// Turns offsets into lines and columns, each in the same time wherever it is.
+/// Turns offsets into lines and columns, in the same time wherever they are in the file.
 #[derive(Debug)]
-pub(crate) struct Places<'a> {
+pub(crate) struct LineIndex<'a> {
     bytes: &'a [u8],
-    /// Where the lines begin.
+    /// Where the lines start.
     lines: Vec<usize>,
-    /// How many characters begin before each block, and before the end. Empty where every byte is a
+    /// How many characters start before each block, and before the end. Empty if every byte is a
     /// character.
     characters: Vec<usize>,
 }
 
-/// The bytes of a block of `Places::characters`.
+/// Size in bytes of a block of `LineIndex::characters`.
 const BLOCK: usize = 256;
 
-impl<'a> Places<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Places<'a> {
+impl<'a> LineIndex<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> LineIndex<'a> {
         let ends_line = |&at: &usize| match bytes[at] {
             b'\n' => true,
             b'\r' => bytes.get(at + 1) != Some(&b'\n'),
@@ -441,7 +420,7 @@ impl<'a> Places<'a> {
         };
         let after_ends = (0..bytes.len()).filter(ends_line).map(|end| end + 1);
         let lines = std::iter::once(0).chain(after_ends).collect();
-        // Editors show UTF-8 as such where it is valid, though Java does not read it so.
+        // Editors show valid UTF-8 as UTF-8, though Java does not read it that way.
         let is_utf8 = !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok();
         let mut characters = Vec::new();
         if is_utf8 {
@@ -452,10 +431,10 @@ impl<'a> Places<'a> {
             }
             characters.push(before);
         }
-        Places { bytes, lines, characters }
+        LineIndex { bytes, lines, characters }
     }
 
-    /// The place of a byte; an offset past the end counts as the end.
+    /// The position of a byte; an offset past the end counts as the end.
     pub(crate) fn position(&self, offset: usize) -> Position {
         let offset = offset.min(self.bytes.len());
         let line = self.lines.partition_point(|start| *start <= offset);
@@ -464,7 +443,7 @@ impl<'a> Places<'a> {
         Position { line, column: before + 1 }
     }
 
-    /// The bytes of a line, its end included; empty where there is no such line.
+    /// The bytes of a line, with its line end; empty if there is no such line.
     pub(crate) fn line(&self, line: usize) -> Range<usize> {
         let start = |index: usize| self.lines.get(index).copied().unwrap_or(self.bytes.len());
         line.checked_sub(1).map_or(0..0, |index| start(index)..start(line))
@@ -483,7 +462,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// How many characters of UTF-8 begin here.
+/// How many characters of UTF-8 start in these bytes.
 fn count_characters(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| !(0x80..0xc0).contains(*byte)).count()
 }
@@ -517,10 +496,14 @@ mod tests {
         check("a = 1, \\\n    2, \\\r\n\t3\nb", &[("a", "1, 2, 3"), ("b", "")]);
         check("a\\\n\nb=\\\n# kept", &[("a", ""), ("b", "# kept")]);
         check("\\\n# a comment, as the line before it was empty\na=\\", &[("a", "")]);
+        check("\\", &[("", "")]);
+        check("\\\r", &[("", "")]);
+        check("\\\r\n", &[]);
+        check("a\\\r\n", &[("a", "")]);
     }
 
     #[test]
-    fn escapes_may_stand_on_two_lines() {
+    fn escapes_may_span_two_lines() {
         check("\\u00\\\n  41\\q\\\\=\\t\\uD83D\\uDE00", &[("Aq\\", "\t\u{1f600}")]);
         let error = File::parse(b"a=1\n b = x\\u12g4").unwrap_err();
         assert_eq!(error.span, 10..14);
@@ -528,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_value_knows_its_bytes() {
+    fn part_of_a_value_maps_to_its_bytes() {
         let file = File::parse(b"k = a\\u0062\\\n   c\\\\d").unwrap();
         let value = &file.entries()[0].value;
         assert_eq!(value.as_str(), "abc\\d");
@@ -538,13 +521,13 @@ mod tests {
         assert_eq!(value.span_of(5..5), 20..20);
     }
 
-    /// Bytes that mean something to the format, far more often than others.
+    /// Mostly bytes that mean something to the format.
     fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
         let special = proptest::sample::select(b"\\\\\\u0041afF=: \t\x0c\r\n\r\n#!kv".to_vec());
         vec(prop_oneof![9 => special, 1 => any::<u8>()], 0..200)
     }
 
-    /// UTF-16 that need not be text, with much that has to be escaped.
+    /// UTF-16, not always valid, with many units that need an escape.
     fn units() -> impl Strategy<Value = Vec<u16>> {
         let special: Vec<u16> = "\\ u:=#!\t\n\r\u{c}a\u{e4}".encode_utf16().collect();
         let unit = prop_oneof![proptest::sample::select(special), any::<u16>()];
@@ -553,7 +536,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused_and_spans_are_within(bytes in hostile_bytes()) {
+        fn any_bytes_parse_or_fail_with_spans_inside_the_file(bytes in hostile_bytes()) {
             let file = match File::parse(&bytes) {
                 Ok(file) => file,
                 Err(error) => {
@@ -584,9 +567,8 @@ mod tests {
             }
         }
 
-        /// `Places` jumps; this walks.
         #[test]
-        fn places_are_those_that_a_walk_finds(
+        fn position_equals_a_count_from_the_start(
             text in prop_oneof![
                 "([a\u{e9}\u{1f600}]{0,200}[\r\n]{0,2}){0,8}".prop_map(String::into_bytes),
                 vec(any::<u8>(), 0..600),
@@ -604,12 +586,12 @@ mod tests {
                     _ => walked.column += 1,
                 }
             }
-            prop_assert_eq!(Places::new(&text).position(offset), walked);
+            prop_assert_eq!(LineIndex::new(&text).position(offset), walked);
         }
 
-        /// However long a value is, its runs are few, so that a part of it is found at once.
+        /// So that finding a part takes the same time however long the value is.
         #[test]
-        fn characters_of_one_length_are_one_run(length in 1..5_000usize) {
+        fn characters_of_the_same_length_are_one_run(length in 1..5_000usize) {
             let text = format!("k={}\\\n  {}", "a".repeat(length), "\\u0062".repeat(length));
             let file = File::parse(text.as_bytes()).unwrap();
             let value = &file.entries()[0].value;
@@ -620,7 +602,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(pairs in vec((units(), units()), 0..8)) {
+        fn written_lines_read_back(pairs in vec((units(), units()), 0..8)) {
             let text: String = pairs.iter().map(|(k, v)| line_of_units(k, v)).collect();
             prop_assert!(text.is_ascii());
             let file = File::parse(text.as_bytes()).unwrap();

@@ -1,13 +1,12 @@
-//! Which bytes of a file must not be shown: secrets in values, and in lines that only look like
-//! properties, as those are that somebody made a comment.
+//! Which bytes of a file must not be shown: secrets in values, and in comments that look like
+//! properties, such as lines that somebody commented out.
 
 use std::ops::Range;
 
 use super::settings::{Origin, Settings};
 use crate::secret::{in_property, in_text};
 
-/// The places, in order and apart from each other. Where Java refuses the file, no line is known to
-/// be a value, so each is taken for one.
+/// Sorted spans, no two of which overlap. If Java cannot read the file, any line may be a value.
 pub(super) fn in_file(bytes: &[u8], settings: &Settings, is_readable: bool) -> Vec<Range<usize>> {
     let all = settings.iter().chain(settings.replaced().map(|(old, _)| old));
     let of_file = all.filter(|setting| matches!(setting.origin, Origin::File(_)));
@@ -47,7 +46,7 @@ pub(super) fn in_file(bytes: &[u8], settings: &Settings, is_readable: bool) -> V
     masks
 }
 
-/// The lines without their ends.
+/// The lines, without line ends.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     bytes.split(|byte| matches!(byte, b'\r' | b'\n')).map(move |line| {
@@ -57,13 +56,13 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Finds the secrets of a line that may be a property. Returns whether all of it is one.
+/// Finds the secrets of a line that may be a property. Returns whether the whole line is one.
 fn in_line(bytes: &[u8], start: usize, masks: &mut Vec<Range<usize>>) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return true };
     masks.extend(in_text(text).into_iter().map(|span| span.start + start..span.end + start));
     let is_comment = |char: char| matches!(char, '#' | '!');
     let line = text.trim_start().trim_start_matches(is_comment);
-    // Behind a blank there are words, in which no blank is a separator.
+    // A comment that starts with a blank is prose, where a blank does not separate.
     let is_prose = line.len() < text.trim_start().len() && line.starts_with([' ', '\t']);
     let line = line.trim_start();
     let ends = |char: char| matches!(char, '=' | ':') || (!is_prose && char.is_ascii_whitespace());
@@ -73,7 +72,7 @@ fn in_line(bytes: &[u8], start: usize, masks: &mut Vec<Range<usize>>) -> bool {
     let at = start + text.len() - value.len();
     let mut push = |span: Range<usize>| masks.push(span.start + at..span.end + at);
     if key.contains('\\') {
-        // An escape may stand for any letter.
+        // An escape may hide any letter of a secret's name.
         push(0..value.len());
     } else {
         in_property(key.trim_end(), value).into_iter().for_each(|secret| push(secret.span));
@@ -87,7 +86,7 @@ mod tests {
     use super::super::{Launcher, Request, Surroundings, Version};
     use super::*;
 
-    /// The file with a star for each byte that is not shown.
+    /// The file with a star for each masked byte.
     fn shown(text: &str) -> String {
         let surroundings = Surroundings::of_this_process();
         let request = Request {
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn where_java_refuses_the_file_each_line_may_be_a_value() {
+    fn every_line_of_an_unreadable_file_may_be_a_value() {
         assert_eq!(
             shown("a = \\u12\npassword X\\u1\ntoken=a\\\n  b\\\nc\nd = e\npass\\u0077ord=X\n"),
             "a = \\u12\npassword ****\ntoken=**\n****\n*\nd = e\npass\\u0077ord=*\n"

@@ -1,6 +1,6 @@
 //! The daemon's `.properties` file: its format, the table of known keys, the rules that judge it.
 //!
-//! `check` is the one entrance: a `Source` and a `Request` in, a `Report` out. It prints nothing.
+//! [`check`] turns a `Source` and a `Request` into a `Report`. It prints nothing.
 
 mod effective;
 mod file;
@@ -36,13 +36,12 @@ use crate::secret::{MASK, Masked};
 /// A file to judge.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    /// As the user typed it; the daemon and all findings name it so.
+    /// As the user typed it, and as findings show it.
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The most that is read of one file, in bytes: far more than anybody writes, and little enough
-/// for any machine's memory, of which a byte may take a hundred.
+/// The most bytes read of a file. Parsing may take a hundred bytes of memory for each.
 pub(crate) const LARGEST: u64 = 4 << 20;
 
 impl Source {
@@ -53,21 +52,21 @@ impl Source {
         Ok(Source { name, bytes })
     }
 
-    /// Reads stdin, which findings call by this name.
+    /// Reads stdin; findings show this name.
     pub(crate) fn stdin(name: String) -> Result<Source> {
         let bytes = read_at_most(io::stdin().lock(), LARGEST)
             .map_err(|error| unreadable("stdin", error))?;
         Ok(Source { name, bytes })
     }
 
-    /// The folder that the file is in, as far as its name says.
+    /// The folder of the file, as typed.
     pub(crate) fn folder(&self) -> &Path {
         Path::new(&self.name).parent().unwrap_or(Path::new(""))
     }
 }
 
 fn unreadable(name: &str, error: io::Error) -> Error {
-    Error::new(Exit::Usage, format!("{name} cannot be read")).because(error)
+    Error::new(Exit::Usage, format!("cannot read {name}")).because(error)
 }
 
 /// What a file is judged for.
@@ -75,17 +74,17 @@ fn unreadable(name: &str, error: io::Error) -> Error {
 pub(crate) struct Request<'a> {
     pub(crate) version: Version,
     pub(crate) launcher: Launcher,
-    /// `--set KEY=VALUE`: these win over the file.
+    /// `--set KEY=VALUE`: these override the file.
     pub(crate) overrides: &'a [(String, Masked)],
-    /// Arguments of the JVM; `-Daws.region=…` says which region there is.
+    /// Arguments of the JVM, which may set a region or an endpoint.
     pub(crate) jvm_args: &'a [String],
-    /// Names of warnings not to report.
+    /// Names of the warnings not to report.
     pub(crate) allow: &'a [String],
     pub(crate) surroundings: &'a Surroundings,
 }
 
-/// Who will start the daemon. `kcl-helper run` helps with some things that stop a bare one, such as
-/// a program that is found only from the file's folder; for a bare one those are findings.
+/// Who will start the daemon. `kcl-helper run` finds a program in the file's folder, and sets a
+/// grace period; without it those are findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Launcher {
     Daemon,
@@ -100,12 +99,12 @@ pub(crate) fn limits(version: Version) -> String {
     )
 }
 
-/// A version as a key's history gives it: `1.x` is as far back as anybody knows.
+/// Shows the version that a key exists since; `1.x` if it always did.
 pub(crate) fn show_since(since: Version) -> String {
     if since == Version::new(1, 0, 0) { "1.x".to_owned() } else { since.to_string() }
 }
 
-/// Judges a file as the daemon will read it. A file that breaks the format has that one finding.
+/// Judges a file as the daemon will read it. A file that Java cannot read has just that finding.
 pub(crate) fn check(source: Source, request: &Request<'_>) -> Report {
     let set = |(key, value): &(String, Masked)| {
         let shown = Masked::of_key(key);
@@ -134,7 +133,7 @@ mod tests {
     use super::*;
     use crate::output::Styled;
 
-    /// Lines that have something of a real file: known keys, and values that come near to theirs.
+    /// Lines like those of a real file: known keys with plausible values.
     fn lines() -> impl Strategy<Value = Vec<u8>> {
         let key = prop_oneof![
             8 => select(keys::KEYS).prop_map(|key| key.name.replace('*', "class")),
@@ -185,7 +184,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_file_can_be_judged_and_shown(
+        fn any_file_is_judged_and_shown_without_panic(
             bytes in lines(),
             set in lines(),
             version in select(&["3.1.3", "3.x", "2.5.4", "1.15"]),

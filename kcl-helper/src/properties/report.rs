@@ -1,4 +1,4 @@
-//! What was found in a file, and the three forms it is shown in.
+//! The findings of a file, as text, as JSON and as annotations of GitHub.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin as PathLine, Renderer, Sni
 use serde::Serialize;
 
 use super::Source;
-use super::file::{Places, Position};
+use super::file::{LineIndex, Position};
 use super::masks;
 use super::rules::{self, Place, Remark, Rule, Within};
 use super::settings::Settings;
@@ -22,7 +22,7 @@ pub(crate) enum Severity {
     Warning,
 }
 
-/// One thing to say about a file.
+/// One thing that is wrong with a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Finding {
     pub(crate) severity: Severity,
@@ -30,12 +30,12 @@ pub(crate) struct Finding {
     pub(crate) name: &'static str,
     /// What the daemon does.
     pub(crate) message: String,
-    /// Why, as words under the place; may be empty.
+    /// Why, shown under the underlined text; may be empty.
     pub(crate) label: String,
     /// What to do.
     pub(crate) hint: String,
     pub(crate) place: Place,
-    /// How many findings this is: more than one where it says that others are not shown.
+    /// How many findings this counts as: more than one if it says that others are not shown.
     pub(crate) stands_for: usize,
 }
 
@@ -43,17 +43,17 @@ impl Finding {
     pub(crate) fn new(rule: &Rule, remark: Remark) -> Finding {
         let Remark { place, message, label, hint } = remark;
         let (severity, name) = (rule.severity, rule.name);
-        // They quote what the file says.
+        // These texts quote the file.
         let [message, label, hint] =
             [message, label, hint].map(|text| escape(&abridged(&text)).into_owned());
         Finding { severity, name, message, label, hint, place, stands_for: 1 }
     }
 }
 
-/// The most characters of a text that quotes a file: a value may be as long as the file.
+/// The most characters shown of a text that quotes the file.
 const LONGEST_TEXT: usize = 1000;
 
-/// A text with the middle left out where it is too long. Its end says what is wrong.
+/// Leaves out the middle of a text that is too long. Its end often says what is wrong.
 pub(crate) fn abridged(text: &str) -> Cow<'_, str> {
     let is_short = text.len() <= LONGEST_TEXT || text.chars().nth(LONGEST_TEXT).is_none();
     if is_short {
@@ -69,7 +69,7 @@ pub(crate) fn abridged(text: &str) -> Cow<'_, str> {
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     source: Source,
-    /// The arguments of `--set`, which findings may stand in.
+    /// The arguments of `--set`, which findings may refer to.
     sets: Vec<Masked>,
     settings: Settings,
     findings: Vec<Finding>,
@@ -94,12 +94,12 @@ impl Report {
         &self.source
     }
 
-    /// Whether Java takes the file at all.
+    /// Whether Java can read the file.
     pub(crate) fn is_readable(&self) -> bool {
         !self.findings.iter().any(|finding| finding.name == rules::BAD_ESCAPE.name)
     }
 
-    /// File and `--set` together; empty if the file cannot be read.
+    /// The file and `--set` together; empty if Java cannot read the file.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -117,8 +117,8 @@ impl Report {
     }
 
     fn count(&self, severity: Severity) -> usize {
-        let of_it = self.findings.iter().filter(|finding| finding.severity == severity);
-        of_it.map(|finding| finding.stands_for).sum()
+        let counted = self.findings.iter().filter(|finding| finding.severity == severity);
+        counted.map(|finding| finding.stands_for).sum()
     }
 
     /// `app.properties: 1 error, 2 warnings`.
@@ -157,7 +157,7 @@ impl Report {
         Styled::new(texts.collect())
     }
 
-    /// Where a finding stands: the name of the text, and the text.
+    /// The name and the bytes of the text that a finding refers to.
     fn within(&self, finding: &Finding) -> (&str, &[u8]) {
         match finding.place.within {
             Within::Nowhere | Within::File => (&self.source.name, &self.source.bytes),
@@ -169,10 +169,11 @@ impl Report {
 
     /// All findings for programs.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let in_file = Places::new(&self.source.bytes);
+        let in_file = LineIndex::new(&self.source.bytes);
         self.findings.iter().map(move |finding| {
             let (file, bytes) = self.within(finding);
-            let in_set = matches!(finding.place.within, Within::Set(_)).then(|| Places::new(bytes));
+            let in_set =
+                matches!(finding.place.within, Within::Set(_)).then(|| LineIndex::new(bytes));
             let places = in_set.as_ref().unwrap_or(&in_file);
             let start = places.position(finding.place.span.start);
             let end = places.position(finding.place.span.end);
@@ -193,7 +194,7 @@ impl Report {
 }
 
 impl Finding {
-    /// The finding in the shape of a compiler's message.
+    /// Renders the finding like a compiler's message.
     fn render(&self, renderer: &Renderer, path: &str, shown: &Shown<'_>) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -222,14 +223,13 @@ impl Finding {
         }
         let path = PathLine::path(escape(path)).line(start.line).char_column(start.column);
         let text = renderer.render(&[title.element(path).element(lines).element(hint)]);
-        // The renderer takes the lines for those of a second file, and writes its name, which is
-        // empty, before them.
+        // The renderer takes the lines for a second file, and writes its empty name before them.
         let is_name = |line: &str| anstream::adapter::strip_str(line).to_string().trim() == ":::";
         text.lines().filter(|line| !is_name(line)).map(|line| format!("{line}\n")).collect()
     }
 }
 
-/// A finding as JSON and as a GitHub annotation have it; lines and columns count from 1.
+/// A finding for JSON and GitHub; lines and columns count from 1.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
     file: &'a str,
@@ -245,7 +245,7 @@ pub(crate) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// A workflow command of GitHub Actions, which becomes a note at the line.
+    /// A workflow command of GitHub Actions, which annotates the line.
     pub(crate) fn github(&self) -> String {
         let command = match self.severity {
             Severity::Error => "error",
@@ -268,57 +268,56 @@ impl Record<'_> {
     }
 }
 
-/// A file's bytes as an editor shows them: UTF-8 if they are, else ISO-8859-1; all ends of lines
-/// are one; blanks at the end of a line can be seen, and so can what is escaped; secrets cannot.
+/// A file's bytes as an editor shows them: as UTF-8 if valid, else as ISO-8859-1. Line ends are
+/// normalised, trailing blanks and harmful characters are made visible, and secrets are masked.
 struct Shown<'a> {
     bytes: &'a [u8],
-    /// What must not be shown, in order and apart from each other.
+    /// What must not be shown: sorted, and no two overlap.
     masks: Vec<Range<usize>>,
-    places: Places<'a>,
+    index: LineIndex<'a>,
     is_utf8: bool,
 }
 
-/// As much of a file as the renderer needs for one finding. What it shows looks as if it had been
-/// given the whole file.
+/// As much of a file as the renderer needs for one finding: it renders the same from the whole
+/// file.
 struct Excerpt {
     text: String,
     /// The number of the first line.
     line: usize,
     /// The bytes of `text` to underline.
     span: Range<usize>,
-    /// Where the underlined text begins in the file. The renderer would count what is left out and
-    /// what is escaped wrong.
+    /// Where the underlined text starts in the file. The renderer cannot count this itself, as
+    /// text is left out and escaped.
     start: Position,
 }
 
-/// The bytes that a long line keeps on either side of where the underlined text begins and ends:
-/// more than fit into the renderer's width.
+/// Bytes kept of a long line on either side of the start and the end of the underlined text: more
+/// than the renderer's width.
 const KEPT: usize = 256;
-/// Of as many lines at the beginning and at the end of the underlined text there is more than the
-/// line's number. The renderer shows fewer.
+/// Lines kept at the start and at the end of the underlined text. The renderer shows fewer.
 const KEPT_LINES: usize = 8;
 
 impl<'a> Shown<'a> {
     fn new(bytes: &'a [u8], masks: Vec<Range<usize>>) -> Shown<'a> {
         let is_utf8 = std::str::from_utf8(bytes).is_ok();
-        Shown { bytes, masks, places: Places::new(bytes), is_utf8 }
+        Shown { bytes, masks, index: LineIndex::new(bytes), is_utf8 }
     }
 
-    /// The mask that some bytes are below, even in part.
+    /// The first mask that overlaps these bytes.
     fn mask(&self, bytes: &Range<usize>) -> Option<&Range<usize>> {
         let next = self.masks.partition_point(|mask| mask.end <= bytes.start);
         self.masks.get(next).filter(|mask| mask.start < bytes.end)
     }
 
-    /// The lines that bytes of the file are on, with one line on each side.
+    /// The lines that these bytes are on, and one line before and after.
     fn excerpt(&self, bytes: &Range<usize>) -> Excerpt {
-        let start = self.places.position(bytes.start);
+        let start = self.index.position(bytes.start);
         let bytes = &self.with_masks(bytes);
-        let (first, last) = (start.line, self.places.position(bytes.end).line);
+        let (first, last) = (start.line, self.index.position(bytes.end).line);
         let line = (first - 1).max(1);
         let mut excerpt = Excerpt { text: String::new(), line, span: 0..0, start };
-        for line in line..=(last + 1).min(self.places.count_lines()) {
-            let whole = self.places.line(line);
+        for line in line..=(last + 1).min(self.index.count_lines()) {
+            let whole = self.index.line(line);
             let end = whole.end - count_end(&self.bytes[whole.clone()]);
             let is_kept = line < first + KEPT_LINES || line + KEPT_LINES > last;
             let kept = if is_kept { kept(whole.start..end, bytes) } else { Vec::new() };
@@ -336,7 +335,7 @@ impl<'a> Shown<'a> {
         excerpt
     }
 
-    /// The same bytes, with all of what is masked at either end.
+    /// Extends the range to whole masks at either end.
     fn with_masks(&self, bytes: &Range<usize>) -> Range<usize> {
         let before = self.mask(&(bytes.start..bytes.start + 1));
         let after = bytes.end.checked_sub(1).and_then(|last| self.mask(&(last..last + 1)));
@@ -345,7 +344,7 @@ impl<'a> Shown<'a> {
         start..end
     }
 
-    /// Appends a part of a line, and finds out where in it the underlined text begins and ends.
+    /// Appends a part of a line, and notes where the underlined text starts and ends in it.
     fn push(
         &self,
         line: Range<usize>,
@@ -353,7 +352,7 @@ impl<'a> Shown<'a> {
         underlined: &Range<usize>,
         to: &mut Excerpt,
     ) {
-        // No byte of a longer character of UTF-8 is one of these.
+        // No byte of a multi-byte character is one of these.
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         let last = self.bytes[line.clone()].iter().rposition(|byte| !is_blank(byte));
         let blanks_start = last.map_or(line.start, |last| line.start + last + 1);
@@ -371,7 +370,7 @@ impl<'a> Shown<'a> {
             let mask = self.mask(&(at..at + width));
             match char {
                 _ if mask.is_some() => {
-                    // Once in each line: what is masked may go on in the next.
+                    // Once a line, as a mask may span lines.
                     if mask != last_mask {
                         to.text.push_str(MASK);
                     }
@@ -398,7 +397,7 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// The beginning of the character that a byte belongs to.
+    /// The start of the character that a byte belongs to.
     fn boundary(&self, offset: usize) -> usize {
         let continues =
             |at: usize| self.bytes.get(at).is_some_and(|byte| (0x80..0xc0).contains(byte));
@@ -407,14 +406,14 @@ impl<'a> Shown<'a> {
 }
 
 impl Excerpt {
-    /// Whether the renderer comes to the right column.
+    /// Whether the renderer counts the right column.
     fn is_counted_right(&self) -> bool {
         let before = self.text[..self.span.start].rsplit('\n').next().unwrap_or_default();
         before.chars().count() + 1 == self.start.column
     }
 }
 
-/// How many bytes end this line.
+/// The length of the line end.
 fn count_end(line: &[u8]) -> usize {
     match line {
         [.., b'\r', b'\n'] => 2,
@@ -450,7 +449,7 @@ mod tests {
         Renderer::plain().term_width(100).render(&[group])
     }
 
-    /// The whole file as it is shown, and for each of its bytes, and its end, the offset there.
+    /// The whole file as it is shown, and for each byte, and the end, its offset there.
     fn whole(bytes: &[u8]) -> (String, Vec<usize>) {
         let chars: Vec<char> = match std::str::from_utf8(bytes) {
             Ok(text) => text.chars().collect(),
@@ -485,13 +484,13 @@ mod tests {
     }
 
     #[test]
-    fn blanks_can_be_seen_at_the_end_of_a_line_only() {
+    fn only_trailing_blanks_are_made_visible() {
         check_shown(" \ta \t\r\nb \t c\t\r \t", " \ta␠␉\nb \t c␉\n␠␉");
     }
 
-    /// What is shown of a line, and of a text of many lines, does not grow with it.
+    /// However long a line is, and however many lines there are.
     #[test]
-    fn an_excerpt_has_a_bound() {
+    fn excerpt_is_bounded() {
         let length = 100_000;
         let text = format!("k = {}b{}\nnext", "a".repeat(length), " ".repeat(length));
         let excerpt = Shown::new(text.as_bytes(), Vec::new()).excerpt(&(length + 4..length + 5));
@@ -506,16 +505,15 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_too_long_loses_its_middle() {
+    fn long_text_loses_its_middle() {
         let text = |length: usize| format!("{}é{}", "a".repeat(length), "z".repeat(length));
         assert_eq!(abridged(&text(499)), text(499));
         assert_eq!(abridged(&text(500)), format!("{}…{}", "a".repeat(500), "z".repeat(500)));
     }
 
     proptest! {
-        /// Of what is masked no character is shown, and what is underlined is what was asked for.
         #[test]
-        fn an_excerpt_keeps_secrets(
+        fn excerpt_hides_secrets_and_underlines_the_span(
             text in "([ab\u{e9} ]{0,3}[X]{0,3}[\n\r]{0,1}){0,12}",
             long: bool,
             places in any::<(usize, usize)>(),
@@ -545,9 +543,8 @@ mod tests {
             }
         }
 
-        /// The excerpt is shown as if the renderer had the whole file.
         #[test]
-        fn an_excerpt_is_enough(
+        fn excerpt_renders_like_the_whole_file(
             text in "([ab\u{e9}\u{1b}]{0,3}[\n\r ]){0,24}[a\n]{0,2}",
             long in "[ab\u{e9}\u{1f600}]{0,2000}(\r\n)?[ab]{0,2000} {0,900}\n?",
             order: bool,
@@ -559,7 +556,7 @@ mod tests {
                 true => text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect(),
                 false => text.clone().into_bytes(),
             };
-            // Nothing begins or ends between CR and LF.
+            // No span starts or ends between CR and LF.
             let is_start = |at: &usize| {
                 (in_latin || text.is_char_boundary(*at)) && !bytes[*at..].starts_with(b"\n")
             };
@@ -581,7 +578,7 @@ mod tests {
                 stands_for: 1,
             };
             let found = rendered(&excerpt.text, excerpt.line, excerpt.span.clone());
-            // The renderer may show all of a long line of which much is underlined.
+            // The renderer may show all of a long line if most of it is underlined.
             let is_on_one_line = !bytes[span.clone()].iter().any(|b| matches!(b, b'\r' | b'\n'));
             let is_cut = bytes.split(|b| matches!(b, b'\r' | b'\n')).any(|l| l.len() > 4 * KEPT);
             if !is_cut || (is_on_one_line && span.len() <= KEPT) {
@@ -592,7 +589,7 @@ mod tests {
             }
             let text = finding.render(&Renderer::plain().term_width(100), "file", &shown);
             prop_assert!(text.starts_with("error[]: what\n"));
-            let start = shown.places.position(span.start);
+            let start = shown.index.position(span.start);
             let place = format!("--> file:{}:{}", start.line, start.column);
             prop_assert_eq!(text.lines().nth(1).map(str::trim_start), Some(place.as_str()));
         }

@@ -1,4 +1,4 @@
-//! The file and `--set` together: one value for each key, and where it came from.
+//! Merges the file and `--set`: one value for each key, and where it came from.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,17 +9,17 @@ use super::keys::{self, Key};
 use super::{Request, Version, value};
 use crate::secret::Masked;
 
-/// A key that somebody set.
+/// A key and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) key: Written,
     pub(crate) value: Written,
     pub(crate) origin: Origin,
-    /// The row of the table, if the daemon knows this spelling.
+    /// Its row in the table, if the daemon knows this spelling.
     pub(crate) row: Option<&'static Key>,
 }
 
-/// A key or a value, which is shown without its secrets, and where its characters are in the file.
+/// A key or a value: masked when shown, and with its position in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
     masked: Masked,
@@ -39,12 +39,12 @@ impl Written {
         Written { masked: value.clone(), text: Text::from(value.reveal()) }
     }
 
-    /// UTF-16 as Java holds it.
+    /// The UTF-16 that Java would hold.
     fn units(&self) -> Vec<u16> {
         self.text.units()
     }
 
-    /// The text with its secrets: to judge it, never to show it.
+    /// The unmasked text: to judge it, never to show it.
     pub(crate) fn reveal(&self) -> &str {
         self.masked.reveal()
     }
@@ -53,7 +53,7 @@ impl Written {
         &self.masked
     }
 
-    /// A part of [`reveal`](Self::reveal), to show it.
+    /// A part of the text, masked.
     pub(crate) fn part(&self, part: Range<usize>) -> Masked {
         self.masked.part(part)
     }
@@ -63,7 +63,7 @@ impl Written {
         self.text.span()
     }
 
-    /// The bytes in the file that became a part of [`reveal`](Self::reveal).
+    /// The bytes in the file that became a part of the text.
     pub(crate) fn span_of(&self, part: Range<usize>) -> Range<usize> {
         self.text.span_of(part)
     }
@@ -78,17 +78,17 @@ impl fmt::Display for Written {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     File(Position),
-    /// Which `--set` it was.
+    /// Index of the `--set`.
     Set(usize),
 }
 
-/// All that is set.
+/// All settings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     settings: Vec<Setting>,
-    /// What a later line or a `--set` replaced, each with the index of what counts.
+    /// Settings that a later line or a `--set` replaced, each with the index of the replacement.
     replaced: Vec<(Setting, usize)>,
-    /// By the names of the table's rows, the settings of each.
+    /// The settings of each row of the table, by the row's name.
     rows: HashMap<&'static str, Vec<usize>>,
 }
 
@@ -107,7 +107,7 @@ impl Settings {
             row: row(key, request.version),
         });
         let mut all = Settings::default();
-        // As Java holds them, so that two keys that only look alike stay two.
+        // Java compares UTF-16, in which keys may differ although they look the same here.
         let mut places: HashMap<Vec<u16>, usize> = HashMap::new();
         for setting in from_file.chain(from_set) {
             let next = all.settings.len();
@@ -134,18 +134,18 @@ impl Settings {
         self.of(name).next()
     }
 
-    /// All settings of this row: the daemon takes one of them, and nobody knows which.
+    /// All settings of this row. The daemon uses one of them; which one is not defined.
     pub(crate) fn of(&self, name: &'static str) -> impl Iterator<Item = &Setting> {
         let of_row = self.rows.get(name).into_iter().flatten();
         of_row.filter_map(|index| self.settings.get(*index))
     }
 
-    /// Lines that have no effect, with the setting that replaced them.
+    /// Settings that have no effect, each with the one that replaced it.
     pub(crate) fn replaced(&self) -> impl Iterator<Item = (&Setting, &Setting)> {
         self.replaced.iter().map(|(old, index)| (old, &self.settings[*index]))
     }
 
-    /// What the daemon takes a number for; `None` where it is not set or cannot be read.
+    /// The number that the daemon reads; `None` if it is not set or unreadable.
     pub(crate) fn number(&self, name: &'static str) -> Option<i64> {
         let setting = self.get(name)?;
         value::read(setting.row?.kind, setting.value.reveal(), Version::DEFAULT).number()

@@ -1,25 +1,25 @@
-//! Values: what the daemon's converters make of a text. `Kind` names the converter.
+//! What the daemon's converters make of the text of a value. `Kind` names the converter.
 
 use super::Version;
 use super::keys::{Key, Kind};
 
-/// What the daemon goes on with.
+/// The result of reading a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reading {
-    /// This, in its plainest spelling.
+    /// The daemon uses this value, here in its plainest spelling.
     Taken(String),
-    /// As if the key were not there: the value equals the empty value of its Java type.
+    /// The daemon ignores the key: the value equals the zero value of its Java type.
     Unset,
-    /// The text cannot be read, silently; the default stays.
+    /// The daemon silently ignores unreadable text and uses the default.
     Unreadable,
-    /// The text cannot be read, silently; this is taken.
+    /// The daemon silently replaces unreadable text by this value.
     UnreadableTaken(&'static str),
-    /// The daemon ends with status 1.
+    /// The daemon exits with status 1.
     Stops,
 }
 
 impl Reading {
-    /// The number that the daemon takes, where it takes one from the text.
+    /// The number that the daemon reads from the text, if any.
     pub(crate) fn number(&self) -> Option<i64> {
         match self {
             Reading::Taken(text) => text.parse().ok(),
@@ -29,7 +29,7 @@ impl Reading {
     }
 }
 
-/// Reads `text` as 3.x does.
+/// Reads `text` as the daemon does.
 pub(crate) fn read(kind: Kind, text: &str, version: Version) -> Reading {
     let taken = |text: &str| Reading::Taken(text.to_owned());
     match kind {
@@ -87,7 +87,7 @@ pub(crate) fn read(kind: Kind, text: &str, version: Version) -> Reading {
     }
 }
 
-/// The number that the daemon goes on with where `text` stands for the key, or where nothing does.
+/// The number that the daemon uses if the key has this text, or is not set.
 pub(crate) fn number_in_use(key: &Key, text: Option<&str>, version: Version) -> Option<i64> {
     match text.map(|text| read(key.kind, text, version)) {
         None | Some(Reading::Unset | Reading::Unreadable) => key.default_in(version).parse().ok(),
@@ -95,7 +95,7 @@ pub(crate) fn number_in_use(key: &Key, text: Option<&str>, version: Version) -> 
     }
 }
 
-/// `String.trim`: everything up to the blank goes, control characters too.
+/// Java's `String.trim`: removes blanks and control characters from both ends.
 pub(crate) fn java_trim(text: &str) -> &str {
     text.trim_matches(|c: char| c <= ' ')
 }
@@ -105,8 +105,8 @@ fn integer(kind: Kind, text: &str) -> Option<i64> {
     kind.integer_range()?.contains(&number).then_some(number)
 }
 
-/// `Double.valueOf` but for its hexadecimal form: a type suffix counts, other names of infinity and
-/// of no number do not.
+/// Java's `Double.valueOf`, except hexadecimal: it accepts a type suffix, and of the names for
+/// infinity and not-a-number only `Infinity` and `NaN`.
 fn double(text: &str) -> Option<f64> {
     let digits = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
     let unsigned = digits.trim_start_matches(['+', '-']);
@@ -119,8 +119,8 @@ fn double(text: &str) -> Option<f64> {
     }
 }
 
-/// The elements that commons-beanutils finds in a list: its tokens are words of letters, digits,
-/// dots and hyphens, all else is between them, and a slash begins a comment.
+/// Splits a list as commons-beanutils does: elements are letters, digits, dots and hyphens, all
+/// else separates them, and a slash starts a comment.
 fn words(text: &str) -> Vec<&str> {
     let commented = text.split('/').next().unwrap_or_default();
     let is_between =
@@ -128,7 +128,7 @@ fn words(text: &str) -> Vec<&str> {
     commented.split(is_between).filter(|word| !word.is_empty()).collect()
 }
 
-/// The words of commons-beanutils, in any letter case, with no blank around.
+/// The words that commons-beanutils knows, in any letter case, without blanks around them.
 fn boolean(text: &str) -> Option<bool> {
     match text.to_lowercase().as_str() {
         "true" | "yes" | "y" | "on" | "1" => Some(true),
@@ -137,7 +137,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// `Duration.parse` for what is not negative: `P2DT3H4M5.6S`, at least one part, in any case.
+/// Java's `Duration.parse`, without negative ones: `P2DT3H4M5.6S`, at least one part, in any case.
 fn is_duration(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let Some(rest) = upper.strip_prefix('+').unwrap_or(&upper).strip_prefix('P') else {
@@ -176,7 +176,7 @@ fn is_duration(text: &str) -> bool {
     rest.is_empty()
 }
 
-/// What `java.net.URI` takes, with a scheme.
+/// Whether `java.net.URI` accepts this, and it has a scheme.
 fn is_uri(text: &str) -> bool {
     let is_illegal = |c: char| c <= ' ' || c == '\x7f' || "\"<>\\^`{|}".contains(c);
     let escapes = text.split('%').skip(1).all(|after| {
@@ -186,14 +186,14 @@ fn is_uri(text: &str) -> bool {
     scheme(text).is_some() && !text.ends_with("://") && !text.contains(is_illegal) && escapes
 }
 
-/// A region becomes a part of a host's name, and must be one.
+/// Whether this can be a part of a host name, which a region becomes.
 fn is_host_part(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     let ends = text.starts_with(['-', '.']) || text.ends_with(['-', '.']);
     !text.is_empty() && text.chars().all(fits) && !ends
 }
 
-/// What stands before the first colon of a URI, if that can be a scheme.
+/// The text before the first colon of a URI, if it can be a scheme.
 pub(crate) fn scheme(uri: &str) -> Option<&str> {
     let (scheme, rest) = uri.split_once(':')?;
     let mut characters = scheme.chars();
@@ -203,14 +203,14 @@ pub(crate) fn scheme(uri: &str) -> Option<&str> {
     (first.is_ascii_alphabetic() && rest_is_fine && !rest.is_empty()).then_some(scheme)
 }
 
-/// The parts of a stream's ARN that anybody looks at.
+/// The parts of a stream's ARN.
 pub(crate) struct StreamArn<'a> {
     pub(crate) region: &'a str,
     pub(crate) stream: &'a str,
 }
 
 impl StreamArn<'_> {
-    /// By the pattern of the daemon.
+    /// Parses by the daemon's own pattern.
     pub(crate) fn parse(text: &str) -> Option<StreamArn<'_>> {
         let mut parts = text.splitn(6, ':');
         let mut next = || parts.next();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_fall_back_in_three_ways() {
+    fn unreadable_numbers_fall_back_in_three_ways() {
         use Reading::{Stops, Unreadable, UnreadableTaken, Unset};
         check(
             Kind::Int,
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_have_ten_words() {
+    fn booleans_are_one_of_ten_words() {
         use Reading::{UnreadableTaken, Unset};
         check(
             Kind::Switch,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_words_with_anything_between() {
+    fn lists_are_words_between_other_characters() {
         check(
             Kind::List,
             &[("Operation, ShardId ", taken("Operation,ShardId")), ("a_b=c/d", taken("a,b,c"))],
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_can_be_part_of_a_host() {
+    fn region_must_fit_into_a_host_name() {
         check(
             Kind::Region,
             &[("us-east-1", taken("us-east-1")), ("Any.Thing7", taken("Any.Thing7"))],
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_a_uri() {
+    fn endpoint_must_be_a_uri() {
         for right in ["https://example.org", "http://127.0.0.1:4566/a%20b", "localhost:4566"] {
             check(Kind::Uri, &[(right, taken(right))]);
         }
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_has_a_scheme() {
+    fn endpoint_must_have_a_scheme() {
         assert_eq!(scheme("https://example.org"), Some("https"));
         assert_eq!(scheme("localhost:4566"), Some("localhost"));
         for wrong in ["example.org", "127.0.0.1:4566", "//example.org", "", ":", "http:"] {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A version of the KCL. A part that was not given, or given as `x`, stands for the newest.
+/// A version of the KCL. A part that is missing, or `x`, means the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version {
     major: u16,
@@ -11,11 +11,11 @@ pub(crate) struct Version {
     patch: u16,
 }
 
-/// Stands for a part that was not given: it comes after every part that can be.
+/// A part that is missing. It is greater than any part that can be given.
 const NEWEST: u16 = u16::MAX;
 
 impl Version {
-    /// The newest that the end-to-end suite proves.
+    /// The newest that the end-to-end suite runs.
     pub(crate) const DEFAULT: Version = Version::new(3, 1, 3);
 
     pub(crate) const fn new(major: u16, minor: u16, patch: u16) -> Version {
@@ -26,12 +26,12 @@ impl Version {
         self.major
     }
 
-    /// Whether all three parts were given.
+    /// Whether all three parts are given.
     pub(crate) fn is_exact(self) -> bool {
         self.minor != NEWEST && self.patch != NEWEST
     }
 
-    /// Whether an exact version is one of those that this stands for.
+    /// Whether an exact version matches this one.
     pub(crate) fn covers(self, exact: Version) -> bool {
         self.major == exact.major
             && [exact.minor, NEWEST].contains(&self.minor)

@@ -618,7 +618,7 @@ fn errors_in_the_file_start_nothing() {
     assert_snapshot!(run(&stage, &["nothing.properties"]), @r"
     status 2
     --- stderr
-    error: nothing.properties cannot be read: No such file or directory (os error 2)
+    error: cannot read nothing.properties: No such file or directory (os error 2)
     ");
 }
 
