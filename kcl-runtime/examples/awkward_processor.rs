@@ -1,5 +1,4 @@
-//! A processor that does what processors should not, for the tests of the process around it
-//! (`tests/process.rs`): its first argument says what.
+//! A processor that misbehaves, for `tests/process.rs`. Its first argument selects how.
 
 use std::io::Write;
 use std::process::{Command, ExitCode};
@@ -31,7 +30,7 @@ impl RecordProcessor for Awkward {
                 eprintln!("the subprocess: {status}");
             }
             "stays" => {
-                // Somebody of its own group who holds everything it inherited, for a while.
+                // A subprocess that keeps everything it inherited open for a while.
                 Command::new("sleep").arg("5").spawn()?;
             }
             _ => eprintln!("{} records", input.records.len()),
@@ -40,7 +39,7 @@ impl RecordProcessor for Awkward {
     }
 }
 
-/// From two threads, by a subprocess that reads stdin as well, and around Rust's own stdout.
+/// Prints from two threads, from a subprocess that also reads stdin, and to `/dev/stdout`.
 #[allow(clippy::print_stdout)]
 fn print_in_every_way() {
     std::thread::scope(|scope| {
@@ -75,7 +74,7 @@ fn main() -> ExitCode {
         _ => Runtime::new(),
     };
     if what == "own-subscriber" {
-        // To stdout, as tracing-subscriber's own default is.
+        // Writes to stdout, tracing-subscriber's default.
         let lines = tracing_subscriber::fmt().with_ansi(false).with_target(false).without_time();
         lines.with_level(false).init();
     }

@@ -1,14 +1,13 @@
-//! Code of the user's that must not unwind through us: the processor, the callback, and the texts
-//! and destructors of errors and panics.
+//! Catches panics of the user's code: of the processor, and of the `Display` and `Drop` of its errors.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls the user's code. A panic in it becomes its message.
+/// Calls the user's code, and returns the message of a panic as an error.
 pub(crate) fn contain<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = message(&*payload);
-        // To drop it is the user's code again, which may panic again.
+        // Its destructor is the user's code as well, and may panic again.
         std::mem::forget(payload);
         message
     })

@@ -1,4 +1,4 @@
-//! The session over a reader and a writer: bytes, lines and messages, and what their end means.
+//! Runs the protocol's session over a reader and a writer.
 
 use std::io::{self, Read, Write};
 
@@ -14,13 +14,13 @@ pub(crate) struct Link<R, W> {
     writer: W,
     lines: LineBuffer,
     session: ChildSession,
-    /// What is being sent; kept for its memory.
+    /// The bytes to send; kept to reuse its memory.
     out: Vec<u8>,
-    /// Done once, after the first line that a default pipe does not hold.
+    /// Called once, after the first line that exceeds a default pipe.
     at_long_line: Option<Box<dyn FnOnce()>>,
 }
 
-/// What a pipe holds unless somebody enlarges it, on Linux.
+/// The default size of a pipe on Linux.
 const DEFAULT_PIPE: usize = 64 << 10;
 
 impl<R: Read, W: Write> Link<R, W> {
@@ -44,7 +44,7 @@ impl<R: Read, W: Write> Link<R, W> {
         self.session.state()
     }
 
-    /// The next line; `None` at the end of input, which must be between two lines.
+    /// Returns the next line, or `None` at the end of input, which must be between two lines.
     pub(crate) fn next_line(&mut self) -> Result<Option<Line>, RunError> {
         loop {
             if let Some(line) = self.lines.next_line()? {
@@ -60,7 +60,7 @@ impl<R: Read, W: Write> Link<R, W> {
                     return match self.lines.end_of_input() {
                         Ok(()) => Ok(None),
                         Err(LineError::EndInsideLine { length }) => Err(RunError::HungUp {
-                            during: format!("inside a line, after {length} bytes of it"),
+                            during: format!("after {length} bytes of a line"),
                             expected: "the rest of the line",
                         }),
                         Err(error) => Err(error.into()),
@@ -77,7 +77,7 @@ impl<R: Read, W: Write> Link<R, W> {
         &mut self,
         line: &'l mut Line,
     ) -> Result<DaemonMessage<'l>, RunError> {
-        // The beginning tells who else writes to our stdin, where somebody does.
+        // The start of the line shows who else writes to stdin.
         let is_strange = !line.bytes().trim_ascii_start().starts_with(b"{");
         let beginning = is_strange.then(|| beginning(line.bytes()));
         self.session.receive(line.bytes_mut()).map_err(|error| match (error, beginning) {
@@ -96,19 +96,19 @@ impl<R: Read, W: Write> Link<R, W> {
         self.session.recycle(input);
     }
 
-    /// Judges the end of input.
+    /// Checks that the input may end here.
     pub(crate) fn end_of_input(&mut self) -> Result<(), RunError> {
         Ok(self.session.end_of_input()?)
     }
 
-    /// Asks for a checkpoint and waits for what comes of it.
+    /// Requests a checkpoint and waits for the answer.
     pub(crate) fn checkpoint(
         &mut self,
         at: &Position<'_>,
     ) -> Result<Result<(), CheckpointError>, RunError> {
         self.out.clear();
         self.session.checkpoint(at, &mut self.out)?;
-        self.send("with a checkpoint request on its way")?;
+        self.send("before it read a checkpoint request")?;
         let Some(mut line) = self.next_line()? else {
             return Err(RunError::HungUp {
                 during: self.state().to_string(),
@@ -116,7 +116,7 @@ impl<R: Read, W: Write> Link<R, W> {
             });
         };
         let DaemonMessage::Checkpoint(answer) = self.receive(&mut line)? else {
-            // The session takes nothing else now.
+            // The session accepts nothing else now.
             return Err(kcl_protocol::Error::Failed.into());
         };
         let result = answer.result();
@@ -124,25 +124,25 @@ impl<R: Read, W: Write> Link<R, W> {
         Ok(result)
     }
 
-    /// Answers the message that is being dealt with.
+    /// Sends the status for the current message.
     pub(crate) fn answer(&mut self) -> Result<(), RunError> {
         self.out.clear();
         self.session.answer(&mut self.out)?;
-        self.send("with a status on its way")
+        self.send("before it read a status")
     }
 
     fn send(&mut self, during: &str) -> Result<(), RunError> {
         let sent = self.writer.write_all(&self.out).and_then(|()| self.writer.flush());
         sent.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::WriteZero => {
-                RunError::HungUp { during: during.to_owned(), expected: "it to be read" }
+                RunError::HungUp { during: during.to_owned(), expected: "stdout to stay open" }
             }
             _ => RunError::Io { doing: "write to the daemon", error },
         })
     }
 }
 
-/// Enough of a line to recognise it by.
+/// Returns enough of a line to recognise it.
 fn beginning(line: &[u8]) -> String {
     const MOST: usize = 60;
     let text = String::from_utf8_lossy(&line[..line.len().min(MOST)]);

@@ -1,18 +1,18 @@
-//! Who owns stdin, stdout and the signals: the protocol.
+//! Takes stdin, stdout and the signals for the protocol.
 //!
-//! This is the only place that touches the process's descriptors and signal handlers, and only
-//! `Runtime::run` calls it.
+//! Nothing else touches the process's descriptors and signal handlers, and only `Runtime::run` calls
+//! this.
 
 use std::io::{self, Write};
 
 use crate::{RunError, Signals};
 
-/// Writes one line to stderr, in one piece, whatever it contains.
+/// Writes one line to stderr in one call. Control characters become spaces.
 pub(crate) fn say(text: &str) {
     let mut line: String =
         text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
     line.push('\n');
-    // There is nobody to tell that stderr cannot be written.
+    // There is no other place to report that stderr cannot be written.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
@@ -21,30 +21,30 @@ fn log_to_stderr() {
     use tracing_subscriber::filter::Targets;
     use tracing_subscriber::prelude::*;
 
-    let wish = std::env::var_os("RUST_LOG").filter(|wish| !wish.is_empty());
-    let filter = wish.as_ref().map(|wish| wish.to_str()?.parse::<Targets>().ok());
-    let is_understood = !matches!(filter, Some(None));
+    let wanted = std::env::var_os("RUST_LOG").filter(|wanted| !wanted.is_empty());
+    let filter = wanted.as_ref().map(|wanted| wanted.to_str()?.parse::<Targets>().ok());
+    let is_valid = !matches!(filter, Some(None));
     let info = Targets::new().with_default(tracing::Level::INFO);
     let filter = filter.flatten().unwrap_or(info);
-    // The daemon gives each line of stderr a time of its own.
+    // The daemon adds the time to each line of stderr.
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
-        // It would panic where stderr is closed, as it is when the daemon has died.
+        // Reporting them panics if stderr is closed, as it is after the daemon died.
         .log_internal_errors(false)
         .without_time();
-    // It fails where there is one already, which then has its way.
+    // This fails if the program has installed a subscriber, which then stays.
     let is_ours = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok();
-    if let Some(wish) = wish.filter(|_| is_ours && !is_understood) {
+    if let Some(wanted) = wanted.filter(|_| is_ours && !is_valid) {
         tracing::warn!(
-            "RUST_LOG is {wish:?}, which is no level such as `debug`, nor a list such as \
+            "RUST_LOG is invalid: {wanted:?} is neither a level such as `debug` nor a list such as \
              `info,my_crate=debug`; logging at `info`"
         );
     }
 }
 
-/// The hint for somebody who has started this program by hand.
+/// Explains how to run this program to a user who started it by hand.
 fn explain_terminal() {
     let program = std::env::args().next().unwrap_or_else(|| "PROGRAM".to_owned());
     say(
@@ -76,7 +76,7 @@ mod unix {
     use super::{RunError, Signals, explain_terminal, hang_up, log_to_stderr};
     use crate::{Sleep, SystemTimer, Timer};
 
-    /// What the protocol is spoken over.
+    /// The protocol's two pipes, and a timer that watches them.
     pub(crate) struct Pipes {
         pub(crate) reader: Input,
         pub(crate) writer: Output,
@@ -84,15 +84,15 @@ mod unix {
     }
 
     impl Pipes {
-        /// What enlarges the input's pipe, where that can be done.
+        /// Returns what enlarges the pipe of stdin, on systems that can.
         #[cfg(target_os = "linux")]
         pub(crate) fn enlarger(&self, bytes: usize) -> Option<Box<dyn FnOnce()>> {
             let input = Arc::downgrade(&self.reader.0);
             Some(Box::new(move || {
                 if let Some(input) = input.upgrade() {
                     match super::pipe::enlarge(&input, bytes) {
-                        Ok(size) => tracing::debug!("the pipe of stdin holds {size} bytes"),
-                        Err(error) => tracing::debug!("the pipe of stdin stays: {error}"),
+                        Ok(size) => tracing::debug!("stdin's pipe holds {size} bytes"),
+                        Err(error) => tracing::debug!("cannot enlarge stdin's pipe: {error}"),
                     }
                 }
             }))
@@ -107,23 +107,23 @@ mod unix {
     pub(crate) struct Input(Arc<OwnedFd>);
     pub(crate) struct Output(OwnedFd);
 
-    /// Pauses that end when the daemon closes our input.
+    /// Pauses, which end early if the daemon closes stdin.
     pub(crate) struct PipeTimer {
         clock: SystemTimer,
         input: Arc<OwnedFd>,
     }
 
-    /// Takes stdin and stdout away from everything else in this process and from what it starts:
-    /// descriptor 0 reads as empty and 1 goes where 2 goes, from now on.
+    /// Takes stdin and stdout away from the rest of this process and from programs that it starts:
+    /// from now on descriptor 0 is empty and descriptor 1 goes to stderr.
     pub(crate) fn take(signals: Signals) -> Result<Pipes, RunError> {
-        // A second run would read nothing from the null device, and speak to stderr.
+        // A second run would read the null device and write to stderr.
         static TAKEN: AtomicBool = AtomicBool::new(false);
         if TAKEN.swap(true, Ordering::SeqCst) {
-            let error = io::Error::other("stdin and stdout belong to this process's first run");
+            let error = io::Error::other("the first run has taken stdin and stdout");
             return Err(RunError::Io { doing: "run a second time", error });
         }
         let is_terminal = io::stdin().is_terminal();
-        // Close-on-exec, and above 2: neither a subprocess nor a stray print can reach them.
+        // Close-on-exec and above 2, so that neither a subprocess nor a stray print can reach them.
         let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
             .map_err(failed("take stdin"))?;
         let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)
@@ -133,10 +133,10 @@ mod unix {
             .write(true)
             .open("/dev/null")
             .map_err(|error| RunError::Io { doing: "open /dev/null", error })?;
-        refuse_null(&input, &null, "take stdin", "no message can come")?;
+        refuse_null(&input, &null, "take stdin", "no message can arrive")?;
         refuse_null(&output, &null, "take stdout", "no answer would reach the daemon")?;
         rustix::stdio::dup2_stdin(&null).map_err(failed("redirect stdin"))?;
-        // Where stderr is closed, prints go nowhere.
+        // If stderr is closed, prints are dropped.
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())
             .or_else(|_| rustix::stdio::dup2_stdout(&null))
             .map_err(failed("redirect stdout"))?;
@@ -155,8 +155,8 @@ mod unix {
         })
     }
 
-    /// Ends a run that nobody could talk to. A program that is started without a stdin or a stdout
-    /// has the null device in its place, which Rust's standard library opens before `main`.
+    /// Rejects a closed stdin or stdout. Rust's standard library replaces it with the null device
+    /// before `main`.
     fn refuse_null(
         pipe: &OwnedFd,
         null: &File,
@@ -172,8 +172,8 @@ mod unix {
             return Ok(());
         }
         let error = io::Error::other(format!(
-            "it is closed, or the null device, so {what}; start this program by `kcl-helper run` or \
-             `kcl-helper local`, which talk to it over both"
+            "it is closed or the null device, so {what}; start this program with `kcl-helper run` or \
+             `kcl-helper local`"
         ));
         Err(RunError::Io { doing, error })
     }
@@ -186,7 +186,7 @@ mod unix {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             loop {
                 match rustix::io::read(&*self.0, &mut *buffer) {
-                    // Somebody who shares the pipe has made it non-blocking.
+                    // Another process that shares the pipe made it non-blocking.
                     Err(Errno::AGAIN) => wait_for(&self.0, PollFlags::IN)?,
                     result => return Ok(result?),
                 }
@@ -226,12 +226,11 @@ mod unix {
         }
     }
 
-    /// So many signals within this time take their default action.
-    const INSISTENT: (usize, Duration) = (3, Duration::from_secs(5));
+    /// This many signals within this time take their default action.
+    const FORCED_AFTER: (usize, Duration) = (3, Duration::from_secs(5));
 
-    /// Handlers, never SIG_IGN, which programs that the processor starts would inherit. Without our
-    /// input, be it that the run has ended or that the daemon has, signals take their default action
-    /// again.
+    /// Installs handlers. SIG_IGN would be inherited by programs that the processor starts. Once the
+    /// run or the daemon has ended, signals take their default action again.
     fn survive_signals(input: Weak<OwnedFd>) -> Result<(), RunError> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         use signal_hook::iterator::Signals;
@@ -242,12 +241,12 @@ mod unix {
             let mut recent: Vec<Instant> = Vec::new();
             for signal in signals.forever() {
                 let now = Instant::now();
-                recent.retain(|time| now.duration_since(*time) < INSISTENT.1);
+                recent.retain(|time| now.duration_since(*time) < FORCED_AFTER.1);
                 recent.push(now);
                 let is_daemon_there =
-                    input.upgrade().is_some_and(|input| !hang_up::has_come(&input));
-                if recent.len() >= INSISTENT.0 || !is_daemon_there {
-                    // It does not return for these three; were it to, the next one tries again.
+                    input.upgrade().is_some_and(|input| !hang_up::has_hung_up(&input));
+                if recent.len() >= FORCED_AFTER.0 || !is_daemon_there {
+                    // It does not return for these three signals. If it did, the next signal would try again.
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
             }
@@ -258,7 +257,7 @@ mod unix {
     }
 }
 
-/// The size of pipes.
+/// Sizes of pipes.
 #[cfg(target_os = "linux")]
 mod pipe {
     use std::os::fd::AsFd;
@@ -266,24 +265,23 @@ mod pipe {
     use rustix::io::{Errno, Result};
     use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
-    /// How much of what the user may have in pipes is left to others.
-    const LEFT: usize = 1 << 20;
+    /// How much of the user's budget for pipes stays available.
+    const RESERVE: usize = 1 << 20;
 
-    /// Enlarges a pipe unless too little would be left for other pipes of the user, and gives its
-    /// size.
+    /// Enlarges a pipe unless too little of the user's budget would be left, and returns its size.
     pub(super) fn enlarge(pipe: impl AsFd, bytes: usize) -> Result<usize> {
         let before = fcntl_getpipe_size(&pipe)?;
         if before >= bytes {
             return Ok(before);
         }
         let size = fcntl_setpipe_size(&pipe, bytes)?;
-        // Nobody tells how much is left: whether another pipe can have as much is tried.
+        // No call tells how much is left, so try it with another pipe.
         let left = pipe_with(PipeFlags::CLOEXEC)
-            .and_then(|(reader, _writer)| fcntl_setpipe_size(&reader, LEFT));
+            .and_then(|(reader, _writer)| fcntl_setpipe_size(&reader, RESERVE));
         match left {
             Ok(_) => Ok(size),
             Err(error) => {
-                // It fails where the pipe is full, and succeeds later at nothing: then it stays.
+                // This fails if the pipe is too full to shrink; then it stays large.
                 match fcntl_setpipe_size(&pipe, before) {
                     Ok(_) | Err(Errno::BUSY) => Err(error),
                     Err(error) => Err(error),
@@ -297,10 +295,10 @@ mod pipe {
         use super::*;
 
         #[test]
-        fn a_pipe_is_enlarged_and_never_made_smaller() {
+        fn pipe_is_enlarged_and_never_shrunk() {
             let (reader, _writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
             let before = fcntl_getpipe_size(&reader).unwrap();
-            // Where the user has too many pipes already it stays.
+            // It keeps its size if the user has too many pipes already.
             let after = enlarge(&reader, 4 * before).unwrap_or(before);
             assert_eq!(fcntl_getpipe_size(&reader).unwrap(), after);
             assert!(after >= before);
@@ -312,7 +310,7 @@ mod pipe {
 #[cfg(not(unix))]
 pub(crate) use elsewhere::take;
 
-/// Without Unix descriptors the pipes are shared with whoever prints.
+/// Without Unix descriptors, prints still go to the protocol's stdout.
 #[cfg(not(unix))]
 mod elsewhere {
     use std::io::{self, IsTerminal, Stdin, Stdout};

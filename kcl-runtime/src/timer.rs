@@ -1,15 +1,15 @@
-//! The one seam through which the loop knows of time.
+//! The runtime's only access to time.
 
 use std::time::{Duration, Instant};
 
-/// Time and pauses. [`Runtime::run_over`](crate::Runtime::run_over) takes one, so that a test can
-/// run a life of hours in microseconds.
+/// Reads the time and pauses. [`Runtime::run_over`](crate::Runtime::run_over) takes one, so that a test can
+/// run hours of a shard's life in microseconds.
 ///
 /// ```
 /// use std::time::Duration;
 /// use kcl_runtime::{Sleep, Timer};
 ///
-/// /// Time that passes only when it is waited for.
+/// /// Time that passes only during pauses.
 /// struct Virtual(Duration);
 ///
 /// impl Timer for Virtual {
@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 pub trait Timer {
-    /// The time since some fixed moment; it never goes back.
+    /// Returns the time since some fixed moment. It never goes back.
     fn now(&self) -> Duration;
 
-    /// Waits for this long, or until the daemon hangs up.
+    /// Waits for this long, or until the daemon closes stdin.
     fn sleep(&mut self, pause: Duration) -> Sleep;
 }
 
@@ -38,15 +38,15 @@ pub trait Timer {
 /// assert_eq!(SystemTimer::new().sleep(Duration::from_millis(1)), Sleep::Elapsed);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a pause may have ended because the daemon has gone"]
+#[must_use = "the pause may have ended because the daemon is gone"]
 pub enum Sleep {
     /// The time has passed.
     Elapsed,
-    /// The daemon has closed our input. There is nobody left to wait for.
+    /// The daemon closed stdin, so there is nothing left to wait for.
     HungUp,
 }
 
-/// The system's clock and sleep, for transports that cannot tell when the other end hangs up.
+/// The system's clock and sleep, for transports that cannot detect that the other end hung up.
 ///
 /// ```
 /// use kcl_runtime::{SystemTimer, Timer};
@@ -59,7 +59,7 @@ pub struct SystemTimer {
 }
 
 impl SystemTimer {
-    /// A timer whose time begins now.
+    /// Creates a timer that starts now.
     pub fn new() -> SystemTimer {
         SystemTimer { start: Instant::now() }
     }

@@ -1,5 +1,4 @@
-//! Every dialogue of the fixtures, played to the runtime: to the daemon's lines it must say what
-//! the child said, be it a recorded one or one by hand.
+//! Plays every dialogue of the fixtures to the runtime, which must write exactly the child's lines.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod support;
@@ -19,7 +18,7 @@ fn json(line: &[u8]) -> Value {
     serde_json::from_slice(line).unwrap()
 }
 
-/// Asks for what the child of the dialogue asked for.
+/// Requests the checkpoint that the dialogue's child requested.
 fn ask(checkpointer: &mut Checkpointer<'_>, request: &Value) -> Result<(), CheckpointFailed> {
     let Some(number) = request["sequenceNumber"].as_str() else {
         return checkpointer.checkpoint();
@@ -31,7 +30,7 @@ fn ask(checkpointer: &mut Checkpointer<'_>, request: &Value) -> Result<(), Check
     }
 }
 
-/// Plays the child's part; what came of each checkpoint must be what the daemon answered.
+/// Plays the child's part. The result of each checkpoint must match the daemon's answer.
 fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
     let turns = RefCell::new(VecDeque::from(dialogue.turns()));
     let next = || -> Turn<'_> { turns.borrow_mut().pop_front().unwrap() };

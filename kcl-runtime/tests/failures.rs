@@ -429,7 +429,7 @@ fn a_daemon_that_dies_under_a_checkpoint_ends_the_run_whatever_the_processor_ret
     }));
     assert_eq!(
         report.outcome.unwrap_err().to_string(),
-        "the daemon hung up with a checkpoint request on its way; expected it to be read"
+        "the daemon hung up before it read a checkpoint request; expected stdout to stay open"
     );
 }
 
@@ -438,7 +438,7 @@ fn a_daemon_that_dies_before_the_status_ends_the_run() {
     let report = Daemon::new().batch(["a"]).vanish().run(scripted());
     assert_eq!(
         report.outcome.unwrap_err().to_string(),
-        "the daemon hung up with a status on its way; expected it to be read"
+        "the daemon hung up before it read a status; expected stdout to stay open"
     );
 }
 

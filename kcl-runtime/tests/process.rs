@@ -1,4 +1,4 @@
-//! The real process: its pipes, its signals, its exit codes and what it says on stderr.
+//! Tests the real process: its pipes, signals, exit codes and stderr.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 #![cfg(unix)]
 
@@ -26,7 +26,7 @@ fn program() -> String {
     kcl_fixtures::example("awkward_processor")
 }
 
-/// The example, started as the daemon does, with a reader on each of its pipes.
+/// The example `awkward_processor`, started as the daemon would, with a reader for each pipe.
 struct Processor {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -34,7 +34,7 @@ struct Processor {
     stderr: Option<JoinHandle<String>>,
 }
 
-/// Held while a process is started: between fork and exec it has a copy of every descriptor, also
+/// Held while a process is started: between fork and exec it has copies of all descriptors, even
 /// of those that another test is closing.
 static STARTING: Mutex<()> = Mutex::new(());
 
@@ -46,7 +46,7 @@ fn start(command: &mut Command) -> Child {
     command.env("RUST_BACKTRACE", "0").spawn().unwrap()
 }
 
-/// Everything that the process left behind.
+/// What the process left behind.
 struct End {
     status: ExitStatus,
     stdout: String,
@@ -124,14 +124,14 @@ impl Processor {
 
 impl Drop for Processor {
     fn drop(&mut self) {
-        // A test that fails half-way leaves no process.
+        // Leave no process behind if a test fails.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[test]
-fn a_whole_life_says_what_happens_and_ends_with_0() {
+fn normal_run_logs_each_step_and_exits_0() {
     let mut processor = Processor::start("plain");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.exchange(BATCH, CHECKPOINT);
@@ -150,16 +150,16 @@ fn a_whole_life_says_what_happens_and_ends_with_0() {
 }
 
 #[test]
-fn nothing_that_prints_reaches_the_protocol_and_nothing_that_reads_takes_from_it() {
+fn prints_and_reads_of_the_program_do_not_touch_the_protocol() {
     let mut processor = Processor::start("prints");
     processor.exchange(INITIALIZE, INITIALIZED);
-    // The next message is in the pipe already while the subprocess reads its stdin to the end.
+    // The batch is already in the pipe while the subprocess reads its stdin to the end.
     processor.send(BATCH);
     processor.expect(CHECKPOINT);
     processor.exchange(CHECKPOINTED, PROCESSED);
     let end = processor.close();
     assert_eq!(end.status.code(), Some(0));
-    assert_eq!(end.stdout, "", "not one foreign byte");
+    assert_eq!(end.stdout, "", "nothing but the protocol");
     assert_eq!(end.stderr.matches("responseFor").count(), 2_000);
     assert_eq!(end.stderr.matches("no line end from").count(), 2);
     assert!(end.stderr.contains("from a subprocess\nend of its stdin\n"));
@@ -167,7 +167,7 @@ fn nothing_that_prints_reaches_the_protocol_and_nothing_that_reads_takes_from_it
 }
 
 #[test]
-fn a_subprocess_that_stays_holds_no_end_of_the_protocol() {
+fn subprocess_that_lives_on_keeps_no_pipe_open() {
     let mut processor = Processor::start("stays");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.exchange(BATCH, CHECKPOINT);
@@ -175,12 +175,12 @@ fn a_subprocess_that_stays_holds_no_end_of_the_protocol() {
     drop(processor.stdin.take());
     let mut rest = String::new();
     processor.stdout.as_mut().unwrap().read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "", "our stdout ends though the subprocess lives");
+    assert_eq!(rest, "", "stdout ends although the subprocess lives");
     assert_eq!(processor.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn a_failure_is_one_line_and_no_status() {
+fn failure_prints_one_line_and_sends_no_status() {
     let mut processor = Processor::start("fails");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.send(BATCH);
@@ -195,7 +195,7 @@ fn a_failure_is_one_line_and_no_status() {
 }
 
 #[test]
-fn a_panic_ends_with_101() {
+fn panic_exits_101() {
     let mut processor = Processor::start("panics");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.send(BATCH);
@@ -221,7 +221,7 @@ fn ends_with(send: &[&str], last: &[u8], code: i32, error: &str) {
 }
 
 #[test]
-fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
+fn exit_code_tells_how_the_input_ended() {
     let no_message = " INFO end of input before any message: this process gets no shard";
     ends_with(&[], b"", 0, no_message);
     ends_with(&[], b"\r\n \n", 0, no_message);
@@ -230,8 +230,7 @@ fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
         &[INITIALIZE],
         b"{\"action\":\"processRec",
         4,
-        "error: the daemon hung up inside a line, after 21 bytes of it; expected the rest of the \
-         line",
+        "error: the daemon hung up after 21 bytes of a line; expected the rest of the line",
     );
     ends_with(
         &[INITIALIZE, BATCH],
@@ -266,7 +265,7 @@ fn the_ways_in_which_input_ends_or_breaks_are_told_apart() {
 }
 
 #[test]
-fn signals_do_nothing_while_the_daemon_is_there() {
+fn signals_are_ignored_while_the_daemon_runs() {
     let mut processor = Processor::start("plain");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.signal(Signal::INT);
@@ -277,10 +276,10 @@ fn signals_do_nothing_while_the_daemon_is_there() {
 }
 
 #[test]
-fn the_third_signal_within_five_seconds_takes_its_default_action() {
+fn third_signal_within_five_seconds_takes_its_default_action() {
     let mut processor = Processor::start("plain");
     processor.exchange(INITIALIZE, INITIALIZED);
-    // Two of a kind that are pending at once are one, so they get time apart.
+    // Two pending signals of one kind are merged, so leave time between them.
     let end = Instant::now() + Duration::from_secs(60);
     while processor.child.try_wait().unwrap().is_none() && Instant::now() < end {
         processor.signal(Signal::HUP);
@@ -290,7 +289,7 @@ fn the_third_signal_within_five_seconds_takes_its_default_action() {
 }
 
 #[test]
-fn a_setting_leaves_signals_alone() {
+fn signals_keep_their_default_action_if_set() {
     let mut processor = Processor::start("default-signals");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.signal(Signal::TERM);
@@ -298,11 +297,11 @@ fn a_setting_leaves_signals_alone() {
 }
 
 #[test]
-fn a_pause_before_a_retry_ends_when_stdin_hangs_up() {
+fn pause_before_a_retry_ends_when_stdin_closes() {
     let mut processor = Processor::start("retries");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.send(BATCH);
-    // The first pause is a minute or more; the test would outlast its patience.
+    // The first pause takes at least a minute.
     let begin = Instant::now();
     let end = processor.close();
     assert!(begin.elapsed() < Duration::from_secs(45));
@@ -318,10 +317,10 @@ fn a_pause_before_a_retry_ends_when_stdin_hangs_up() {
 }
 
 #[test]
-fn a_daemon_that_no_longer_reads_is_told_from_one_that_hung_up() {
+fn closed_stdout_is_reported_as_a_hang_up() {
     let mut processor = Processor::start("plain");
     processor.exchange(INITIALIZE, INITIALIZED);
-    // Its stdin is still open.
+    // Stdin is still open.
     let guard = STARTING.lock();
     drop(processor.stdout.take());
     // `spawn` returns shortly before the system has closed the new process's copies.
@@ -332,15 +331,15 @@ fn a_daemon_that_no_longer_reads_is_told_from_one_that_hung_up() {
     assert_eq!(end.status.code(), Some(4));
     assert!(
         end.stderr.ends_with(
-            "error: the daemon hung up with a checkpoint request on its way; expected it to be \
-             read\n"
+            "error: the daemon hung up before it read a checkpoint request; expected stdout to \
+             stay open\n"
         ),
         "{}",
         end.stderr
     );
 }
 
-/// A terminal: the end of who sits there, and that of the program.
+/// Opens a terminal: the user's end and the program's.
 fn open_terminal() -> (std::fs::File, std::fs::File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -353,7 +352,7 @@ fn open_terminal() -> (std::fs::File, std::fs::File) {
 }
 
 #[test]
-fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
+fn terminal_gets_a_hint_how_to_start_the_program() {
     let (mut terminal, stdin) = open_terminal();
     let mut command = kcl_fixtures::command(program());
     let child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()));
@@ -376,12 +375,12 @@ fn started_in_a_terminal_it_says_who_starts_it_and_how_to_try_it() {
 }
 
 #[test]
-fn in_a_terminal_signals_are_left_alone() {
+fn signals_keep_their_default_action_in_a_terminal() {
     let (mut terminal, stdin) = open_terminal();
     let mut command = kcl_fixtures::command(program());
     let mut child = start(command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()));
     terminal.write_all(format!("{INITIALIZE}\n").as_bytes()).unwrap();
-    // It has answered, so it would have installed its handlers.
+    // After its answer it would have installed its handlers.
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.trim_end(), INITIALIZED);
@@ -389,16 +388,14 @@ fn in_a_terminal_signals_are_left_alone() {
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
 }
 
-/// What a shell makes of the program's stdin, stdout and stderr: closed ones are the null device by
-/// the time `main` runs.
+/// A shell redirects stdin, stdout and stderr. Closed ones are the null device by the time `main`
+/// runs.
 #[test]
-fn a_run_that_nobody_can_talk_to_ends_at_once() {
-    const STDIN: &str = "error: cannot take stdin: it is closed, or the null device, so no message \
-        can come; start this program by `kcl-helper run` or `kcl-helper local`, which talk to it \
-        over both\n";
-    const STDOUT: &str = "error: cannot take stdout: it is closed, or the null device, so no answer \
-        would reach the daemon; start this program by `kcl-helper run` or `kcl-helper local`, which \
-        talk to it over both\n";
+fn closed_stdin_or_stdout_ends_the_run_at_once() {
+    const STDIN: &str = "error: cannot take stdin: it is closed or the null device, so no message \
+        can arrive; start this program with `kcl-helper run` or `kcl-helper local`\n";
+    const STDOUT: &str = "error: cannot take stdout: it is closed or the null device, so no answer \
+        would reach the daemon; start this program with `kcl-helper run` or `kcl-helper local`\n";
     for (redirection, code, stdout, stderr) in [
         (">&-", 3, "", STDOUT),
         (">/dev/null", 3, "", STDOUT),
@@ -415,7 +412,7 @@ fn a_run_that_nobody_can_talk_to_ends_at_once() {
         shell.arg("-c").arg(format!("exec \"$0\" plain {redirection}")).arg(program());
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = start(&mut shell);
-        // Nobody may be there to read it.
+        // The program may have ended without reading it.
         let _ = child.stdin.take().unwrap().write_all(format!("{INITIALIZE}\n").as_bytes());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{redirection}");
@@ -425,15 +422,15 @@ fn a_run_that_nobody_can_talk_to_ends_at_once() {
 }
 
 #[test]
-fn a_second_run_in_one_process_says_so_instead_of_ending_well() {
+fn second_run_in_one_process_is_an_error() {
     let mut processor = Processor::start("runs-twice");
     processor.exchange(INITIALIZE, INITIALIZED);
     let end = processor.close();
     assert_eq!(end.status.code(), Some(3));
     assert!(
         end.stderr.ends_with(
-            "the first run: Ok(())\nerror: cannot run a second time: stdin and stdout belong to \
-             this process's first run\n"
+            "the first run: Ok(())\nerror: cannot run a second time: the first run has taken \
+             stdin and stdout\n"
         ),
         "{}",
         end.stderr
@@ -441,7 +438,7 @@ fn a_second_run_in_one_process_says_so_instead_of_ending_well() {
 }
 
 #[test]
-fn without_a_daemon_the_first_signal_ends_even_a_busy_processor() {
+fn first_signal_ends_a_busy_processor_once_the_daemon_is_gone() {
     let mut processor = Processor::start("sleeps");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.signal(Signal::TERM);
@@ -449,7 +446,7 @@ fn without_a_daemon_the_first_signal_ends_even_a_busy_processor() {
     let guard = STARTING.lock();
     drop(processor.stdin.take());
     // `spawn` returns shortly before the system has closed the new process's copies. The signal
-    // above may have come before the end of input, and then this one alone must do.
+    // above may have arrived before the end of input; then this one must be enough.
     std::thread::sleep(Duration::from_millis(500));
     drop(guard);
     let begin = Instant::now();
@@ -459,7 +456,7 @@ fn without_a_daemon_the_first_signal_ends_even_a_busy_processor() {
 }
 
 #[test]
-fn subprocesses_do_not_inherit_what_signals_do_here() {
+fn subprocesses_do_not_inherit_signal_handling() {
     let mut processor = Processor::start("kills-a-subprocess");
     processor.exchange(INITIALIZE, INITIALIZED);
     processor.exchange(BATCH, CHECKPOINT);
@@ -470,7 +467,7 @@ fn subprocesses_do_not_inherit_what_signals_do_here() {
 }
 
 #[test]
-fn a_subscriber_of_the_programs_own_stays_and_cannot_reach_stdout() {
+fn the_programs_own_subscriber_stays_and_cannot_reach_stdout() {
     let mut processor = Processor::start("own-subscriber");
     processor.exchange(INITIALIZE, INITIALIZED);
     let end = processor.close();
@@ -484,27 +481,27 @@ fn a_subscriber_of_the_programs_own_stays_and_cannot_reach_stdout() {
 }
 
 #[test]
-fn the_level_of_the_log_is_a_wish_that_may_be_unreadable() {
-    let said = |wish: &str| {
-        let mut processor = Processor::start_with("plain", &[("RUST_LOG", wish)]);
+fn rust_log_sets_the_level_and_an_invalid_value_is_reported() {
+    let said = |level: &str| {
+        let mut processor = Processor::start_with("plain", &[("RUST_LOG", level)]);
         processor.exchange(INITIALIZE, INITIALIZED);
         processor.close().stderr
     };
     let usual = " INFO shardId-000000000000: initialize, records after TRIM_HORIZON\n \
                  INFO shardId-000000000000: end of input\n";
     assert_eq!(said("error"), "");
-    assert_eq!(said(""), usual, "empty is as good as not set");
+    assert_eq!(said(""), usual, "empty means not set");
     assert_eq!(
         said("a=b=c"),
         format!(
-            " WARN RUST_LOG is \"a=b=c\", which is no level such as `debug`, nor a list such as \
-             `info,my_crate=debug`; logging at `info`\n{usual}"
+            " WARN RUST_LOG is invalid: \"a=b=c\" is neither a level such as `debug` nor a list such \
+             as `info,my_crate=debug`; logging at `info`\n{usual}"
         )
     );
 }
 
 #[test]
-fn a_socket_that_does_not_block_will_do_and_its_hang_up_is_noticed_too() {
+fn non_blocking_socket_works_and_its_hang_up_is_noticed() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
@@ -514,7 +511,7 @@ fn a_socket_that_does_not_block_will_do_and_its_hang_up_is_noticed_too() {
     command.arg("retries").stdin(OwnedFd::from(ours.try_clone().unwrap()));
     let child = start(command.stdout(OwnedFd::from(ours)).stderr(Stdio::piped()));
     drop(command);
-    // It waits for a line that comes in pieces.
+    // The line arrives in pieces.
     let (begin, rest) = INITIALIZE.split_at(20);
     daemon.write_all(begin.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(50));
@@ -532,7 +529,7 @@ fn a_socket_that_does_not_block_will_do_and_its_hang_up_is_noticed_too() {
 }
 
 #[test]
-fn a_file_may_be_its_stdin_and_stderr_may_be_gone() {
+fn stdin_may_be_a_file_and_stderr_may_be_closed() {
     let path = std::env::temp_dir().join(format!("kcl-runtime-input-{}", std::process::id()));
     std::fs::write(&path, format!("{INITIALIZE}\n{LEASE_LOST}\n")).unwrap();
     let stdin = std::fs::File::open(&path).unwrap();
@@ -549,7 +546,7 @@ fn a_file_may_be_its_stdin_and_stderr_may_be_gone() {
     );
 }
 
-/// The sizes of stdin's pipe: as it was made, and after a batch of each of these lengths.
+/// Returns the size of stdin's pipe at first, and after a batch of each of these lengths.
 #[cfg(target_os = "linux")]
 fn pipe_sizes(what: &str, lengths: &[usize]) -> (usize, Vec<usize>) {
     use rustix::pipe::fcntl_getpipe_size;
@@ -574,7 +571,7 @@ fn pipe_sizes(what: &str, lengths: &[usize]) -> (usize, Vec<usize>) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_first_line_over_64_kib_enlarges_the_pipe() {
+fn first_line_over_64_kib_enlarges_the_pipe() {
     const LONG: usize = (64 << 10) + 1;
     const ENLARGED: usize = 256 << 10;
 
@@ -584,7 +581,7 @@ fn the_first_line_over_64_kib_enlarges_the_pipe() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_setting_chooses_the_pipes_size_or_leaves_it_alone() {
+fn pipe_size_can_be_set_or_left_alone() {
     let (_, sizes) = pipe_sizes("pipe-of-512-kib", &[100_000]);
     assert_eq!(sizes, [512 << 10]);
     let (made, sizes) = pipe_sizes("pipe-stays", &[100_000, 1_000_000]);

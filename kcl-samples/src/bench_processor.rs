@@ -1,9 +1,9 @@
-//! A processor that does next to nothing, to measure what stands around it.
+//! A processor that does almost nothing, to measure the code around it.
 //!
-//! For every record it adds the payload's length, and its first and last byte, to running sums. It
-//! checkpoints at the last record of every `BENCH_CKPT_EVERY`-th batch (an environment variable; 10
-//! unless set, 0 for never) and at the shard's end, and waits for the answer. When its run ends,
-//! however it ends, it writes `BENCH records=N bytes=N edge=N` to stderr.
+//! It sums up the payloads' lengths, and their first and last bytes. It checkpoints at the last record
+//! of every `BENCH_CKPT_EVERY`-th batch (an environment variable, 10 by default, 0 for never) and at
+//! the shard's end. When its run ends, for whatever reason, it writes `BENCH records=N bytes=N edge=N`
+//! to stderr.
 
 use std::num::NonZeroU64;
 use std::process::ExitCode;
@@ -25,12 +25,12 @@ pub struct BenchProcessor {
 }
 
 impl BenchProcessor {
-    /// Sums of zero; a checkpoint after every so many batches, `None` for never.
+    /// Creates a processor that checkpoints after this many batches; `None` means never.
     pub fn new(checkpoint_every: Option<NonZeroU64>) -> BenchProcessor {
         BenchProcessor { checkpoint_every, batches: 0, records: 0, bytes: 0, edge: 0 }
     }
 
-    /// The line that the run ends with.
+    /// Returns the line to print at the end of the run.
     pub fn summary(&self) -> String {
         let BenchProcessor { records, bytes, edge, .. } = self;
         format!("BENCH records={records} bytes={bytes} edge={edge}")
@@ -69,7 +69,7 @@ impl RecordProcessor for BenchProcessor {
 pub fn main() -> ExitCode {
     let every = std::env::var("BENCH_CKPT_EVERY").unwrap_or_else(|_| "10".to_owned());
     let Ok(every) = every.parse() else {
-        say(format_args!("error: BENCH_CKPT_EVERY is {every:?}, and must be a whole number"));
+        say(format_args!("error: BENCH_CKPT_EVERY is invalid: {every:?} is not a whole number"));
         return ExitCode::from(2);
     };
     let mut processor = BenchProcessor::new(NonZeroU64::new(every));
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_lengths_and_edges() {
+    fn lengths_and_edges_are_summed() {
         let mut processor = BenchProcessor::new(None);
         let report = Daemon::new().batch(["\u{1}ab\u{2}", "\u{3}", ""]).run(&mut processor);
         report.outcome.unwrap();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_at_every_second_batch_and_goes_on_after_a_refusal() {
+    fn every_second_batch_is_checkpointed_and_a_refusal_does_not_stop_it() {
         let mut processor = BenchProcessor::new(NonZeroU64::new(2));
         let report = Daemon::new()
             .refuse_checkpoint(CheckpointError::InvalidState)

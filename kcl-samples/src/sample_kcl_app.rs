@@ -1,5 +1,5 @@
-//! A processor that writes one line about each record, and checkpoints now and then: the sample
-//! that every KCL library begins with.
+//! A processor that writes one line per record and checkpoints every 30 seconds: the first sample of
+//! every KCL library.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,17 +11,17 @@ use kcl_runtime::{
 
 use crate::say;
 
-/// Between checkpoints, of which the first follows the first batch.
+/// Time between checkpoints. The first one follows the first batch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
-/// Five tries of a checkpoint in all, five seconds apart.
+/// A checkpoint is tried five times, five seconds apart.
 const BETWEEN_TRIES: Duration = Duration::from_secs(5);
 const RETRIES: u32 = 4;
 
-/// Writes a line about each record to stderr, which the daemon copies into its log.
+/// Writes a line per record to stderr, which the daemon copies into its log.
 #[derive(Debug, Default)]
 pub struct SampleProcessor {
-    /// The place of the last record that was dealt with.
+    /// The highest sequence number that was processed.
     largest: Option<ExtendedSequenceNumber<'static>>,
     last_checkpoint: Option<Instant>,
 }
@@ -51,7 +51,7 @@ impl RecordProcessor for SampleProcessor {
         }
         let is_due = self.last_checkpoint.is_none_or(|time| time.elapsed() >= CHECKPOINT_EVERY);
         if let Some(largest) = self.largest.as_ref().filter(|_| is_due) {
-            // The next checkpoint covers what this one could not.
+            // If it fails, the next checkpoint covers the same records.
             match checkpointer.checkpoint_at(largest) {
                 Ok(()) => self.last_checkpoint = Some(Instant::now()),
                 Err(failed) => say(format_args!("Failed to checkpoint at {largest}: {failed}")),
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checkpoints_after_the_first_batch_and_at_the_shutdown() {
+    fn first_batch_and_shutdown_are_checkpointed() {
         let report = Daemon::new()
             .batch(["cat", "dog"])
             .batch(["bird"])
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_first_batch_asks_for_nothing() {
+    fn empty_first_batch_requests_no_checkpoint() {
         let report = Daemon::new().batch([""; 0]).run(SampleProcessor::default());
         report.outcome.unwrap();
         assert!(report.checkpoints.is_empty() && report.refused.is_empty());
     }
 
     #[test]
-    fn a_refused_checkpoint_is_left_to_the_next_one() {
+    fn next_checkpoint_covers_a_refused_one() {
         let report = Daemon::new()
             .refuse_checkpoint(CheckpointError::InvalidState)
             .batch(["cat"])
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_shard_is_checkpointed() {
+    fn shard_end_is_checkpointed() {
         let report = Daemon::new().batch(["cat"]).shard_ended().run(SampleProcessor::default());
         report.outcome.unwrap();
         assert_eq!(report.checkpoints, ["1/0", "SHARD_END/0"]);

@@ -1,5 +1,5 @@
-//! Every dialogue of the fixtures, its daemon's part played to the samples' processes: whatever a
-//! daemon of any version says, each message gets its status.
+//! Plays the daemon's part of every dialogue of the fixtures to the samples: each message gets its
+//! status, whatever the daemon's version.
 #![allow(clippy::unwrap_used)] // a test may
 
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +8,7 @@ use std::process::Stdio;
 use kcl_fixtures::{Dialogue, dialogues};
 use serde_json::{Value, json};
 
-/// Sends the daemon's messages one by one, and grants every checkpoint.
+/// Sends the daemon's messages one by one, and accepts every checkpoint.
 fn play(program: &str, dialogue: &Dialogue) {
     let mut child = kcl_fixtures::command(program)
         .env("RUST_LOG", "off")

@@ -1,4 +1,4 @@
-//! The samples as the daemon runs them: every word on stderr, in whole lines, and an exit status.
+//! Runs the samples as the daemon does, and checks stdout, stderr and the exit status.
 #![allow(clippy::unwrap_used)] // a test may
 
 use std::io::Write;
@@ -12,7 +12,7 @@ const SHUTDOWN: &str = r#"{"action":"shutdownRequested"}"#;
 const SHARD_ENDED: &str = r#"{"action":"shardEnded"}"#;
 const LEASE_LOST: &str = r#"{"action":"leaseLost"}"#;
 
-/// All that a daemon says, sent at once: whoever keeps the turns finds each answer in its place.
+/// Sends all lines of a daemon at once. The program reads each of them in its turn.
 fn play(program: &str, every: &str, lines: &[&str]) -> Output {
     let mut child = kcl_fixtures::command(program)
         .env("BENCH_CKPT_EVERY", every)
@@ -24,7 +24,7 @@ fn play(program: &str, every: &str, lines: &[&str]) -> Output {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    // A program that ends early, as it is to in some tests, need not read all of it.
+    // In some tests the program ends before it has read all of it.
     let _ = stdin.write_all(text.as_bytes());
     drop(stdin);
     child.wait_with_output().unwrap()
@@ -35,7 +35,7 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 #[test]
-fn bench_processor_sums_checkpoints_at_the_last_record_and_goes_on_after_a_refusal() {
+fn bench_processor_checkpoints_at_the_last_record_and_continues_after_a_refusal() {
     let lines = [INITIALIZE, BATCH, REFUSED, BATCH, STORED, SHARD_ENDED, STORED];
     let output = play(env!("CARGO_BIN_EXE_bench_processor"), "1", &lines);
     assert_eq!(
@@ -58,7 +58,7 @@ fn bench_processor_sums_checkpoints_at_the_last_record_and_goes_on_after_a_refus
 }
 
 #[test]
-fn bench_processor_says_its_sums_however_its_run_ends() {
+fn bench_processor_prints_its_sums_however_the_run_ends() {
     let program = env!("CARGO_BIN_EXE_bench_processor");
     let output = play(program, "0", &[INITIALIZE, BATCH, "no message"]);
     assert_eq!(output.status.code(), Some(5));
@@ -71,12 +71,12 @@ fn bench_processor_says_its_sums_however_its_run_ends() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         text(output.stderr),
-        "error: BENCH_CKPT_EVERY is \"\", and must be a whole number\n"
+        "error: BENCH_CKPT_EVERY is invalid: \"\" is not a whole number\n"
     );
 }
 
 #[test]
-fn sample_kcl_app_says_everything_on_stderr_in_whole_lines() {
+fn sample_kcl_app_logs_each_method_to_stderr() {
     let lines = [INITIALIZE, BATCH, STORED, SHUTDOWN, STORED, LEASE_LOST];
     let output = play(env!("CARGO_BIN_EXE_sample_kcl_app"), "0", &lines);
     assert_eq!(
@@ -98,10 +98,10 @@ fn sample_kcl_app_says_everything_on_stderr_in_whole_lines() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-/// A datagram is what one call of `write` wrote.
+/// Each datagram holds what one call of `write` wrote.
 #[cfg(unix)]
 #[test]
-fn each_line_is_written_in_one_piece_and_nobody_need_read_it() {
+fn each_line_is_one_write_and_need_not_be_read() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixDatagram;
     use std::time::Duration;

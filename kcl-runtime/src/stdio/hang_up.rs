@@ -1,9 +1,9 @@
-//! Whether whoever writes to our input has closed it, without reading from it.
+//! Detects that the other end closed our input, without reading from it.
 //!
-//! A pipe's end for reading is never ready for writing, so an entry of `poll` that asks for that
-//! reports the hang-up alone, whatever is still to be read. It has to ask for something: macOS leaves
-//! out an entry that asks for nothing. POLLHUP will not do there, as it counts as "ready for reading"
-//! and unread bytes use it up (XNU, `poll_nocancel` and `filt_pipewrite_common`).
+//! The read end of a pipe is never ready for writing, so `poll` with POLLOUT reports only the hang-up,
+//! whatever is still unread. Some event is needed, as macOS skips an entry without events. POLLHUP does
+//! not work there: it counts as "ready for reading", and unread bytes consume it (XNU, `poll_nocancel`
+//! and `filt_pipewrite_common`).
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use rustix::io::Errno;
 
 use crate::Sleep;
 
-/// How often something is looked at that is ready for writing, as a socket is: that ends each wait.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Some systems count the time of a wait in milliseconds of 32 bits.
+/// How often to check an input that is always ready for writing, such as a socket.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Some systems limit a wait to 2^31 ms.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// How sockets tell that they are closed for reading, where it must be asked for.
+/// The event of a socket that is closed for reading, on systems that must be asked for it.
 #[cfg(target_os = "linux")]
 const CLOSED: PollFlags = PollFlags::RDHUP;
 #[cfg(not(target_os = "linux"))]
@@ -27,18 +27,18 @@ const CLOSED: PollFlags = PollFlags::empty();
 enum Answer {
     HungUp,
     NotYet,
-    /// The wait has ended for another reason, and would again.
+    /// The wait ended for another reason, and would again.
     Unknown,
 }
 
-/// Whether the input has hung up by now.
-pub(super) fn has_come(input: &OwnedFd) -> bool {
-    // Without a wait nothing is used up, and POLLHUP tells of sockets on macOS.
+/// Returns whether the other end has hung up.
+pub(super) fn has_hung_up(input: &OwnedFd) -> bool {
+    // Without a wait nothing is consumed, and macOS reports sockets by POLLHUP.
     let events = PollFlags::OUT | PollFlags::HUP | CLOSED;
     matches!(ask(input, events, Duration::ZERO), Answer::HungUp)
 }
 
-/// Waits for the hang-up, at most so long.
+/// Waits until the other end hangs up, at most this long.
 pub(super) fn wait(input: &OwnedFd, time: Duration) -> Sleep {
     let begin = Instant::now();
     loop {
@@ -46,8 +46,8 @@ pub(super) fn wait(input: &OwnedFd, time: Duration) -> Sleep {
         match ask(input, PollFlags::OUT | CLOSED, left.min(LONGEST_WAIT)) {
             Answer::HungUp => return Sleep::HungUp,
             Answer::NotYet => {}
-            Answer::Unknown if has_come(input) => return Sleep::HungUp,
-            Answer::Unknown => std::thread::sleep(left.min(LOOK_EVERY)),
+            Answer::Unknown if has_hung_up(input) => return Sleep::HungUp,
+            Answer::Unknown => std::thread::sleep(left.min(POLL_INTERVAL)),
         }
         if left.is_zero() {
             return Sleep::Elapsed;
@@ -76,10 +76,10 @@ mod tests {
 
     use super::*;
 
-    const MOMENT: Duration = Duration::from_millis(30);
+    const SHORT: Duration = Duration::from_millis(30);
     const LONG: Duration = Duration::from_secs(600);
 
-    /// An input and what writes to it: pipes and sockets, which hang up in different ways.
+    /// Pipes and sockets, which hang up in different ways, each with its other end.
     fn inputs() -> [(OwnedFd, Box<dyn std::io::Write + Send>); 2] {
         let (reader, writer) = std::io::pipe().unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -87,26 +87,26 @@ mod tests {
     }
 
     #[test]
-    fn an_open_input_has_not_hung_up_whatever_is_unread() {
+    fn open_input_has_not_hung_up_whatever_is_unread() {
         for (input, mut writer) in inputs() {
             for unread in ["", "unread", "unread too"] {
                 writer.write_all(unread.as_bytes()).unwrap();
-                assert!(!has_come(&input), "{input:?}");
+                assert!(!has_hung_up(&input), "{input:?}");
                 assert_eq!(wait(&input, Duration::ZERO), Sleep::Elapsed);
                 let begin = Instant::now();
-                assert_eq!(wait(&input, MOMENT), Sleep::Elapsed);
-                assert!(begin.elapsed() >= MOMENT);
+                assert_eq!(wait(&input, SHORT), Sleep::Elapsed);
+                assert!(begin.elapsed() >= SHORT);
             }
         }
     }
 
     #[test]
-    fn a_closed_input_has_hung_up_whatever_is_unread() {
+    fn closed_input_has_hung_up_whatever_is_unread() {
         for unread in ["", "unread"] {
             for (input, mut writer) in inputs() {
                 writer.write_all(unread.as_bytes()).unwrap();
                 drop(writer);
-                assert!(has_come(&input), "{input:?}");
+                assert!(has_hung_up(&input), "{input:?}");
                 assert_eq!(wait(&input, Duration::ZERO), Sleep::HungUp);
                 assert_eq!(wait(&input, LONG), Sleep::HungUp);
             }
@@ -114,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hang_up_ends_a_wait_whatever_is_unread() {
+    fn hang_up_ends_a_wait_whatever_is_unread() {
         for unread in ["", "unread"] {
             for (input, mut writer) in inputs() {
                 let closing = thread::spawn(move || {
                     writer.write_all(unread.as_bytes()).unwrap();
-                    thread::sleep(MOMENT);
+                    thread::sleep(SHORT);
                 });
                 assert_eq!(wait(&input, LONG), Sleep::HungUp);
                 closing.join().unwrap();
@@ -128,22 +128,22 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_is_closed_for_reading_alone_has_hung_up() {
+    fn socket_closed_for_reading_only_has_hung_up() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         let input = ours.into();
-        assert!(has_come(&input));
+        assert!(has_hung_up(&input));
         assert_eq!(wait(&input, LONG), Sleep::HungUp);
     }
 
     #[test]
-    fn what_cannot_hang_up_is_waited_for() {
+    fn input_that_cannot_hang_up_is_waited_for() {
         for path in ["/dev/null", env!("CARGO_MANIFEST_DIR"), "Cargo.toml"] {
             let input = File::open(path).unwrap().into();
-            assert!(!has_come(&input), "{path}");
+            assert!(!has_hung_up(&input), "{path}");
             let begin = Instant::now();
-            assert_eq!(wait(&input, MOMENT), Sleep::Elapsed);
-            assert!(begin.elapsed() >= MOMENT);
+            assert_eq!(wait(&input, SHORT), Sleep::Elapsed);
+            assert!(begin.elapsed() >= SHORT);
         }
     }
 }
