@@ -17,7 +17,7 @@ host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 export "CARGO_TARGET_${host}_RUNNER=env LD_PRELOAD=$work/xnu_poll.so XNU_POLL_LOG=$work/log"
 # What waits for ever there would do so here.
 timeout 600 cargo test "${options[@]}" --lib --test process --test record
-timeout 600 cargo test "${options[@]}" --bin kcl-helper -- child:: guardian:: record::
+timeout 600 cargo test "${options[@]}" --lib -- child:: guardian:: record::
 
 # A test that starts its program without the library would pass without having tested anything.
 for program in awkward_processor kcl-helper; do

@@ -77,7 +77,7 @@ proptest! {
         changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
         (from, to, at) in any::<(Index, Index, Index)>(),
     ) {
-        let (name, _) = *target.get(&TARGETS);
+        let (name, _) = *target.get(TARGETS);
         let corpus = corpus(name);
         let (mut input, other) = (one.get(&corpus).clone(), other.get(&corpus));
         let (from, to) = (from.index(other.len() + 1), to.index(other.len() + 1));

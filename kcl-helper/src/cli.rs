@@ -9,8 +9,10 @@ use clap::{
 
 use crate::commands;
 use crate::error::Result;
+use crate::guardian::Guardian;
 use crate::output::{Reporter, Styled};
 use crate::text::{escape, is_harmful};
+use crate::this_program::{BENCH_CHILD, GUARDIAN, SAMPLE_CHILD};
 
 /// Checks, launches and rehearses Amazon Kinesis record processors.
 #[derive(Debug, Parser)]
@@ -35,6 +37,20 @@ impl Cli {
             let escaped = |word: &OsString| OsString::from(&*escape(&word.to_string_lossy()));
             parse(&arguments.iter().map(escaped).collect::<Vec<_>>()).err().unwrap_or(error)
         })
+    }
+
+    /// Runs the command to its end, and the guardian with it. Returns the exit status.
+    pub(crate) fn run(self, reporter: &Reporter) -> Result<ExitCode> {
+        let Globals { verbose, quiet, color } = self.globals;
+        let guardian = match self.command {
+            // Whoever started us must see the end of the program's stderr, and nothing of ours in it.
+            Command::Record(_) => Guardian::silent(),
+            _ => Guardian::new(),
+        };
+        let reporter = reporter.with(verbose, quiet, color.into());
+        let result = self.command.run(&guardian, &reporter);
+        guardian.end();
+        result
     }
 }
 
@@ -149,12 +165,45 @@ pub(crate) enum Command {
     /// Print a script that completes this command line in a shell
     Completions(commands::completions::Args),
     /// The parent of what we start, which ends it when we are killed
-    #[command(name = crate::guardian::NAME, hide = true)]
+    #[command(name = GUARDIAN, hide = true)]
     Guardian,
     /// The sample processor, as `local --sample` starts it
-    #[command(name = commands::SAMPLE_CHILD, hide = true)]
+    #[command(name = SAMPLE_CHILD, hide = true)]
     SampleChild,
     /// The benchmark's own processor, as `bench --sample` starts it
-    #[command(name = commands::BENCH_CHILD, hide = true)]
+    #[command(name = BENCH_CHILD, hide = true)]
     BenchChild,
+}
+
+impl Command {
+    fn run(self, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
+        let exit = match self {
+            Command::Local(args) => commands::local::run(args, guardian, reporter)?,
+            Command::Init(args) => commands::init::run(args, reporter)?,
+            Command::Bench(args) => commands::bench::run(args, guardian, reporter)?,
+            Command::Check(args) => commands::check::run(args, reporter)?,
+            Command::DumpProperties(args) => commands::check::dump(&args, reporter)?,
+            // These pass another program's status on.
+            Command::Run(args) => return commands::run::run(&args, guardian, reporter),
+            Command::Record(args) => return commands::record::run(args, guardian, reporter),
+            Command::Jars(args) => commands::jars::run(args, guardian, reporter)?,
+            Command::Print(args) => commands::print_command::run(args, guardian, reporter)?,
+            Command::PrintClasspath(args) => {
+                commands::print_command::run_class_path(args, reporter)?
+            }
+            Command::Completions(args) => {
+                commands::completions::run(&args, Cli::command(), reporter)?
+            }
+            Command::Guardian => commands::guardian::run(reporter)?,
+            // The samples are whole programs, with exit codes and panics of their own.
+            Command::SampleChild => return Ok(sample(kcl_samples::sample_kcl_app::main)),
+            Command::BenchChild => return Ok(sample(kcl_samples::bench_processor::main)),
+        };
+        Ok(exit.into())
+    }
+}
+
+fn sample(main: fn() -> ExitCode) -> ExitCode {
+    drop(std::panic::take_hook());
+    main()
 }

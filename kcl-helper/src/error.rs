@@ -3,8 +3,6 @@
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
-use crate::output::{Reporter, StdoutError};
-
 /// The exit statuses of every command. 128+n means that signal n ended the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -65,16 +63,9 @@ impl Error {
         self.exit
     }
 
-    /// Writes `error:` with the whole chain of causes, and `hint:` on a line of its own.
-    pub(crate) fn report(&self, reporter: &Reporter) {
-        reporter.error(self, self.hint.as_deref());
-    }
-}
-
-impl From<StdoutError> for Error {
-    fn from(error: StdoutError) -> Error {
-        let StdoutError(cause) = error;
-        Error::new(Exit::Environment, "cannot write to stdout").because(cause)
+    /// What to type next, if anything is known to help.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 }
 

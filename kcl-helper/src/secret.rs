@@ -1,7 +1,7 @@
 //! What is secret, and how it is shown: the one rule, and the type that obeys it.
 //!
 //! A text that may have a secret in it is a [`Masked`] from where it enters, so that whatever prints
-//! it prints `***`. A secret is known by the column of the table of keys, by the name that it is given
+//! it prints `***`. A secret is known by the column of the table of keys (`properties/secrets.rs`), by the name that it is given
 //! to, or by its own form. What is taken for one by mistake costs a look into the file; what is not
 //! would be in a log for good. So where both are possible, it is masked.
 
@@ -12,18 +12,8 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-use crate::properties::{Secrecy, lookup_key};
-
 /// What stands for a secret; not even its length is told.
 pub(crate) const MASK: &str = "***";
-
-/// A part of a text that must not be shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Secret {
-    pub(crate) span: Range<usize>,
-    /// Whether its name or its form says so; else it merely is where secrets are.
-    pub(crate) is_certain: bool,
-}
 
 /// A text with its secrets. `Display`, `Debug` and JSON show it without them.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -34,23 +24,20 @@ pub(crate) struct Masked {
 }
 
 impl Masked {
-    /// A value of the daemon's properties file.
-    pub(crate) fn of_property(key: &str, value: &str) -> Masked {
-        let spans = in_property(key, value).into_iter().map(|secret| secret.span);
-        Masked { text: value.to_owned(), masks: spans.map(|span| (span, MASK.into())).collect() }
-    }
-
-    /// A key of that file. One line of a private key that stands in the file over several is one.
-    pub(crate) fn of_key(key: &str) -> Masked {
-        let all = (lookup_key(key).is_none() && is_like_base64(key)).then_some(0..key.len());
-        Masked::of_text(key).and(all.map(|span| (span, MASK.to_owned())))
-    }
-
     /// A URL, a command line, what another program says.
     pub(crate) fn of_text(text: impl Into<String>) -> Masked {
         let text = text.into();
-        let masks = in_text(&text).into_iter().map(|span| (span, MASK.into())).collect();
-        Masked { text, masks }
+        let secrets = in_text(&text);
+        Masked::without(text, secrets)
+    }
+
+    /// A text of which these parts must not be shown, in order and apart from each other.
+    pub(crate) fn without(
+        text: impl Into<String>,
+        secrets: impl IntoIterator<Item = Range<usize>>,
+    ) -> Masked {
+        let masks = secrets.into_iter().map(|span| (span, MASK.into())).collect();
+        Masked { text: text.into(), masks }
     }
 
     /// The text with its secrets: to use it, never to show it.
@@ -81,18 +68,6 @@ impl Masked {
         };
         let masks = self.masks.iter().map(shift).collect();
         Masked { text: format!("{before}{}", self.text), masks }
-    }
-
-    /// What this is read as, which may be another spelling.
-    pub(crate) fn read_as(&self, key: &str, taken: String) -> Masked {
-        match (taken == self.text, self.masks.is_empty()) {
-            (true, _) => self.clone(),
-            (false, true) => Masked::of_property(key, &taken),
-            (false, false) => {
-                let all = (!taken.is_empty()).then(|| (0..taken.len(), MASK.into()));
-                Masked { masks: all.into_iter().collect(), text: taken }
-            }
-        }
     }
 
     /// The same text, in which more must not be shown: these parts, each with what is shown instead.
@@ -162,7 +137,7 @@ impl Serialize for Masked {
 }
 
 /// Whether a text is too long and too mixed to be a name.
-fn is_like_base64(text: &str) -> bool {
+pub(crate) fn is_like_base64(text: &str) -> bool {
     const SHORTEST: usize = 40;
     let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
     text.len() >= SHORTEST
@@ -170,96 +145,6 @@ fn is_like_base64(text: &str) -> bool {
         && has(u8::is_ascii_digit)
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
-}
-
-/// The secrets of a property, in order and apart from each other.
-pub(crate) fn in_property(key: &str, value: &str) -> Vec<Secret> {
-    let secrecy = lookup_key(key).map_or(Secrecy::ByName, |row| row.secrecy);
-    // A list whose key is misspelled is known by what it is about.
-    let is_about_credentials = || {
-        let key = key.to_ascii_lowercase();
-        key.contains("credential") && key.contains("provider")
-    };
-    let is_list = match secrecy {
-        Secrecy::Arguments => true,
-        Secrecy::ByName => is_about_credentials(),
-        Secrecy::Whole => false,
-    };
-    let is_named = !is_list && is_secret_name(key);
-    if value.is_empty() {
-        return Vec::new();
-    }
-    // Of what a provider is built from, these are known to be none.
-    let is_open = ["class", "Name", "Arn", "Enabled"].iter().any(|end| key.ends_with(end));
-    if is_named || (secrecy == Secrecy::Whole && !is_open) {
-        return vec![Secret { span: 0..value.len(), is_certain: is_named }];
-    }
-    let certain = in_text(value).into_iter().map(|span| Secret { span, is_certain: true });
-    let mut secrets: Vec<Secret> = certain.collect();
-    if is_list {
-        let arguments = provider_arguments(value);
-        secrets.extend(arguments.into_iter().map(|span| Secret { span, is_certain: false }));
-        secrets.sort_by_key(|secret| secret.span.start);
-        secrets.dedup_by(|next, last| {
-            let overlaps = next.span.start < last.span.end;
-            if overlaps {
-                last.span.end = last.span.end.max(next.span.end);
-                last.is_certain |= next.is_certain;
-            }
-            overlaps
-        });
-    }
-    secrets
-}
-
-/// Whatever providers are given behind `|`, but for what is known to be no secret.
-fn provider_arguments(value: &str) -> Vec<Range<usize>> {
-    let mut secrets: Vec<Range<usize>> = Vec::new();
-    let mut start = 0;
-    for item in value.split(',') {
-        let arguments: Vec<&str> = item.split('|').collect();
-        let name = arguments[0].trim();
-        let mut at = start;
-        for (index, argument) in arguments.iter().enumerate() {
-            let is_open = match index {
-                // It may as well be the rest of a secret with a comma in it.
-                0 => secrets.is_empty() || name.to_ascii_lowercase().contains("provider"),
-                _ => is_open_argument(&arguments, index),
-            };
-            if !is_open && !argument.trim().is_empty() {
-                let name = if names_role(&arguments) { length_of_name(argument) } else { 0 };
-                secrets.push(at + name..at + argument.len());
-            }
-            at += argument.len() + 1;
-        }
-        start += item.len() + 1;
-    }
-    secrets
-}
-
-/// Whether this provider is given a role, and then other things by their names.
-fn names_role(item: &[&str]) -> bool {
-    let provider = item[0].to_ascii_lowercase();
-    provider.contains("stsassumerole")
-        && item.get(1).is_some_and(|it| it.trim().starts_with("arn:"))
-}
-
-/// How much of `name=value` is its name, with the sign.
-fn length_of_name(argument: &str) -> usize {
-    let name = argument.split_once('=').map(|(name, _)| name);
-    let name = name.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphabetic()));
-    name.filter(|name| name.len() <= 20).map_or(0, |name| name.len() + 1)
-}
-
-/// Names of roles, sessions, regions and profiles, at their places.
-fn is_open_argument(item: &[&str], index: usize) -> bool {
-    let provider = item[0].trim().to_ascii_lowercase();
-    let argument = item[index].trim();
-    if !provider.contains("stsassumerole") {
-        return index == 1 && provider.ends_with("profilecredentialsprovider");
-    }
-    let names = ["endpointRegion=", "endpoint="];
-    names_role(item) && (index <= 2 || names.iter().any(|name| argument.starts_with(name)))
 }
 
 /// Whether what has this name is a secret: `dbPassword`, `API_KEY`, `x-auth-token`. A name that only
@@ -646,58 +531,6 @@ mod tests {
     }
 
     #[test]
-    fn secrets_of_properties() {
-        #[track_caller]
-        fn check(key: &str, value: &str, expected: &str) {
-            assert_eq!(Masked::of_property(key, value).to_string(), expected);
-        }
-        check("customToken", "X", "***");
-        check("customToken", "", "");
-        check("kinesisCredentialsProvider.accessKeyId", "X", "***");
-        check("kinesisCredentialsProvider.class", "a.B", "a.B");
-        check("executableName", "app --token X", "app --token ***");
-        check("kinesisEndpoint", "https://u:X@h", "https://***@h");
-        let role = "StsAssumeRoleCredentialsProvider|arn:aws:iam::1:role/r|s";
-        check("AwsCredentialsProvider", role, role);
-        check(
-            "AwsCredentialsProvider",
-            &format!("{role}|endpointRegion=r|externalId=X|X"),
-            &format!("{role}|endpointRegion=r|externalId=***|***"),
-        );
-        check("AwsCredentialsProvider", "a.Sts|AKIAIOSFODNN7EXAMPLE|X", "a.Sts|***|***");
-        check(
-            "AwsCredentialsProvider",
-            "StsAssumeRoleCredentialsProvider|X|X",
-            "StsAssumeRoleCredentialsProvider|***|***",
-        );
-        check(
-            "awsCREDENTIALSproviderDynamoDB",
-            "a.B|X,ProfileCredentialsProvider|p,X",
-            "a.B|***,ProfileCredentialsProvider|p,***",
-        );
-        check("AWSCredentialsProvidr", "a.B|X", "***");
-        check("awsCredentialsProviders", "a.B|X", "a.B|***");
-        check("tableTags", "team=a,password=X", "team=a,password=***");
-        for key in ["streamName", "AwsCredentialsProvider", "executableName", "tokenizer"] {
-            check(key, "Some.Value-1", "Some.Value-1");
-        }
-    }
-
-    #[test]
-    fn a_key_that_is_no_name_is_a_secret() {
-        let shown = |key: &str| Masked::of_key(key).to_string();
-        assert_eq!(
-            shown("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"),
-            "***"
-        );
-        assert_eq!(shown("AKIAIOSFODNN7EXAMPLE"), "***");
-        for row in crate::properties::KEYS {
-            assert_eq!(shown(row.name), row.name);
-        }
-        assert_eq!(shown("dbPassword"), "dbPassword");
-    }
-
-    #[test]
     fn words_of_a_command() {
         let shown = |words: &[&str]| {
             Masked::of_words(words).iter().map(Masked::to_string).collect::<Vec<_>>().join("|")
@@ -721,15 +554,6 @@ mod tests {
         assert_eq!(masked.part(12..15).to_string(), " cd");
         assert_eq!(masked.after("x=").to_string(), "x=$AB --token *** cd");
         assert_eq!(masked.and([(10..14, "$B".to_owned())]).to_string(), "$AB --token***d");
-    }
-
-    #[test]
-    fn another_spelling_of_a_secret_is_one() {
-        let read_as =
-            |text: &str, taken: &str| Masked::of_text(text).read_as("k", taken.to_owned());
-        assert_eq!(read_as("--token X", "--token X").to_string(), "--token ***");
-        assert_eq!(read_as("--token X", "--TOKEN x").to_string(), "***");
-        assert_eq!(read_as("latest", "LATEST").to_string(), "LATEST");
     }
 
     /// That the work grows no faster than the text shows in that this ends.

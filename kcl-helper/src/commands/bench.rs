@@ -11,6 +11,7 @@ use crate::child::Program;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::output::Reporter;
+use crate::this_program::BENCH_CHILD;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,7 +112,7 @@ enum Format {
 
 pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let first = match (args.sample, args.command.is_empty()) {
-        (true, _) => super::ourselves(super::BENCH_CHILD)?,
+        (true, _) => super::ourselves(BENCH_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
         (false, true) => {
             return Err(Error::new(Exit::Usage, "no record processor to measure")

@@ -7,11 +7,12 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::columns::{self, Side};
+use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
 use crate::properties::{
-    self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status,
-    Surroundings, Text, Version, abridged,
+    self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status, Text,
+    Version, abridged,
 };
 use crate::secret::Masked;
 use crate::text::escape;
@@ -65,8 +66,8 @@ enum Format {
 }
 
 pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
-    let surroundings = Surroundings::of_this_process();
-    let in_actions = surroundings.variable("GITHUB_ACTIONS") == Some("true");
+    let environment = Environment::of_this_process();
+    let in_actions = environment.variable("GITHUB_ACTIONS") == Some("true");
     let usual = if in_actions { Format::Github } else { Format::Text };
     let format = args.format.unwrap_or(usual);
     if let Some(name) = &args.explain {
@@ -79,7 +80,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         overrides: &overrides,
         jvm_args: &args.jvm_args,
         allow: &args.allow,
-        surroundings: &surroundings,
+        environment: &environment,
     };
     // Read all files first, so that one bad path leaves no partial output.
     let sources: Vec<Source> =

@@ -1,9 +1,7 @@
 //! `kcl-helper completions`.
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::error::{Exit, Result};
 use crate::output::Reporter;
 
@@ -18,9 +16,14 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args, reporter: &Reporter) -> Result<Exit> {
+/// Prints the script for this command line.
+pub(crate) fn run(
+    args: &Args,
+    mut command_line: clap::Command,
+    reporter: &Reporter,
+) -> Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "kcl-helper", &mut script);
+    clap_complete::generate(args.shell, &mut command_line, "kcl-helper", &mut script);
     reporter.print_lines(String::from_utf8_lossy(&script).lines())?;
     Ok(Exit::Done)
 }

@@ -5,12 +5,14 @@ use std::io::{self, BufRead, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::environment::{Environment, Program};
 use crate::error::{Error, Exit, Result};
 use crate::init::{Application, Name, Project, Region, Runtime, Stream};
-use crate::launch::command::{absolute, shell_line};
+use crate::launch::command::absolute;
 use crate::output::Reporter;
-use crate::properties::{Program, Surroundings};
 use crate::secret::Masked;
+use crate::shell::shell_line;
+use crate::this_program;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -39,7 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
-    let surroundings = Surroundings::of_this_process();
+    let environment = Environment::of_this_process();
     let folder = args.folder.as_path();
     let name = name_of(folder)?;
     refuse_unusable(folder)?;
@@ -49,7 +51,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         reporter,
         answers: io::stdin().lock(),
     };
-    let region = surroundings.region(&[]).map(|found| found.value);
+    let region = environment.region(&[]).map(|found| found.value);
     let region = region.filter(|region| region.parse::<Region>().is_ok());
     let region = region.as_deref().unwrap_or("us-east-1");
     let project = Project {
@@ -68,11 +70,11 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
             Error::new(Exit::Environment, message).because(error)
         }
     })?;
-    say_what_was_made(&project, folder, &surroundings, reporter);
+    say_what_was_made(&project, folder, &environment, reporter);
     Ok(Exit::Done)
 }
 
-fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, reporter: &Reporter) {
+fn say_what_was_made(project: &Project, folder: &Path, around: &Environment, reporter: &Reporter) {
     let Project { name, stream, region, application, runtime } = project;
     reporter.say(&format!(
         "{}: application {}, stream {} in {}",
@@ -90,7 +92,7 @@ fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, re
     });
     let line = |words: &[OsString]| shell_line(words).text;
     let rehearsal = [
-        this_program(around),
+        program_as_typed(around),
         "local".into(),
         "--".into(),
         format!("target/debug/{}", name.as_str()).into(),
@@ -102,13 +104,13 @@ fn say_what_was_made(project: &Project, folder: &Path, around: &Surroundings, re
 }
 
 /// What to type for this program: its name, if a shell would find it by that.
-fn this_program(surroundings: &Surroundings) -> OsString {
+fn program_as_typed(environment: &Environment) -> OsString {
     const NAME: &str = "kcl-helper";
-    let Ok(program) = std::env::current_exe() else { return NAME.into() };
+    let Ok(program) = this_program::path() else { return NAME.into() };
     let same = |found: &Path| {
         found.canonicalize().is_ok_and(|found| program.canonicalize().is_ok_and(|p| p == found))
     };
-    match surroundings.program(&Masked::of_text(NAME), Path::new("")) {
+    match environment.program(&Masked::of_text(NAME), Path::new("")) {
         Program::Found(found) if same(&found) => NAME.into(),
         _ => program.into(),
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::print_command::Format;
+use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::launch::archive;
@@ -10,7 +11,7 @@ use crate::launch::daemon::Daemon;
 use crate::launch::jars::{Cache, Faulty, Jar, Jars, Source, megabytes};
 use crate::launch::java::Java;
 use crate::output::Reporter;
-use crate::properties::{Surroundings, Version};
+use crate::properties::Version;
 use crate::secret::Masked;
 
 #[derive(Debug, clap::Args)]
@@ -131,7 +132,7 @@ fn fetch(args: &FetchArgs, guardian: &Guardian, reporter: &Reporter) -> Result<E
     };
     if !args.no_archive {
         // Jars may be fetched where no Java is.
-        match Java::find(args.java.as_deref(), &Surroundings::of_this_process(), guardian) {
+        match Java::find(args.java.as_deref(), &Environment::of_this_process(), guardian) {
             Ok(java) => archive::make(&jars, &java, changed, guardian, reporter)?,
             Err(error) => reporter.detail(&format!("no class-data archive: {error}")),
         }

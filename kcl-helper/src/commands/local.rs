@@ -9,6 +9,7 @@ use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::local::{self, AtEnd, Source};
 use crate::output::Reporter;
+use crate::this_program::SAMPLE_CHILD;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +62,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let program = match (args.sample, args.command.is_empty()) {
-        (true, _) => super::ourselves(super::SAMPLE_CHILD)?,
+        (true, _) => super::ourselves(SAMPLE_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
         (false, true) => {
             return Err(Error::new(Exit::Usage, "no record processor to run")

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::jars::Place;
+use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::launch::command::{self, JavaCommand};
@@ -16,7 +17,7 @@ use crate::launch::jars::Jars;
 use crate::launch::java::{Java, Origin};
 use crate::launch::{archive, jvm_flags, sample};
 use crate::output::Reporter;
-use crate::properties::Surroundings;
+use crate::shell;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -95,7 +96,7 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
-    let surroundings = Surroundings::of_this_process();
+    let environment = Environment::of_this_process();
     let properties = chosen_file(args.properties.properties, args.properties.sample, reporter)?
         .ok_or_else(|| Error::new(Exit::Usage, "no properties file is named"))?;
     let jars = jars(&args.class_path.place, reporter)?;
@@ -105,7 +106,7 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         // A java that is not here, as when the line is for another machine, has no archive here.
         let java = Java::ask(&args.java, Origin::Option, guardian).ok();
         let archive = java.and_then(|java| archive::present(&jars, &java));
-        flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, &surroundings);
+        flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, &environment);
     }
     flags.push("-Dfile.encoding=UTF-8".into());
     flags.extend(args.log_configuration.as_deref().and_then(|log| daemon.log_flag(log)));
@@ -127,9 +128,9 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         reporter.print_json(&list)?;
         return Ok(Exit::Done);
     }
-    let line = command::shell_line(&words_of_command);
+    let line = shell::shell_line(&words_of_command);
     if args.raw {
-        reporter.print_exact(&command::raw_line(&words_of_command))?;
+        reporter.print_exact(&shell::raw_line(&words_of_command))?;
     } else {
         reporter.print_lines([&line.text])?;
     }

@@ -12,6 +12,7 @@ use clap::ValueEnum;
 use super::check::overrides;
 use super::jars::{Place, SourceArgs};
 use super::units::{duration, duration_or_zero};
+use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::launch::command::{self, JavaCommand};
@@ -24,8 +25,9 @@ use crate::launch::supervise::{self, Ended, Events};
 use crate::launch::worker_id::WorkerId;
 use crate::launch::{archive, jvm_flags, sample};
 use crate::output::Reporter;
-use crate::properties::{self, File, Launcher, Request, Source, Surroundings};
+use crate::properties::{self, File, Launcher, Request, Source};
 use crate::secret::Masked;
+use crate::shell::shell_line;
 use crate::signals::{Cause, Requests};
 
 /// A daemon that ran for this long had overcome what ended the one before it.
@@ -101,7 +103,7 @@ enum Restart {
 
 pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
     let requests = Requests::watch(args.timeout, reporter)?;
-    let surroundings = Surroundings::of_this_process();
+    let environment = Environment::of_this_process();
     let jars = args.place.jars()?;
     let daemon = jars.daemon();
     let path = match &args.file {
@@ -116,9 +118,9 @@ pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Resu
         expand: args.expand_env,
         endpoint: args.endpoint_url.as_deref().map(Masked::of_text),
     };
-    let mut changes = Changes::of(&file, &run_overrides, daemon, &surroundings)?;
-    let verdict = checked(source, &changes, args, &surroundings, reporter)?;
-    let java = Java::find(args.java.as_deref(), &surroundings, guardian)?;
+    let mut changes = Changes::of(&file, &run_overrides, daemon, &environment)?;
+    let verdict = checked(source, &changes, args, &environment, reporter)?;
+    let java = Java::find(args.java.as_deref(), &environment, guardian)?;
     reporter.say(&format!(
         "java {} ({}) · daemon {} · {verdict}",
         java.version,
@@ -134,7 +136,7 @@ pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Resu
     let folder = RunFolder::new(guardian)?;
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
     let launch =
-        Launch { args, daemon, path: &path, file: &file, surroundings: &surroundings, reporter };
+        Launch { args, daemon, path: &path, file: &file, environment: &environment, reporter };
     let worker_id = launch.worker_id(&mut changes)?;
     let command = launch.command(changes, &java, &jars, &folder)?;
     // Also for a daemon that outlives us.
@@ -150,7 +152,7 @@ fn checked(
     source: Source,
     changes: &Changes,
     args: &Args,
-    surroundings: &Surroundings,
+    environment: &Environment,
     reporter: &Reporter,
 ) -> Result<String> {
     let request = Request {
@@ -159,7 +161,7 @@ fn checked(
         overrides: &changes.overrides,
         jvm_args: &args.jvm_arg,
         allow: &[],
-        surroundings,
+        environment,
     };
     let report = properties::check(source, &request);
     if report.has_errors() {
@@ -196,7 +198,7 @@ struct Launch<'a> {
     daemon: Daemon,
     path: &'a Path,
     file: &'a File,
-    surroundings: &'a Surroundings,
+    environment: &'a Environment,
     reporter: &'a Reporter,
 }
 
@@ -227,7 +229,7 @@ impl Launch<'_> {
             }
         };
         if !args.plain_jvm {
-            flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, self.surroundings);
+            flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, self.environment);
         }
         flags.push("-Dfile.encoding=UTF-8".into());
         flags.extend(log.as_deref().and_then(|log| self.daemon.log_flag(log)));
@@ -242,7 +244,7 @@ impl Launch<'_> {
         };
         let shown: Vec<OsString> =
             Masked::of_words(command.words()).iter().map(|word| word.to_string().into()).collect();
-        self.reporter.detail(&command::shell_line(&shown).text);
+        self.reporter.detail(&shell_line(&shown).text);
         Ok(command)
     }
 
@@ -279,7 +281,7 @@ impl Launch<'_> {
         let Some(typed) = changes.get(self.file, "executableName") else {
             return Ok(());
         };
-        let program = self.surroundings.program(&typed, beside);
+        let program = self.environment.program(&typed, beside);
         if let Some(found) = folder.executable(&program)? {
             self.reporter.say(&format!("executableName is set to {found} for this run"));
             changes.overrides.push(("executableName".to_owned(), found));

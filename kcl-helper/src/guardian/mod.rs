@@ -34,9 +34,7 @@ use messages::{Answer, LetGo, Request, Spawn, receive, send, send_files};
 
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
-
-/// The hidden subcommand that is the guardian.
-pub(crate) const NAME: &str = "guardian";
+use crate::this_program;
 
 /// To start a program takes milliseconds; a guardian that takes so long has been stopped.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
@@ -234,9 +232,9 @@ impl Connection {
         if adopts {
             tree::adopt_orphans()?;
         }
-        let process = Command::new(ourselves()?)
+        let process = Command::new(this_program::executable()?)
             .arg0("kcl-helper")
-            .arg(NAME)
+            .arg(this_program::GUARDIAN)
             .stdin(OwnedFd::from(its))
             .stdout(Stdio::null())
             .stderr(if has_stderr { Stdio::inherit() } else { Stdio::null() })
@@ -297,15 +295,6 @@ impl Connection {
             thread::sleep(Duration::from_millis(1));
         }
         true
-    }
-}
-
-/// This very program, also when its file has been replaced since we started.
-fn ourselves() -> io::Result<OsString> {
-    if cfg!(target_os = "linux") {
-        Ok("/proc/self/exe".into())
-    } else {
-        std::env::current_exe().map(Into::into)
     }
 }
 

@@ -247,7 +247,7 @@ impl Project {
             words.extend(["--build-context".into(), format!("kcl={folder}").into()]);
         }
         words.extend(["-t".into(), self.name.as_str().into(), ".".into()]);
-        crate::launch::command::shell_line(&words).text
+        crate::shell::shell_line(&words).text
     }
 
     /// Makes the folder with all files in it, or nothing.

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
-use crate::properties::Surroundings;
 use crate::secret::Masked;
 
 /// The oldest that any daemon runs on.
@@ -47,10 +47,10 @@ impl Java {
     /// and does not work is an error; taking another one in silence would hide it.
     pub(crate) fn find(
         option: Option<&Path>,
-        surroundings: &Surroundings,
+        environment: &Environment,
         guardian: &Guardian,
     ) -> Result<Java> {
-        let (path, origin) = match (option, surroundings.variable("JAVA_HOME")) {
+        let (path, origin) = match (option, environment.variable("JAVA_HOME")) {
             (Some(path), _) => (path.to_owned(), Origin::Option),
             (None, Some(home)) => (Path::new(home).join("bin").join("java"), Origin::JavaHome),
             (None, None) => (PathBuf::from("java"), Origin::Path),

@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::command::flag;
-use crate::properties::Surroundings;
+use crate::environment::Environment;
 
 /// What a flag is for. A flag of the user's for the same purpose takes its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +56,9 @@ const VARIABLES: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OP
 pub(crate) fn flags(
     archive: Option<&Path>,
     jvm_args: &[String],
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Vec<OsString> {
-    let variables = VARIABLES.iter().filter_map(|name| surroundings.variable(name));
+    let variables = VARIABLES.iter().filter_map(|name| environment.variable(name));
     let served: Vec<Purpose> = variables
         .flat_map(str::split_whitespace)
         .chain(jvm_args.iter().map(String::as_str))

@@ -13,10 +13,11 @@ use std::time::Duration;
 use super::daemon::Daemon;
 use super::logging::{self, Level};
 use super::temporary::TemporaryFolder;
+use crate::environment::{Environment, Program};
 use crate::error::{Error, Exit, Result};
 use crate::files::create_private_file;
 use crate::guardian::Guardian;
-use crate::properties::{File, Program, Surroundings, line_of_units, lookup_key, number_in_use};
+use crate::properties::{File, line_of_units, lookup_key, number_in_use};
 use crate::secret::Masked;
 use crate::text::Escaped;
 
@@ -53,11 +54,11 @@ impl Changes {
         file: &File,
         run_overrides: &RunOverrides,
         daemon: Daemon,
-        surroundings: &Surroundings,
+        environment: &Environment,
     ) -> Result<Changes> {
         let mut changes = Changes::default();
         if run_overrides.expand {
-            changes.expand(file, surroundings)?;
+            changes.expand(file, environment)?;
         }
         changes.overrides.extend(run_overrides.set.iter().cloned());
         if let Some(url) = &run_overrides.endpoint {
@@ -85,10 +86,10 @@ impl Changes {
     }
 
     /// The daemon itself expands nothing.
-    fn expand(&mut self, file: &File, surroundings: &Surroundings) -> Result<()> {
+    fn expand(&mut self, file: &File, environment: &Environment) -> Result<()> {
         for entry in file.entries() {
             let (key, value) = (entry.key.as_str(), entry.value.as_str());
-            let lookup = |name: &str| surroundings.variable(name).map(str::to_owned);
+            let lookup = |name: &str| environment.variable(name).map(str::to_owned);
             let Expanded { text, variables } = expand(value, lookup).map_err(|name| {
                 let value = Masked::of_property(key, value);
                 Error::new(Exit::Usage, format!("{key} = {value}: {name} is not set"))
@@ -394,8 +395,8 @@ mod tests {
             let daemon = Daemon::of(version).unwrap();
             let file = File::parse(text.as_bytes()).unwrap();
             let run_overrides = RunOverrides::default();
-            let surroundings = Surroundings::of_this_process();
-            let changes = Changes::of(&file, &run_overrides, daemon, &surroundings).unwrap();
+            let environment = Environment::of_this_process();
+            let changes = Changes::of(&file, &run_overrides, daemon, &environment).unwrap();
             assert_eq!(changes.grace(&file, daemon), Duration::from_millis(expected));
             assert_eq!(changes.notes.join("\n"), note);
         }

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
-use crate::commands::SAMPLE_CHILD;
 use crate::error::{Error, Exit, Result};
 use crate::files::{create_private_dir, read_at_most, replace_private_file};
 use crate::output::Reporter;
 use crate::properties::{self, File, escaped_value};
+use crate::this_program::{self, SAMPLE_CHILD};
 
 /// Makes sure of the sample's file in the user's data folder and returns its path. What the user
 /// has changed stays as it is, and that is said; only where this program has moved since, the file
 /// follows.
 pub(crate) fn properties_file(reporter: &Reporter) -> Result<PathBuf> {
     let path = data_folder()?.join("kcl-helper").join("sample.properties");
-    let program = this_program()?;
+    let program = program_path()?;
     let wanted = with_program(kcl_samples::SAMPLE_PROPERTIES, &program)?;
     let found = std::fs::File::open(&path).and_then(|file| read_at_most(file, properties::LARGEST));
     let found = match found {
@@ -64,8 +64,8 @@ fn no_place(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
 }
 
 /// The daemon splits the command at blanks, and there is no way to quote one.
-fn this_program() -> Result<String> {
-    let program = std::env::current_exe().map_err(no_place)?;
+fn program_path() -> Result<String> {
+    let program = this_program::path().map_err(no_place)?;
     match program.to_str().filter(|path| !path.contains(' ')) {
         Some(path) => Ok(path.to_owned()),
         None => {

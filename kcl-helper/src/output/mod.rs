@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::{Error, Exit};
 use crate::text::{escape, json, json_pretty, push_escaped};
 use queue::Kind;
 pub(crate) use styled::Styled;
@@ -38,6 +39,13 @@ pub(crate) struct Reporter {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to stdout")]
 pub(crate) struct StdoutError(#[from] pub(crate) io::Error);
+
+impl From<StdoutError> for Error {
+    fn from(error: StdoutError) -> Error {
+        let StdoutError(cause) = error;
+        Error::new(Exit::Environment, "cannot write to stdout").because(cause)
+    }
+}
 
 impl Reporter {
     pub(crate) fn new() -> Reporter {
@@ -91,7 +99,7 @@ impl Reporter {
     }
 
     /// Reports why the command failed: the error with its chain of causes, and what to do next.
-    pub(crate) fn error(&self, error: &dyn StdError, hint: Option<&str>) {
+    pub(crate) fn error(&self, error: &Error) {
         let mut line = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -100,7 +108,7 @@ impl Reporter {
             source = cause.source();
         }
         self.line(Kind::Error, "error: ", &line);
-        if let Some(hint) = hint {
+        if let Some(hint) = error.hint_text() {
             self.line(Kind::Error, "hint: ", hint);
         }
     }

@@ -92,7 +92,7 @@ impl View<'_> {
     /// A property that is not set: from the environment, from another key, or the default.
     fn absent(&self, row: &'static Key, note: String) -> Property {
         let key = row.name.to_owned();
-        let around = &self.request.surroundings;
+        let around = &self.request.environment;
         let found = match row.name {
             "regionName" => around.region(self.request.jvm_args),
             "kinesisEndpoint" => around.endpoint("KINESIS", self.request.jvm_args),

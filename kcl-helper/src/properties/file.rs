@@ -13,38 +13,43 @@ use std::ops::Range;
 
 /// The entries of a file in file order, repeated keys included.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct File {
+pub struct File {
     entries: Vec<Entry>,
 }
 
 /// One logical line.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) key: Text,
-    pub(crate) value: Text,
+pub struct Entry {
+    /// As Java reads it, with escapes decoded.
+    pub key: Text,
+    /// As Java reads it, with escapes decoded.
+    pub value: Text,
     /// Where the key starts.
-    pub(crate) position: Position,
+    pub position: Position,
 }
 
 /// Line and column, both from 1; columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
+pub struct Position {
+    /// The first is 1.
+    pub line: usize,
+    /// The first is 1.
+    pub column: usize,
 }
 
 /// The only error of the format: a `\u` without four hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\\u must be followed by four hexadecimal digits")]
-pub(crate) struct ParseError {
+pub struct ParseError {
     /// The backslash, the `u` and any digits after it.
-    pub(crate) span: Range<usize>,
-    pub(crate) position: Position,
+    pub span: Range<usize>,
+    /// Where the backslash is.
+    pub position: Position,
 }
 
 impl File {
     /// Parses a file. Fails where `Properties.load` throws.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<File, ParseError> {
+    pub fn parse(bytes: &[u8]) -> Result<File, ParseError> {
         let mut lines = LogicalLines { bytes, at: 0 };
         let index = LineIndex::new(bytes);
         let mut entries = Vec::new();
@@ -60,29 +65,29 @@ impl File {
     }
 
     /// All entries in file order; the last one of a repeated key wins.
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// All entries in file order, by value.
-    pub(crate) fn into_entries(self) -> Vec<Entry> {
+    pub fn into_entries(self) -> Vec<Entry> {
         self.entries
     }
 
     /// The value that wins, unmasked.
-    pub(crate) fn reveal(&self, key: &str) -> Option<&str> {
+    pub fn reveal(&self, key: &str) -> Option<&str> {
         self.entry(key).map(|entry| entry.value.as_str())
     }
 
     /// The entry that wins.
-    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.key.as_str() == key)
     }
 }
 
 /// A key or a value after unescaping, which knows where each character was in the file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Text {
+pub struct Text {
     /// A lone surrogate, which a Java string can hold and a Rust string cannot, is U+FFFD here.
     text: String,
     /// The UTF-16 that Java would hold, if it has lone surrogates.
@@ -113,12 +118,13 @@ impl Run {
 }
 
 impl Text {
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text; a lone surrogate is U+FFFD.
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The UTF-16 that Java would hold.
-    pub(crate) fn units(&self) -> Vec<u16> {
+    pub fn units(&self) -> Vec<u16> {
         match &self.units {
             Some(units) => units.to_vec(),
             None => self.text.encode_utf16().collect(),
@@ -126,12 +132,12 @@ impl Text {
     }
 
     /// The bytes in the file; an empty range where an empty value would be.
-    pub(crate) fn span(&self) -> Range<usize> {
+    pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
     /// The bytes in the file that became `part` of `as_str()`.
-    pub(crate) fn span_of(&self, part: Range<usize>) -> Range<usize> {
+    pub fn span_of(&self, part: Range<usize>) -> Range<usize> {
         let last = part.end.min(self.text.len()).saturating_sub(1);
         match (self.source(part.start), self.source(last)) {
             (Some(first), Some(last)) if part.start < part.end => first.start..last.end,
@@ -188,7 +194,7 @@ pub(crate) fn line(key: &str, value: &str) -> String {
 }
 
 /// [`line`] for text that a Rust string cannot hold.
-pub(crate) fn line_of_units(key: &[u16], value: &[u16]) -> String {
+pub fn line_of_units(key: &[u16], value: &[u16]) -> String {
     let mut line = String::new();
     for &unit in key {
         escape(unit, true, &mut line);

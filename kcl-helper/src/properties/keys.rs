@@ -716,10 +716,11 @@ mod tests {
     /// Nobody who takes one # away is stopped.
     #[test]
     fn each_setting_of_the_sample_can_be_switched_on() {
-        use super::super::{Launcher, Request, Severity, Source, Surroundings, check};
+        use super::super::{Launcher, Request, Severity, Source, check};
+        use crate::environment::Environment;
         use crate::secret::Masked;
 
-        let surroundings = Surroundings::of_this_process();
+        let environment = Environment::of_this_process();
         for (key, value, _) in switched_off() {
             let source = Source {
                 name: "sample.properties".to_owned(),
@@ -733,7 +734,7 @@ mod tests {
                 overrides: &[set("executableName", "/bin/sh"), set(&key, &value)],
                 jvm_args: &[],
                 allow: &[],
-                surroundings: &surroundings,
+                environment: &environment,
             };
             let report = check(source, &request);
             let remarks = report.findings().iter().filter(|finding| {

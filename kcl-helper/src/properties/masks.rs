@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
+use super::secrets::in_property;
 use super::settings::{Origin, Settings};
-use crate::secret::{in_property, in_text};
+use crate::secret::in_text;
 
 /// Sorted spans, no two of which overlap. If Java cannot read the file, any line may be a value.
 pub(super) fn in_file(bytes: &[u8], settings: &Settings, is_readable: bool) -> Vec<Range<usize>> {
@@ -83,19 +84,20 @@ fn in_line(bytes: &[u8], start: usize, masks: &mut Vec<Range<usize>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::file::File;
-    use super::super::{Launcher, Request, Surroundings, Version};
+    use super::super::{Launcher, Request, Version};
     use super::*;
+    use crate::environment::Environment;
 
     /// The file with a star for each masked byte.
     fn shown(text: &str) -> String {
-        let surroundings = Surroundings::of_this_process();
+        let environment = Environment::of_this_process();
         let request = Request {
             version: Version::DEFAULT,
             launcher: Launcher::Daemon,
             overrides: &[],
             jvm_args: &[],
             allow: &[],
-            surroundings: &surroundings,
+            environment: &environment,
         };
         let file = File::parse(text.as_bytes());
         let is_readable = file.is_ok();

@@ -8,8 +8,8 @@ mod keys;
 mod masks;
 mod report;
 mod rules;
+mod secrets;
 mod settings;
-mod surroundings;
 mod value;
 mod version;
 
@@ -19,16 +19,15 @@ use std::path::Path;
 use settings::Settings;
 
 pub(crate) use effective::{Property, effective};
-pub(crate) use file::{File, Text, escaped_value, line_of_units};
-#[cfg(test)]
-pub(crate) use keys::KEYS;
-pub(crate) use keys::{Key, Secrecy, Status, lookup as lookup_key, suggestion};
+pub(crate) use file::escaped_value;
+pub use file::{Entry, File, ParseError, Position, Text, line_of_units};
+pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
 pub(crate) use report::{Report, Severity, abridged};
 pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
-pub(crate) use surroundings::{Program, Surroundings};
 pub(crate) use value::number_in_use;
 pub(crate) use version::Version;
 
+use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::files::read_at_most;
 use crate::secret::{MASK, Masked};
@@ -80,7 +79,7 @@ pub(crate) struct Request<'a> {
     pub(crate) jvm_args: &'a [String],
     /// Names of the warnings not to report.
     pub(crate) allow: &'a [String],
-    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) environment: &'a Environment,
 }
 
 /// Who will start the daemon. `kcl-helper run` finds a program in the file's folder, and sets a
@@ -189,7 +188,7 @@ mod tests {
             set in lines(),
             version in select(&["3.1.3", "3.x", "2.5.4", "1.15"]),
         ) {
-            let surroundings = Surroundings::of_this_process();
+            let environment = Environment::of_this_process();
             let set = String::from_utf8_lossy(&set);
             let overrides: Vec<(String, Masked)> = set
                 .lines()
@@ -202,7 +201,7 @@ mod tests {
                 overrides: &overrides,
                 jvm_args: &[],
                 allow: &[],
-                surroundings: &surroundings,
+                environment: &environment,
             };
             let length = bytes.len();
             let report = check(Source { name: "app.properties".to_owned(), bytes }, &request);

@@ -299,7 +299,7 @@ pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Remarks {
 }
 
 pub(super) fn sts_no_region(facts: &Facts<'_>) -> Remarks {
-    if facts.request.surroundings.region(facts.request.jvm_args).is_some() {
+    if facts.request.environment.region(facts.request.jvm_args).is_some() {
         return Remarks::default();
     }
     let items = lists(facts).flat_map(|list| list.1).filter(|item| {

@@ -147,13 +147,13 @@ pub(super) fn no_region(facts: &Facts<'_>) -> Remarks {
     let clients = ["kinesisClient.region", "dynamoDbClient.region", "cloudWatchClient.region"];
     let in_file = facts.settings.get("regionName").is_some()
         || clients.iter().all(|name| facts.settings.get(name).is_some());
-    if in_file || request.surroundings.region(request.jvm_args).is_some() {
+    if in_file || request.environment.region(request.jvm_args).is_some() {
         return Remarks::default();
     }
     let message = "no region in file, environment, JVM arguments or profile: the daemon stops \
         unless instance metadata gives one";
     let mut hint = "write regionName = us-east-1, or whichever it is".to_owned();
-    if request.surroundings.variable("AWS_DEFAULT_REGION").is_some() {
+    if request.environment.variable("AWS_DEFAULT_REGION").is_some() {
         hint.push_str("; Java does not look at AWS_DEFAULT_REGION");
     }
     Remarks::from(Remark::new(Place::NOWHERE, message).hint(hint))
@@ -171,7 +171,7 @@ pub(super) fn metrics_to_aws(facts: &Facts<'_>) -> Remarks {
     let Some(endpoint) = endpoints.find(is_here) else { return Remarks::default() };
     let elsewhere = facts.settings.get("cloudWatchClient.endpointOverride").is_some()
         || facts.taken("metricsLevel").as_deref() == Some("NONE")
-        || facts.request.surroundings.endpoint("CLOUDWATCH", facts.request.jvm_args).is_some();
+        || facts.request.environment.endpoint("CLOUDWATCH", facts.request.jvm_args).is_some();
     if elsewhere {
         return Remarks::default();
     }

@@ -3,11 +3,12 @@
 use super::super::Launcher;
 use super::super::file::line;
 use super::super::keys::{Key, Kind};
+use super::super::secrets::in_property;
 use super::super::settings::Setting;
-use super::super::surroundings::Program;
 use super::super::value::{self, Reading, StreamArn, java_trim, scheme};
 use super::{Facts, Place, Remark, Remarks};
-use crate::secret::{Masked, in_property, is_secret_name};
+use crate::environment::Program;
+use crate::secret::{Masked, is_secret_name};
 
 /// Settings of some kind that stop the daemon, but for those that only have a blank too many.
 fn stopping<'a>(
@@ -520,7 +521,7 @@ pub(super) fn secret_in_file(facts: &Facts<'_>) -> Remarks {
 fn program(facts: &Facts<'_>) -> Option<(Masked, Program, Place)> {
     let setting = facts.settings.get("executableName")?;
     let command = setting.value.reveal();
-    let found = facts.request.surroundings.program(setting.value.masked(), facts.folder);
+    let found = facts.request.environment.program(setting.value.masked(), facts.folder);
     // What the daemon takes for the program ends at the first blank.
     let length = command.find(' ').unwrap_or(command.len());
     let place = match length {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::files::read_text_at_most;
 use crate::secret::Masked;
 
-/// The surroundings that the daemon would start in.
+/// What the daemon would start in: environment variables, the working folder, the programs in PATH.
 #[derive(Debug, Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     variables: BTreeMap<OsString, OsString>,
     working_folder: PathBuf,
 }
@@ -55,10 +55,10 @@ impl Program {
     }
 }
 
-impl Surroundings {
-    /// Those of this process, as a JVM that it starts inherits them.
-    pub(crate) fn of_this_process() -> Surroundings {
-        Surroundings {
+impl Environment {
+    /// That of this process, as a JVM that it starts inherits them.
+    pub(crate) fn of_this_process() -> Environment {
+        Environment {
             variables: std::env::vars_os().collect(),
             working_folder: std::env::current_dir().unwrap_or_default(),
         }

@@ -1,1 +1,0 @@
-../../kcl-helper/src/properties/file.rs
