@@ -13,7 +13,7 @@ done
 
 warm() {
   "$helper" jars fetch --no-archive >"$work/out" 2>"$work/err"
-  has "$work/err" "131 jars, 76 MB: all here already"
+  has "$work/err" "131 jars, 76 MB: all already present"
   [ "$(cat "$work/out")" = "$("$helper" jars path)" ]
 }
 check "a second fetch finds all there" warm
@@ -52,7 +52,7 @@ repairs() {
   has "$work/out" "$(basename "$half") has 1000 bytes"
   has "$work/out" "$(basename "$empty") is empty"
   has "$work/out" "$(basename "$gone") is missing"
-  has "$work/out" "3 of 131 jars are not as locked"
+  has "$work/out" "3 of 131 jars do not match the lock"
   downloads slash ""
 }
 check "a half, an empty and a missing jar are named and fetched again" repairs

@@ -28,7 +28,7 @@ starts_and_stops() {
   waits_for "$log" "Initializing LeaseCoordinator attempt 1" || return
   kill -TERM "$pid"
   wait "$pid" || status=$?
-  has "$log" "SIGTERM: the daemon is asked to stop" && has "$log" "stopped in"
+  has "$log" "SIGTERM: asking the daemon to stop" && has "$log" "stopped in"
   [ "$status" = 0 ] || { echo "status $status"; cat "$log"; false; }
 }
 check "3.1.3 starts and stops, and 143 is a clean stop" starts_and_stops lean -v

@@ -5,19 +5,18 @@ use std::fmt::Write as _;
 
 use crate::text::is_harmful;
 
-/// Words as one line, for a shell or for eyes.
+/// A command as one line for a shell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Line {
+pub(crate) struct ShellLine {
     pub(crate) text: String,
-    /// Whether any word had to be quoted, so that back-ticks would take the line apart.
+    /// Whether any word is quoted. Backticks ignore quotes, so they would split such a word.
     pub(crate) quoted: bool,
 }
 
-/// One line that a shell reads back as these words, quoted only where it must be. Any POSIX shell
-/// does, unless a word has bytes that must not reach a terminal as they are: those need `$'…'`, which
-/// bash, zsh and ksh know.
-pub(crate) fn shell_line(words: &[OsString]) -> Line {
-    let mut line = Line::default();
+/// Quotes words where a shell needs it. Every POSIX shell reads the line back as the same words, except
+/// that words with control characters or invalid UTF-8 need the `$'…'` of bash, zsh and ksh.
+pub(crate) fn shell_line(words: &[OsString]) -> ShellLine {
+    let mut line = ShellLine::default();
     for word in words {
         if !line.text.is_empty() {
             line.text.push(' ');
@@ -38,7 +37,7 @@ pub(crate) fn shell_line(words: &[OsString]) -> Line {
     line
 }
 
-/// Writing to a String cannot fail.
+/// Appends a word as `$'…'`. Writing to a String cannot fail.
 fn push_escaped_word(line: &mut String, word: &[u8]) {
     line.push_str("$'");
     for chunk in word.utf8_chunks() {
@@ -61,14 +60,14 @@ fn push_escaped_word(line: &mut String, word: &[u8]) {
     line.push('\'');
 }
 
-/// The words with nothing quoted, for `$(…)` and back-ticks, which quote nothing either.
+/// Joins words without quotes, for `$(…)` and backticks, which ignore quotes.
 pub(crate) fn raw_line(words: &[OsString]) -> Vec<u8> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_encoded_bytes()).collect();
     words.join(&b' ')
 }
 
-/// Whether a shell leaves a word alone. The crates that quote for shells also quote `=` or `:`, of
-/// which every java command has many.
+/// Whether a shell reads a word as it is. Crates that quote for shells also quote `=` and `:`, which
+/// every java command contains.
 fn is_plain(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"_-+=:,./@%".contains(b))
 }
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_is_quoted_only_if_the_shell_needs_it() {
+    fn words_are_quoted_only_where_a_shell_needs_it() {
         let plain = shell_line(&words(&["java", "-Dfile.encoding=UTF-8", "-cp", "/a/b.jar:/c"]));
         assert_eq!(plain.text, "java -Dfile.encoding=UTF-8 -cp /a/b.jar:/c");
         assert!(!plain.quoted);
@@ -97,7 +96,7 @@ mod tests {
         assert_eq!(harmful.text, r"$'a\033[2J\n\'b\\' $'\302\2331m\342\200\256'");
     }
 
-    /// What the shell takes for the words of a line.
+    /// Splits a line into words as the shell does.
     fn read_by(shell: &str, line: &str) -> Vec<OsString> {
         let script = format!("for word in {line}; do printf '%s\\0' \"$word\"; done");
         let output = kcl_fixtures::command(shell).arg("-c").arg(script).output().unwrap();
@@ -107,9 +106,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// `sh` itself is the judge.
         #[test]
-        fn the_shell_reads_the_words_back(
+        fn sh_reads_the_words_back(
             words in proptest::collection::vec("[ -~\u{e9}\t]{0,12}", 1..5),
         ) {
             let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::environment::{Environment, Program};
 use crate::error::{Error, Exit, Result};
 use crate::init::{Application, Name, Project, Region, Runtime, Stream};
-use crate::launch::command::absolute;
+use crate::launch::paths::absolute;
 use crate::output::Reporter;
 use crate::secret::Masked;
 use crate::shell::shell_line;

@@ -1,4 +1,4 @@
-//! `kcl-helper jars`: fetch, list, verify and locate the daemon's jars.
+//! `kcl-helper jars`: fetches, lists, verifies and locates the daemon's jars.
 
 use std::path::PathBuf;
 
@@ -22,19 +22,19 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Fetch what is missing or broken, and print the folder
+    /// Fetch jars that are missing or differ from the lock, and print the folder
     Fetch(FetchArgs),
     /// List the jars that the daemon needs
     List(ListArgs),
-    /// Compare every jar's bytes with the lock
-    Verify(Place),
-    /// Print the folder that the jars are in
-    Path(Place),
+    /// Compare every jar with its size and checksum in the lock
+    Verify(JarsArgs),
+    /// Print the folder of the jars
+    Path(JarsArgs),
 }
 
-/// Which jars, and where.
+/// Which jars, and in which folder.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Place {
+pub(crate) struct JarsArgs {
     /// The daemon's version
     #[arg(
         long,
@@ -43,12 +43,12 @@ pub(crate) struct Place {
         env = "KCL_HELPER_KCL_VERSION"
     )]
     pub(crate) kcl_version: Version,
-    /// The folder that jars are kept in
+    /// The folder for jars
     #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
     cache: Option<PathBuf>,
 }
 
-impl Place {
+impl JarsArgs {
     pub(crate) fn jars(&self) -> Result<Jars> {
         Jars::of(Daemon::of(self.kcl_version)?, &self.cache()?)
     }
@@ -61,27 +61,27 @@ impl Place {
 #[derive(Debug, clap::Args)]
 struct FetchArgs {
     #[command(flatten)]
-    place: Place,
+    jars: JarsArgs,
     #[command(flatten)]
     source: SourceArgs,
-    /// Let Maven resolve a version that kcl-helper has no lock for, and write one beside the jars
+    /// Let Maven resolve a version that kcl-helper has no lock for, and write a lock beside the jars
     #[arg(long, conflicts_with_all = ["repository", "offline"])]
     lock: bool,
-    /// The java to make a class-data archive for [default: that of JAVA_HOME, else of PATH]
+    /// The java to create a class-data archive for [default: that of JAVA_HOME, else of PATH]
     #[arg(short, long, value_name = "PATH")]
     java: Option<PathBuf>,
-    /// Make no class-data archive, with which the daemon starts faster
+    /// Skip the class-data archive, with which the daemon starts faster
     #[arg(long)]
     no_archive: bool,
 }
 
-/// Where jars may come from.
+/// Where missing jars come from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SourceArgs {
-    /// Download from this Maven repository, without Maven
+    /// Download from this Maven repository instead of running Maven
     #[arg(long, value_name = "URL", env = "KCL_MVN_REPO_SEARCH_URL", hide_env_values = true)]
     repository: Option<String>,
-    /// Fetch nothing: what is missing is an error
+    /// Fetch nothing, and fail if jars are missing
     #[arg(long)]
     offline: bool,
 }
@@ -90,7 +90,7 @@ impl SourceArgs {
     pub(crate) fn source(&self) -> Source {
         match (&self.repository, self.offline) {
             (_, true) => Source::Offline,
-            // An empty variable is one that is not set.
+            // An empty variable counts as unset.
             (Some(url), false) if !url.is_empty() => {
                 Source::Repository(Masked::of_text(url.as_str()))
             }
@@ -102,8 +102,8 @@ impl SourceArgs {
 #[derive(Debug, clap::Args)]
 struct ListArgs {
     #[command(flatten)]
-    place: Place,
-    /// As lines, or as a JSON array
+    jars: JarsArgs,
+    /// Print lines, or a JSON array
     #[arg(long, value_enum, default_value_t = Format::Text, env = "KCL_HELPER_FORMAT")]
     format: Format,
 }
@@ -112,40 +112,40 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
     match args.action {
         Action::Fetch(args) => fetch(&args, guardian, reporter),
         Action::List(args) => list(&args, reporter),
-        Action::Verify(place) => verify(&place, reporter),
-        Action::Path(place) => {
-            print_folder(&place.jars()?, reporter)?;
+        Action::Verify(args) => verify(&args, reporter),
+        Action::Path(args) => {
+            print_folder(&args.jars()?, reporter)?;
             Ok(Exit::Done)
         }
     }
 }
 
 fn fetch(args: &FetchArgs, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
-    let mut jars = args.place.jars()?;
+    let mut jars = args.jars.jars()?;
     let changed = if args.lock {
         let lock = jars.resolve_and_lock(guardian, reporter)?;
         reporter.say(&format!("lock: {}", lock.display()));
-        jars = args.place.jars()?;
+        jars = args.jars.jars()?;
         true
     } else {
         jars.fetch(&args.source.source(), guardian, reporter)? > 0
     };
     if !args.no_archive {
-        // Jars may be fetched where no Java is.
+        // Jars can be fetched on a machine without Java.
         match Java::find(args.java.as_deref(), &Environment::of_this_process(), guardian) {
-            Ok(java) => archive::make(&jars, &java, changed, guardian, reporter)?,
+            Ok(java) => archive::create_if_needed(&jars, &java, changed, guardian, reporter)?,
             Err(error) => reporter.detail(&format!("no class-data archive: {error}")),
         }
     }
     if let Some(others) = jars.others() {
-        reporter.warn(&format!("each run copies these jars: {others}"));
+        reporter.warn(&format!("each run will copy these jars: {others}"));
     }
     print_folder(&jars, reporter)?;
     Ok(Exit::Done)
 }
 
 fn list(args: &ListArgs, reporter: &Reporter) -> Result<Exit> {
-    let jars = args.place.jars()?;
+    let jars = args.jars.jars()?;
     let lock = jars.lock()?;
     match args.format {
         Format::Text => {
@@ -156,22 +156,23 @@ fn list(args: &ListArgs, reporter: &Reporter) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn verify(place: &Place, reporter: &Reporter) -> Result<Exit> {
-    let jars = place.jars()?;
+fn verify(args: &JarsArgs, reporter: &Reporter) -> Result<Exit> {
+    let jars = args.jars()?;
     let lock = jars.lock()?;
     let faults = jars.faults()?;
     reporter.print_lines(faults.iter().map(Faulty::to_string))?;
     for jar in jars.unlocked_jars()? {
-        reporter.warn(&format!("{jar} is in no lock, so it is not on the class path"));
+        reporter.warn(&format!("{jar} is not in the lock, so it is not on the class path"));
     }
     let count = lock.jars().len();
     if faults.is_empty() {
-        reporter.result(&format!("{count} jars, {}: all as locked", megabytes(lock.bytes())));
+        reporter.result(&format!("{count} jars, {}: all match the lock", megabytes(lock.bytes())));
         return Ok(Exit::Done);
     }
-    let version = place.kcl_version;
-    Err(Error::new(Exit::Failed, format!("{} of {count} jars are not as locked", faults.len()))
-        .hint(format!("kcl-helper jars fetch --kcl-version {version}")))
+    let version = args.kcl_version;
+    let message = format!("{} of {count} jars do not match the lock", faults.len());
+    Err(Error::new(Exit::Failed, message)
+        .hint(format!("run kcl-helper jars fetch --kcl-version {version}")))
 }
 
 fn print_folder(jars: &Jars, reporter: &Reporter) -> Result<()> {

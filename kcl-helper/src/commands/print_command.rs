@@ -1,27 +1,28 @@
 //! `kcl-helper print-command` and `print-classpath`: what `run` would start, as text.
 //!
-//! Both take the options of kclpy's helper, in its spellings too, so that a script which called
-//! that one works with the name changed. Like it, they do not ask whether a file is there.
+//! Both accept the options of kclpy's helper in its spellings too, so that a script needs only another
+//! name to use them. Like it, they do not check whether a file exists.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::jars::Place;
+use super::jars::JarsArgs;
+use super::run::JvmArgs;
 use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
-use crate::launch::command::{self, JavaCommand};
+use crate::launch::command::{JavaCommand, Launch};
 use crate::launch::jars::Jars;
 use crate::launch::java::{Java, Origin};
-use crate::launch::{archive, jvm_flags, sample};
+use crate::launch::{archive, paths, sample};
 use crate::output::Reporter;
 use crate::shell;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The java program, as it is to stand in the line
+    /// The java program, printed as it is written here
     #[arg(short, long, value_name = "PATH")]
     java: PathBuf,
     #[command(flatten)]
@@ -31,26 +32,21 @@ pub(crate) struct Args {
     /// A log configuration for the daemon (logback.xml)
     #[arg(short, long, value_name = "PATH")]
     log_configuration: Option<PathBuf>,
-    /// A further argument for the JVM; repeatable
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    jvm_arg: Vec<String>,
-    /// Leave out the flags that make the JVM lean
-    #[arg(long)]
-    plain_jvm: bool,
-    /// Quote nothing, for $(…) and back-ticks
+    #[command(flatten)]
+    jvm: JvmArgs,
+    /// Quote nothing, for $(…) and backticks
     #[arg(long, conflicts_with = "format")]
     raw: bool,
-    /// As a line, or as a JSON array of words
+    /// Print a line, or a JSON array of words
     #[arg(long, value_enum, default_value_t = Format::Text, env = "KCL_HELPER_FORMAT")]
     format: Format,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The line is empty where there are no jars and nothing is given to add to them: a warning says so, and
-the status stays 0.")]
+If there are no jars and no other paths, the line is empty; a warning says so, and the status is 0.")]
 pub(crate) struct ClassPathOnlyArgs {
-    // kclpy's helper prints the class path without a properties file as well.
+    // Optional, as for kclpy's helper.
     /// The properties file, whose folder ends the class path
     #[arg(short, long, value_name = "PATH", alias = "props", alias = "prop")]
     properties: Option<PathBuf>,
@@ -59,12 +55,12 @@ pub(crate) struct ClassPathOnlyArgs {
     sample: bool,
     #[command(flatten)]
     class_path: ClassPathArgs,
-    // Taken and not needed, as scripts pass the same options to both.
+    // Ignored: scripts pass the same options to both commands.
     #[arg(short, long, value_name = "PATH", hide = true)]
     java: Option<PathBuf>,
     #[arg(short, long, value_name = "PATH", hide = true)]
     log_configuration: Option<PathBuf>,
-    /// As a line, or as a JSON array of paths
+    /// Print a line, or a JSON array of paths
     #[arg(long, value_enum, default_value_t = Format::Text, env = "KCL_HELPER_FORMAT")]
     format: Format,
 }
@@ -86,7 +82,7 @@ struct ClassPathArgs {
     #[arg(short = 'c', long, value_name = "PATH", alias = "path")]
     classpath: Vec<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    jars: JarsArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,57 +94,56 @@ pub(crate) enum Format {
 pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let environment = Environment::of_this_process();
     let properties = chosen_file(args.properties.properties, args.properties.sample, reporter)?
-        .ok_or_else(|| Error::new(Exit::Usage, "no properties file is named"))?;
-    let jars = jars(&args.class_path.place, reporter)?;
-    let daemon = jars.daemon();
-    let mut flags = Vec::new();
-    if !args.plain_jvm {
-        // A java that is not here, as when the line is for another machine, has no archive here.
-        let java = Java::ask(&args.java, Origin::Option, guardian).ok();
-        let archive = java.and_then(|java| archive::present(&jars, &java));
-        flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, &environment);
-    }
-    flags.push("-Dfile.encoding=UTF-8".into());
-    flags.extend(args.log_configuration.as_deref().and_then(|log| daemon.log_flag(log)));
-    flags.extend(args.jvm_arg.into_iter().map(OsString::from));
-    let command = JavaCommand {
-        java: args.java.into(),
-        flags,
-        class_path: command::class_path(
-            &args.class_path.classpath,
-            jars.present().0,
-            Some(&properties),
-        ),
-        main_class: daemon.main_class(),
-        arguments: daemon.arguments(&properties, args.log_configuration.as_deref()),
-    };
-    let words_of_command = command.words();
-    if args.format == Format::Json {
-        let list: Vec<_> = words_of_command.iter().map(|word| word.to_string_lossy()).collect();
+        .ok_or_else(|| Error::new(Exit::Usage, "the properties file is missing"))?;
+    let jars = jars(&args.class_path.jars, reporter)?;
+    // If the command is for another machine, java may not run here. Then there is no archive either.
+    let java = || Java::ask(&args.java, Origin::Option, guardian).ok();
+    let archive = (!args.jvm.plain_jvm).then(java).flatten();
+    let archive = archive.and_then(|java| archive::present(&jars, &java));
+    let command = JavaCommand::of(Launch {
+        daemon: jars.daemon(),
+        java: &args.java,
+        jars: jars.present().0,
+        added_class_path: &args.class_path.classpath,
+        properties: &properties,
+        properties_to_read: &properties,
+        log_configuration: args.log_configuration.as_deref(),
+        plain_jvm: args.jvm.plain_jvm,
+        archive: archive.as_deref(),
+        run_flags: &[],
+        jvm_args: &args.jvm.jvm_arg,
+        environment: &environment,
+    });
+    print(&command.argv(), args.format, args.raw, reporter)
+}
+
+fn print(argv: &[OsString], format: Format, raw: bool, reporter: &Reporter) -> Result<Exit> {
+    if format == Format::Json {
+        let list: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
         reporter.print_json(&list)?;
         return Ok(Exit::Done);
     }
-    let line = shell::shell_line(&words_of_command);
-    if args.raw {
-        reporter.print_exact(&shell::raw_line(&words_of_command))?;
+    let line = shell::shell_line(argv);
+    if raw {
+        reporter.print_exact(&shell::raw_line(argv))?;
     } else {
         reporter.print_lines([&line.text])?;
     }
     if line.quoted {
-        let problem = if args.raw { "would break apart" } else { "had to be quoted" };
-        reporter.warn(&format!("a word {problem}: $(…) and back-ticks cannot run this line"));
-        reporter.hint("eval \"$(kcl-helper print-command …)\", or kcl-helper run");
+        let problem = if raw { "would be split" } else { "had to be quoted" };
+        reporter.warn(&format!("a word {problem}: $(…) and backticks cannot run this line"));
+        reporter.hint("use eval \"$(kcl-helper print-command …)\", or kcl-helper run");
     }
     Ok(Exit::Done)
 }
 
 pub(crate) fn run_class_path(args: ClassPathOnlyArgs, reporter: &Reporter) -> Result<Exit> {
     let properties = chosen_file(args.properties, args.sample, reporter)?;
-    let jars = jars(&args.class_path.place, reporter)?.present().0;
-    let paths = command::class_path(&args.class_path.classpath, jars, properties.as_deref());
+    let jars = jars(&args.class_path.jars, reporter)?.present().0;
+    let paths = paths::class_path(&args.class_path.classpath, jars, properties.as_deref());
     match args.format {
         Format::Text => {
-            reporter.print_exact(command::join_class_path(&paths).as_encoded_bytes())?;
+            reporter.print_exact(paths::join_class_path(&paths).as_encoded_bytes())?;
         }
         Format::Json => reporter.print_json(&paths)?,
     }
@@ -169,38 +164,39 @@ fn chosen_file(
     sample::properties_file(reporter).map(Some)
 }
 
-/// The jars, with a warning where the class path lacks some: as with kclpy, that is no failure.
-fn jars(place: &Place, reporter: &Reporter) -> Result<Jars> {
-    let jars = place.jars()?;
-    let (here, missing) = jars.present();
+/// Finds the jars, and warns about missing ones. As with kclpy, these are not an error.
+fn jars(args: &JarsArgs, reporter: &Reporter) -> Result<Jars> {
+    let jars = args.jars()?;
+    let (present, missing) = jars.present();
     let version = jars.daemon().version();
     let folder: &Path = jars.folder();
     if let Some(others) = jars.others() {
         reporter.warn(&format!("whoever can change the jars can run code as you: {others}"));
     }
-    if here.is_empty() {
+    if present.is_empty() {
         reporter.warn(&format!("no jars of {version} in {}", folder.display()));
     } else if missing > 0 {
-        reporter.warn(&format!("{missing} jars of {version} are missing in {}", folder.display()));
+        let noun = if missing == 1 { "jar" } else { "jars" };
+        reporter.warn(&format!("{missing} {noun} of {version} missing in {}", folder.display()));
     }
-    if here.is_empty() || missing > 0 {
-        reporter.hint(&format!("kcl-helper jars fetch --kcl-version {version}"));
+    if present.is_empty() || missing > 0 {
+        reporter.hint(&format!("run kcl-helper jars fetch --kcl-version {version}"));
     }
     Ok(jars)
 }
 
-/// kclpy's helper has options where this one has commands: `--print_command`, or what an
-/// unambiguous beginning of it is. With both of them kclpy prints the class path.
+/// Translates the options `--print_command` and `--print_classpath` of kclpy's helper, or unambiguous
+/// prefixes of them, into commands. If both are given, kclpy prints the class path.
 pub(crate) fn from_kclpy(arguments: Vec<OsString>) -> Vec<OsString> {
-    let chosen = |argument: &OsString, name: &str, least: usize| {
+    // `--print_c` is ambiguous.
+    let shortest = "--print_cl".len();
+    let abbreviates = |argument: &OsString, name: &str| {
         let text = argument.to_str().unwrap_or_default();
-        text.len() >= least && name.starts_with(text)
+        text.len() >= shortest && name.starts_with(text)
     };
-    // `--print_c` could be either of the two.
-    let least = "--print_cl".len();
-    let is_command = |argument: &OsString| chosen(argument, "--print_command", least);
-    let is_class_path = |argument: &OsString| chosen(argument, "--print_classpath", least);
-    // Where a command of ours or of a child's begins, the options are not kclpy's.
+    let is_command = |argument: &OsString| abbreviates(argument, "--print_command");
+    let is_class_path = |argument: &OsString| abbreviates(argument, "--print_classpath");
+    // If the first argument is a command, or after `--`, options are not kclpy's.
     let is_option = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
     let options = match arguments.get(1..) {
         Some(options) if options.first().is_some_and(is_option) => options,
@@ -225,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kclpys_spelling_becomes_a_command() {
+    fn options_of_kclpy_become_commands() {
         #[track_caller]
         fn check(typed: &str, expected: &str) {
             let typed = typed.split(' ').map(OsString::from).collect();

@@ -1,4 +1,4 @@
-//! `kcl-helper run FILE`: checks, fetches what is missing, and runs the real daemon.
+//! `kcl-helper run FILE`: checks the file, fetches missing jars, and runs the real daemon.
 
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
@@ -10,12 +10,12 @@ use backon::BackoffBuilder as _;
 use clap::ValueEnum;
 
 use super::check::overrides;
-use super::jars::{Place, SourceArgs};
+use super::jars::{JarsArgs, SourceArgs};
 use super::units::{duration, duration_or_zero};
 use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
-use crate::launch::command::{self, JavaCommand};
+use crate::launch::command::{JavaCommand, Launch};
 use crate::launch::daemon::Daemon;
 use crate::launch::jars::Jars;
 use crate::launch::java::Java;
@@ -23,20 +23,20 @@ use crate::launch::logging::Level;
 use crate::launch::prepare::{Changes, RunFolder, RunOverrides};
 use crate::launch::supervise::{self, Ended, Events};
 use crate::launch::worker_id::WorkerId;
-use crate::launch::{archive, jvm_flags, sample};
+use crate::launch::{archive, sample};
 use crate::output::Reporter;
 use crate::properties::{self, File, Launcher, Request, Source};
 use crate::secret::Masked;
 use crate::shell::shell_line;
 use crate::signals::{Cause, Requests};
 
-/// A daemon that ran for this long had overcome what ended the one before it.
+/// After a daemon has run this long, the next failure counts as the first one again.
 const SETTLED: Duration = Duration::from_secs(300);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Status: the daemon's; 0 also for a stop that was asked for, 2 for the command line or a file with
-errors, 3 if nothing can be started, 124 if --timeout ended it")]
+Status: the daemon's; 0 also after a requested stop, 2 for an invalid command line or properties
+file, 3 if the daemon cannot be started, 124 if --timeout stopped it")]
 pub(crate) struct Args {
     /// The properties file
     #[arg(value_name = "FILE", required_unless_present = "sample", conflicts_with = "sample")]
@@ -44,55 +44,62 @@ pub(crate) struct Args {
     /// Run the sample: its properties file is written to your data folder
     #[arg(long)]
     sample: bool,
-    /// Set a property for this run, whatever the file says; repeatable
+    /// Override a property for this run; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Replace $NAME and ${NAME} in the file's values by environment variables
     #[arg(long)]
     expand_env: bool,
-    /// Send the daemon, and not its processors, to a stand-in for AWS
+    /// Make the daemon, but not its processors, use an emulator of AWS
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
-    /// How long a stop may take before all is killed [default: shutdownGraceMillis and 5s]
+    /// How long a stop may take before everything is killed [default: shutdownGraceMillis plus 5s]
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero)]
     grace: Option<Duration>,
-    /// Stop after this long, whatever the daemon is at, with status 124
+    /// Stop the daemon after this long, with status 124
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Start the daemon again when it fails
+    /// Whether to restart the daemon when it fails
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Restart::Never)]
     restart: Restart,
     /// Give up after this many restarts in a row
     #[arg(long, value_name = "N", default_value_t = 5)]
     restart_limit: usize,
-    /// How long to wait before the first restart; the wait doubles, up to a minute
+    /// How long to wait before the first restart; it doubles each time, up to a minute
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, default_value = "1s")]
     restart_delay: Duration,
-    /// Show the daemon's log from this level on
+    /// The lowest level that the daemon's log shows
     #[arg(long, value_name = "LEVEL", value_enum, conflicts_with = "log_configuration")]
     log_level: Option<Level>,
-    /// Show the daemon's warnings and errors only
+    /// Show only the daemon's warnings and errors
     #[arg(long, conflicts_with_all = ["log_configuration", "log_level"])]
     quiet_daemon: bool,
     /// A log configuration for the daemon (logback.xml)
     #[arg(short, long, value_name = "PATH")]
     log_configuration: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    jars: JarsArgs,
     /// The java program [default: that of JAVA_HOME, else of PATH]
     #[arg(short, long, value_name = "PATH")]
     java: Option<PathBuf>,
-    /// A further argument for the JVM; repeatable
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    jvm_arg: Vec<String>,
-    /// Leave out the flags that make the JVM lean
-    #[arg(long)]
-    plain_jvm: bool,
+    #[command(flatten)]
+    jvm: JvmArgs,
     /// Put PATH before the daemon's jars; repeatable
     #[arg(short = 'c', long, value_name = "PATH", alias = "path")]
     classpath: Vec<PathBuf>,
     #[command(flatten)]
     source: SourceArgs,
+}
+
+/// How the JVM is started, by `run` and in the command that `print-command` prints.
+#[derive(Debug, clap::Args)]
+pub(crate) struct JvmArgs {
+    /// A further argument for the JVM; repeatable
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(crate) jvm_arg: Vec<String>,
+    /// Leave out the flags that save CPU time and memory
+    #[arg(long)]
+    pub(crate) plain_jvm: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,21 +111,21 @@ enum Restart {
 pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {
     let requests = Requests::watch(args.timeout, reporter)?;
     let environment = Environment::of_this_process();
-    let jars = args.place.jars()?;
+    let jars = args.jars.jars()?;
     let daemon = jars.daemon();
     let path = match &args.file {
         Some(path) => path.clone(),
         None => sample::properties_file(reporter)?,
     };
     let source = Source::read(&path)?;
-    // A file that breaks the format has that one finding, and `checked` reports it.
+    // If the file cannot be parsed, `checked` reports that.
     let file = File::parse(&source.bytes).unwrap_or_default();
-    let run_overrides = RunOverrides {
+    let typed = RunOverrides {
         set: overrides(&args.set)?,
         expand: args.expand_env,
         endpoint: args.endpoint_url.as_deref().map(Masked::of_text),
     };
-    let mut changes = Changes::of(&file, &run_overrides, daemon, &environment)?;
+    let mut changes = Changes::new(&file, &typed, daemon, &environment)?;
     let verdict = checked(source, &changes, args, &environment, reporter)?;
     let java = Java::find(args.java.as_deref(), &environment, guardian)?;
     reporter.say(&format!(
@@ -130,24 +137,23 @@ pub(crate) fn run(args: &Args, guardian: &Guardian, reporter: &Reporter) -> Resu
     for note in &changes.notes {
         reporter.say(note);
     }
-    provide(&jars, &java, args, guardian, reporter)?;
-    // From here on there is something to clean up.
+    provide_jars(&jars, &java, args, guardian, reporter)?;
+    // From here on there are files and processes to clean up.
     let events = Events::listen(&requests, guardian)?;
     let folder = RunFolder::new(guardian)?;
     let grace = args.grace.unwrap_or_else(|| changes.grace(&file, daemon));
-    let launch =
-        Launch { args, daemon, path: &path, file: &file, environment: &environment, reporter };
-    let worker_id = launch.worker_id(&mut changes)?;
-    let command = launch.command(changes, &java, &jars, &folder)?;
-    // Also for a daemon that outlives us.
+    let run = Run { args, daemon, path: &path, file: &file, environment: &environment, reporter };
+    let worker_id = run.worker_id(&mut changes)?;
+    let command = run.command(changes, &java, &jars, &folder)?;
+    // The daemon inherits them, because it may outlive us.
     let locks: Vec<BorrowedFd<'_>> =
         worker_id.iter().map(WorkerId::lock).chain([folder.lock()]).collect();
     let daemon = || supervise::run(&command, &locks, grace, guardian, &events, reporter);
-    let status = repeated(daemon, &events, args, reporter)?;
+    let status = run_with_restarts(daemon, &events, args, reporter)?;
     Ok(ExitCode::from(status))
 }
 
-/// Judges the file with all that this run changes. Errors end the run before it begins.
+/// Checks the file together with what this run changes, and returns a summary. Errors in it end the run.
 fn checked(
     source: Source,
     changes: &Changes,
@@ -156,25 +162,24 @@ fn checked(
     reporter: &Reporter,
 ) -> Result<String> {
     let request = Request {
-        version: args.place.kcl_version,
+        version: args.jars.kcl_version,
         launcher: Launcher::Run,
         overrides: &changes.overrides,
-        jvm_args: &args.jvm_arg,
+        jvm_args: &args.jvm.jvm_arg,
         allow: &[],
         environment,
     };
     let report = properties::check(source, &request);
     if report.has_errors() {
         reporter.report(&report.text());
-        let message = format!("nothing is started: {}", report.summary());
-        return Err(Error::new(Exit::Usage, message));
+        return Err(Error::new(Exit::Usage, "cannot start the daemon").because(report.summary()));
     }
     let more = if report.warnings() > 0 { " (kcl-helper check shows them)" } else { "" };
     Ok(format!("{}{more}", report.summary()))
 }
 
-/// Makes sure that the jars are those of the lock.
-fn provide(
+/// Fetches jars that are missing or differ from the lock, and creates an archive for new ones.
+fn provide_jars(
     jars: &Jars,
     java: &Java,
     args: &Args,
@@ -183,17 +188,17 @@ fn provide(
 ) -> Result<()> {
     if !jars.faults()?.is_empty() {
         let fetched = jars.fetch(&args.source.source(), guardian, reporter)?;
-        if !args.plain_jvm {
-            archive::make(jars, java, fetched > 0, guardian, reporter)?;
+        if !args.jvm.plain_jvm {
+            archive::create_if_needed(jars, java, fetched > 0, guardian, reporter)?;
         }
-    } else if !args.plain_jvm && archive::present(jars, java).is_none() {
-        reporter.detail("no class-data archive for this Java: `kcl-helper jars fetch` makes one");
+    } else if !args.jvm.plain_jvm && archive::present(jars, java).is_none() {
+        reporter.detail("no class-data archive for this Java: `kcl-helper jars fetch` creates one");
     }
     Ok(())
 }
 
-/// What the command is made from.
-struct Launch<'a> {
+/// What does not change during a run.
+struct Run<'a> {
     args: &'a Args,
     daemon: Daemon,
     path: &'a Path,
@@ -202,7 +207,7 @@ struct Launch<'a> {
     reporter: &'a Reporter,
 }
 
-impl Launch<'_> {
+impl Run<'_> {
     fn command(
         &self,
         mut changes: Changes,
@@ -215,55 +220,53 @@ impl Launch<'_> {
         let properties = folder.properties(self.path, self.file, &changes.overrides)?;
         let level = args.log_level.or(args.quiet_daemon.then_some(Level::Warn));
         let log = match (&args.log_configuration, level) {
-            (Some(log), _) => Some(command::absolute(log)),
+            (Some(log), _) => Some(log.clone()),
             (None, Some(level)) => Some(folder.log_configuration(self.daemon, level)?),
             (None, None) => None,
         };
-        let (mut flags, mut archive) = (Vec::new(), archive::present(jars, java));
-        let class_path = match jars.others() {
-            None => jars.present().0,
+        let (jars, archive) = match jars.others() {
+            None => (jars.present().0, archive::present(jars, java)),
             Some(others) => {
-                self.reporter.say(&format!("the jars are copied for this run: {others}"));
-                archive = None;
-                jars.copies(&others, folder.path())?
+                self.reporter.say(&format!("copying the jars for this run: {others}"));
+                (jars.copies(&others, folder.path())?, None)
             }
         };
-        if !args.plain_jvm {
-            flags = jvm_flags::flags(archive.as_deref(), &args.jvm_arg, self.environment);
-        }
-        flags.push("-Dfile.encoding=UTF-8".into());
-        flags.extend(log.as_deref().and_then(|log| self.daemon.log_flag(log)));
-        flags.extend(changes.jvm_flags.into_iter().map(OsString::from));
-        flags.extend(args.jvm_arg.iter().map(OsString::from));
-        let command = JavaCommand {
-            java: java.path.clone().into(),
-            flags,
-            class_path: command::class_path(&args.classpath, class_path, Some(self.path)),
-            main_class: self.daemon.main_class(),
-            arguments: self.daemon.arguments(&properties, log.as_deref()),
-        };
+        let command = JavaCommand::of(Launch {
+            daemon: self.daemon,
+            java: &java.path,
+            jars,
+            added_class_path: &args.classpath,
+            properties: self.path,
+            properties_to_read: &properties,
+            log_configuration: log.as_deref(),
+            plain_jvm: args.jvm.plain_jvm,
+            archive: archive.as_deref(),
+            run_flags: &changes.jvm_flags,
+            jvm_args: &args.jvm.jvm_arg,
+            environment: self.environment,
+        });
         let shown: Vec<OsString> =
-            Masked::of_words(command.words()).iter().map(|word| word.to_string().into()).collect();
+            Masked::of_words(command.argv()).iter().map(|word| word.to_string().into()).collect();
         self.reporter.detail(&shell_line(&shown).text);
         Ok(command)
     }
 
-    /// Names the worker, where the file does not.
+    /// Sets a worker ID that stays the same after a restart, unless the file has one.
     fn worker_id(&self, changes: &mut Changes) -> Result<Option<WorkerId>> {
         if ["workerId", "workerIdentifier"].iter().any(|key| changes.get(self.file, key).is_some())
         {
             return Ok(None);
         }
         let value = |key| changes.get(self.file, key).unwrap_or_default();
-        let folder = self.args.place.cache()?.workers();
+        let folder = self.args.jars.cache()?.workers();
         let (application, region) = (value("applicationName"), value("regionName"));
-        let taken = WorkerId::take(&folder, application.reveal(), region.reveal());
+        let taken = WorkerId::reserve(&folder, application.reveal(), region.reveal());
         let id = match taken {
             Ok(id) => id,
-            // A container's file system may be read-only; the daemon then finds a name itself.
+            // A container's file system may be read-only. The daemon then makes up a name.
             Err(error) => {
                 let folder = folder.display();
-                self.reporter.detail(&format!("no worker id is kept: {folder}: {error}"));
+                self.reporter.detail(&format!("cannot keep a worker ID in {folder}: {error}"));
                 None
             }
         };
@@ -275,7 +278,7 @@ impl Launch<'_> {
         Ok(id)
     }
 
-    /// Helps the daemon to a program that it would not find.
+    /// Replaces the path of a program that the daemon would not find.
     fn find_program(&self, changes: &mut Changes, folder: &RunFolder) -> Result<()> {
         let beside = self.path.parent().unwrap_or(Path::new(""));
         let Some(typed) = changes.get(self.file, "executableName") else {
@@ -290,8 +293,8 @@ impl Launch<'_> {
     }
 }
 
-/// Runs the daemon, and again where that is asked for. Returns the status that ours shall be.
-fn repeated(
+/// Runs the daemon, and restarts it as the options say. Returns the exit status for this command.
+fn run_with_restarts(
     daemon: impl Fn() -> Result<Ended>,
     events: &Events,
     args: &Args,
@@ -313,16 +316,17 @@ fn repeated(
             waits = backoff.build();
         }
         let Some(wait) = waits.next() else {
+            let limit = args.restart_limit;
             reporter.warn(&format!(
-                "the daemon ended with {status}: {} restarts are enough",
-                args.restart_limit
+                "the daemon ended with status {status}: giving up after {limit} restarts \
+                 (--restart-limit)"
             ));
             return Ok(status);
         };
         let after = humantime::format_duration(wait);
-        reporter.warn(&format!("the daemon ended with {status}: it is started again in {after}"));
+        reporter.warn(&format!("the daemon ended with status {status}: restarting it in {after}"));
         if let Some(cause) = events.request_within(wait) {
-            reporter.say(&format!("{cause}: the daemon is not started again"));
+            reporter.say(&format!("{cause}: not restarting the daemon"));
             return Ok(if let Cause::Timeout(_) = cause { cause.exit() as u8 } else { status });
         }
     }

@@ -1,57 +1,73 @@
-//! The command that starts a daemon: plain words, which are printed or run.
+//! The command that starts a daemon, as data: `run` starts it, `print-command` prints it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use super::daemon::Daemon;
+use super::jvm_flags;
+use super::paths::{absolute, class_path, join_class_path};
+use crate::environment::Environment;
+
+/// What a daemon's command is made from.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    pub(crate) daemon: Daemon,
+    pub(crate) java: &'a Path,
+    /// The daemon's jars, in class-path order.
+    pub(crate) jars: Vec<PathBuf>,
+    /// What the user puts before them.
+    pub(crate) added_class_path: &'a [PathBuf],
+    /// The user's properties file, whose folder ends the class path.
+    pub(crate) properties: &'a Path,
+    /// The properties file that the daemon reads: the user's, or the run's copy of it.
+    pub(crate) properties_to_read: &'a Path,
+    pub(crate) log_configuration: Option<&'a Path>,
+    /// Leaves out our own flags, which the archive belongs to.
+    pub(crate) plain_jvm: bool,
+    pub(crate) archive: Option<&'a Path>,
+    /// What this run sets for the JVM, such as an endpoint.
+    pub(crate) run_flags: &'a [String],
+    /// The user's flags. They come last, so they win.
+    pub(crate) jvm_args: &'a [String],
+    pub(crate) environment: &'a Environment,
+}
 
 /// `java FLAGS -cp CLASSPATH MAIN ARGUMENTS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JavaCommand {
-    pub(crate) java: OsString,
-    pub(crate) flags: Vec<OsString>,
-    pub(crate) class_path: Vec<PathBuf>,
-    pub(crate) main_class: &'static str,
-    pub(crate) arguments: Vec<OsString>,
+    pub(crate) java: PathBuf,
+    flags: Vec<OsString>,
+    class_path: Vec<PathBuf>,
+    main_class: &'static str,
+    arguments: Vec<OsString>,
 }
 
 impl JavaCommand {
-    /// The program and its arguments, in order.
-    pub(crate) fn words(&self) -> Vec<OsString> {
-        let mut words = vec![self.java.clone()];
-        words.extend(self.flags.iter().cloned());
-        words.extend(["-cp".into(), join_class_path(&self.class_path), self.main_class.into()]);
-        words.extend(self.arguments.iter().cloned());
-        words
+    pub(crate) fn of(launch: Launch<'_>) -> JavaCommand {
+        let Launch { daemon, .. } = launch;
+        let log = launch.log_configuration.map(absolute);
+        let mut flags = Vec::new();
+        if !launch.plain_jvm {
+            flags = jvm_flags::flags(launch.archive, launch.jvm_args, launch.environment);
+        }
+        flags.push("-Dfile.encoding=UTF-8".into());
+        flags.extend(log.as_deref().and_then(|log| daemon.log_flag(log)));
+        flags.extend(launch.run_flags.iter().chain(launch.jvm_args).map(OsString::from));
+        JavaCommand {
+            java: launch.java.to_owned(),
+            flags,
+            class_path: class_path(launch.added_class_path, launch.jars, Some(launch.properties)),
+            main_class: daemon.main_class(),
+            arguments: daemon.arguments(&absolute(launch.properties_to_read), log.as_deref()),
+        }
     }
-}
 
-/// The class path in kclpy's order: what the user names, the jars, the properties file's folder.
-/// All of it absolute, so that the line may be run from anywhere.
-pub(crate) fn class_path(
-    added: &[PathBuf],
-    jars: Vec<PathBuf>,
-    properties: Option<&Path>,
-) -> Vec<PathBuf> {
-    let mut class_path: Vec<PathBuf> = added.iter().map(|path| absolute(path)).collect();
-    class_path.extend(jars);
-    let folder = properties.map(absolute).and_then(|path| path.parent().map(Path::to_owned));
-    class_path.extend(folder);
-    class_path
-}
-
-/// An absolute path without touching the disk; only a lost working folder leaves it as it is.
-pub(crate) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Joined as `java -cp` takes it. Java has no way to escape the separator in a path.
-pub(crate) fn join_class_path(paths: &[PathBuf]) -> OsString {
-    let paths: Vec<&OsStr> = paths.iter().map(|path| path.as_os_str()).collect();
-    paths.join(OsStr::new(if cfg!(windows) { ";" } else { ":" }))
-}
-
-/// A flag that ends in a path.
-pub(crate) fn flag(name: &str, path: &Path) -> OsString {
-    let mut flag = OsString::from(name);
-    flag.push(path);
-    flag
+    /// The program and its arguments, in order.
+    pub(crate) fn argv(&self) -> Vec<OsString> {
+        let mut argv = vec![self.java.clone().into()];
+        argv.extend(self.flags.iter().cloned());
+        argv.extend(["-cp".into(), join_class_path(&self.class_path), self.main_class.into()]);
+        argv.extend(self.arguments.iter().cloned());
+        argv
+    }
 }

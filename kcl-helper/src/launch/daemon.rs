@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::command::flag;
+use super::paths::flag;
+
 use crate::error::{Error, Exit, Result};
 use crate::properties::Version;
 
@@ -13,29 +14,35 @@ pub(crate) struct Daemon {
     version: Version,
 }
 
-/// How a daemon writes its log, and so how its level is set.
+/// What a daemon logs with, which decides how the log level is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogSystem {
     Logback,
-    /// 1.x ships only a facade, which falls back to the JDK's own logging.
+    /// The JDK's own logging, which the facade that 1.x ships falls back to.
     JavaUtil,
 }
 
-/// The versions whose jars are locked in this crate, oldest first.
-pub(crate) const LOCKED: [Version; 4] =
-    [Version::new(1, 15, 3), Version::new(2, 2, 0), Version::new(2, 5, 4), Version::new(3, 1, 3)];
+/// The versions that this crate has locks of, with the text of each lock, oldest first.
+pub(crate) const LOCKS: [(Version, &str); 4] = [
+    (Version::new(1, 15, 3), include_str!("jars/locks/1.15.3.lock")),
+    (Version::new(2, 2, 0), include_str!("jars/locks/2.2.0.lock")),
+    (Version::new(2, 5, 4), include_str!("jars/locks/2.5.4.lock")),
+    (Version::new(3, 1, 3), include_str!("jars/locks/3.1.3.lock")),
+];
 
 impl Daemon {
-    /// The daemon of a version as typed: of `2.x` the newest one with a lock.
+    /// Chooses the daemon for a version as typed: for `2.x`, the newest one with a built-in lock.
     pub(crate) fn of(typed: Version) -> Result<Daemon> {
         if typed.is_exact() {
             return Ok(Daemon { version: typed });
         }
-        let version = LOCKED.into_iter().rev().find(|&locked| typed.covers(locked));
-        version.map(|version| Daemon { version }).ok_or_else(|| {
-            Error::new(Exit::Usage, format!("which {typed} is not said")).hint(format!(
-                "give all three parts; kcl-helper knows the jars of {}",
-                LOCKED.map(|locked| locked.to_string()).join(", ")
+        let locked = LOCKS.map(|(version, _)| version);
+        let newest = locked.into_iter().rev().find(|&locked| typed.covers(locked));
+        newest.map(|version| Daemon { version }).ok_or_else(|| {
+            let message = format!("cannot choose a daemon version: no lock matches {typed}");
+            Error::new(Exit::Usage, message).hint(format!(
+                "write all three parts of the version; kcl-helper has locks for {}",
+                locked.map(|locked| locked.to_string()).join(", ")
             ))
         })
     }
@@ -44,7 +51,7 @@ impl Daemon {
         self.version
     }
 
-    /// Group and name of the jar that holds the main class.
+    /// Returns the Maven group and artifact of the jar with the main class.
     pub(crate) fn artifact(self) -> (&'static str, &'static str) {
         match self.version.major() {
             1 => ("com.amazonaws", "amazon-kinesis-client"),
@@ -66,12 +73,12 @@ impl Daemon {
         }
     }
 
-    /// Whether options are understood; older daemons take the properties file as a bare argument.
+    /// Whether it has options; older daemons take the properties file as their only argument.
     fn takes_options(self) -> bool {
         self.version > Version::new(2, 2, 0)
     }
 
-    /// The JVM's flag for a log configuration, where the daemon has no option of its own.
+    /// Returns the JVM's flag for a log configuration, if the daemon has no option for it.
     pub(crate) fn log_flag(self, file: &Path) -> Option<OsString> {
         let property = match self.log_system() {
             LogSystem::Logback if self.takes_options() => return None,
@@ -93,7 +100,7 @@ impl Daemon {
         arguments
     }
 
-    /// The flag that makes the AWS SDK send JSON: stand-ins for Kinesis misread times in CBOR.
+    /// Returns the flag that makes the AWS SDK send JSON: emulators of Kinesis misread times in CBOR.
     pub(crate) fn cbor_off(self) -> &'static str {
         match self.version.major() {
             1 => "-Dcom.amazonaws.sdk.disableCbor=true",

@@ -1,4 +1,4 @@
-//! Which java: found as its users expect, and asked for its version.
+//! Finds the java program where its users expect it, and asks it for its version.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::secret::Masked;
 
-/// The oldest that any daemon runs on.
+/// The oldest Java that any daemon runs on.
 const OLDEST: u32 = 8;
 
-/// A java that has answered.
+/// A java program that has told its version.
 #[derive(Debug, Clone)]
 pub(crate) struct Java {
     pub(crate) path: PathBuf,
     pub(crate) origin: Origin,
-    /// As it names itself: `17.0.12`, `1.8.0_392`.
+    /// As java prints it: `17.0.12`, `1.8.0_392`.
     pub(crate) version: String,
     /// 8, 11, 17 …
     pub(crate) major: u32,
-    /// The whole answer, which tells builds of one version apart.
+    /// All output of `java -version`, which differs between builds of one version.
     pub(crate) banner: String,
 }
 
-/// Where the user says which java.
+/// What named the java program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     Option,
@@ -43,8 +43,8 @@ impl fmt::Display for Origin {
 }
 
 impl Java {
-    /// The java to run: `--java`, else that of JAVA_HOME, else the first in PATH. One that is named
-    /// and does not work is an error; taking another one in silence would hide it.
+    /// Finds the java to run: `--java`, else that of JAVA_HOME, else the first in PATH. If the one that
+    /// the user names does not work, that is an error: falling back to another one would hide it.
     pub(crate) fn find(
         option: Option<&Path>,
         environment: &Environment,
@@ -57,9 +57,9 @@ impl Java {
         };
         let java = Java::ask(&path, origin, guardian)?;
         if java.major < OLDEST {
-            let message =
-                format!("{} is Java {}, and the daemon needs 8", path.display(), java.version);
-            return Err(Error::new(Exit::Environment, message).hint(INSTALL));
+            let message = format!("cannot use {} ({origin})", path.display());
+            let cause = format!("it is Java {}, and the daemon needs Java {OLDEST}", java.version);
+            return Err(Error::new(Exit::Environment, message).because(cause).hint(INSTALL));
         }
         Ok(java)
     }
@@ -67,13 +67,13 @@ impl Java {
     /// Runs `java -version`.
     pub(crate) fn ask(path: &Path, origin: Origin, guardian: &Guardian) -> Result<Java> {
         let failed = |why: String| {
-            let message = format!("no Java: {} ({origin})", path.display());
+            let message = format!("cannot use {} ({origin})", path.display());
             Error::new(Exit::Environment, message).because(why).hint(INSTALL)
         };
         let output = guardian
             .output(vec![path.into(), "-version".into()])
             .map_err(|error| failed(error.to_string()))?;
-        // All known javas answer on stderr; `Picked up JAVA_TOOL_OPTIONS` may come first.
+        // java answers on stderr, perhaps after a line `Picked up JAVA_TOOL_OPTIONS`.
         let mut banner = String::from_utf8_lossy(&output.stderr).into_owned();
         banner.push_str(&String::from_utf8_lossy(&output.stdout));
         match read_version(&banner) {
@@ -81,10 +81,10 @@ impl Java {
                 Ok(Java { path: path.to_owned(), origin, version, major, banner })
             }
             _ => {
-                // It may quote JAVA_TOOL_OPTIONS.
-                let said = Masked::of_text(banner.lines().next().unwrap_or("nothing").trim());
+                // The line may quote secrets in JAVA_TOOL_OPTIONS.
+                let line = Masked::of_text(banner.lines().next().unwrap_or("nothing").trim());
                 Err(failed(format!(
-                    "`java -version` ended with {} and said: {said}",
+                    "`java -version` ended with {} and wrote: {line}",
                     output.status
                 )))
             }
@@ -94,7 +94,7 @@ impl Java {
 
 const INSTALL: &str = "install a Java runtime, 17 or newer, or name one with --java or JAVA_HOME";
 
-/// `openjdk version "17.0.15" 2025-04-15`, `java version "1.8.0_392"`: the version and its major.
+/// Reads the version and its major version from a line such as `java version "1.8.0_392"`.
 fn read_version(banner: &str) -> Option<(String, u32)> {
     let version = banner.lines().find_map(|line| {
         let (_, rest) = line.split_once(" version \"")?;
@@ -102,7 +102,7 @@ fn read_version(banner: &str) -> Option<(String, u32)> {
     })?;
     let mut parts = version.split(|c: char| !c.is_ascii_digit());
     let first: u32 = parts.next()?.parse().ok()?;
-    // Up to 8 the first part was always 1.
+    // Up to Java 8 the first part was 1.
     let major = if first == 1 { parts.next()?.parse().ok()? } else { first };
     Some((version.to_owned(), major))
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_of_all_ages_are_read() {
+    fn version_formats_of_old_and_new_javas_are_read() {
         #[track_caller]
         fn check(banner: &str, expected: Option<(&str, u32)>) {
             let expected = expected.map(|(version, major)| (version.to_owned(), major));
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_answer_is_read_without_panic(banner in "(openjdk version \")?[0-9.\"a\n_-]{0,20}") {
+        fn any_output_is_read_without_panic(banner in "(openjdk version \")?[0-9.\"a\n_-]{0,20}") {
             read_version(&banner);
         }
     }

@@ -1,65 +1,52 @@
-//! Flags for a JVM that mostly waits: a cheap collector, a heap that stays small, patience before
-//! the dear compiler is used, and classes that are ready.
+//! Flags for a JVM that mostly waits: a cheap collector, a small heap, fewer methods compiled by the
+//! expensive compiler, and classes that are already loaded.
 //!
-//! A JVM's defaults are for a server that computes. The daemon waits for Kinesis and moves text.
-//! What the flags save `bench/lean_jvm.py` measures: on 2 cores with Java 17, 600 MB in 4 shards, in
-//! turns with the plain command, two runs each: 0.58 of the CPU to the first batch (4.3 s beside 7.4),
-//! 0.69 of the memory there (359 MiB beside 521), a third of the largest memory, 1.03 of the CPU a
-//! megabyte. The rate at full load did not fall, and no more than that is known: 30 and 32 MB/s
-//! beside 22 and 26, while the plain command reached 27 to 32 on the same machine in the hour before.
-//! With batches five times as large, the daemon's default, one run: 44 MB/s beside 41, where four
-//! plain runs spread from 24 to 55; 742 MiB at most beside 2 to 3 GiB.
-//!
-//! `-XX:TieredStopAtLevel=1` instead of the thresholds takes the CPU to the first batch to 0.37, and
-//! did not lower the rate where reading set the pace (31 MB/s beside 32, two runs each, slightly larger
-//! heap). But it takes 1.25 of the plain CPU a megabyte there, and with the large batches 1.5 times
-//! that of our flags, at 36 MB/s beside 49. So it is left to the user, and the start costs more than
-//! the half that we wanted. `--plain-jvm` leaves all flags out.
+//! A JVM's defaults suit a server that computes. The daemon waits for Kinesis and moves text.
+//! `bench/README.md` has what the flags save, and which ones were rejected.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::command::flag;
+use super::paths::flag;
 use crate::environment::Environment;
 
-/// What a flag is for. A flag of the user's for the same purpose takes its place.
+/// What a flag is for. A flag of the user's for the same purpose replaces ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Collector,
-    /// Sizes that suit our collector.
+    /// Sizes that suit the serial collector.
     HeapSize,
     Metaspace,
     Compiler,
     Archive,
 }
 
-/// Understood by every Java from 8.
+/// Every Java since 8 knows these.
 const FLAGS: [(Purpose, &str); 6] = [
     (Purpose::Collector, "-XX:+UseSerialGC"),
-    // Batches are large and short-lived: with room for a few of them most die young. The old
-    // generation has the rest, which costs no memory before it is needed; with 48 and 80 MB in all,
-    // pauses took a fifth of the time at full load, half of them full collections.
+    // Batches are large and short-lived: if a few of them fit into the young generation, most die there.
+    // The old generation costs no memory before it is used.
     (Purpose::HeapSize, "-Xms192m"),
     (Purpose::HeapSize, "-Xmn64m"),
-    // The daemon's classes pass the default of 21 MB at its start, and a full collection follows.
+    // The daemon's classes exceed the default of 21 MB while it starts, which causes a full collection.
     (Purpose::Metaspace, "-XX:MetaspaceSize=96m"),
-    // Ten times the default: what is hot at full load passes it in seconds, the rest never does.
+    // Ten times the default: what is hot at full load reaches it in seconds, the rest never does.
     (Purpose::Compiler, "-XX:Tier4InvocationThreshold=50000"),
     (Purpose::Compiler, "-XX:Tier4CompileThreshold=150000"),
 ];
 
-/// Variables that JVMs read flags from. A flag on the command line beats most of them, so ours
-/// steps back for what the user has set for all of a container's JVMs.
+/// Environment variables that JVMs read flags from. The command line overrides most of them, so our
+/// flags must give way to what the user has set for every JVM of a container.
 const VARIABLES: [&str; 3] = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"];
 
-/// The flags, but for those whose purpose the user serves otherwise.
+/// Returns our flags, without those that a flag of the user's replaces.
 pub(crate) fn flags(
     archive: Option<&Path>,
     jvm_args: &[String],
     environment: &Environment,
 ) -> Vec<OsString> {
     let variables = VARIABLES.iter().filter_map(|name| environment.variable(name));
-    let served: Vec<Purpose> = variables
+    let replaced: Vec<Purpose> = variables
         .flat_map(str::split_whitespace)
         .chain(jvm_args.iter().map(String::as_str))
         .flat_map(purposes_of)
@@ -68,15 +55,15 @@ pub(crate) fn flags(
     let ours = FLAGS.iter().map(|(purpose, text)| (*purpose, OsString::from(text)));
     let archive = archive.map(|path| (Purpose::Archive, flag("-XX:SharedArchiveFile=", path)));
     ours.chain(archive)
-        .filter(|(purpose, _)| !served.contains(purpose))
+        .filter(|(purpose, _)| !replaced.contains(purpose))
         .map(|(_, flag)| flag)
         .collect()
 }
 
-/// What a flag of the user's makes ours step back from.
+/// Returns the purposes of a user's flag, for which ours are left out.
 fn purposes_of(given: &str) -> &'static [Purpose] {
     let begins = |beginnings: &[&str]| beginnings.iter().any(|b| given.starts_with(b));
-    // With two collectors a JVM does not start, and our sizes do not suit another one.
+    // A JVM does not start with two collectors, and our sizes suit the serial one only.
     if given.starts_with("-XX:+Use") && given.ends_with("GC") || given == "-XX:-UseSerialGC" {
         &[Purpose::Collector, Purpose::HeapSize]
     } else if begins(&["-Xms", "-Xmx", "-Xmn", "-XX:InitialHeap", "-XX:MaxHeapSize"])

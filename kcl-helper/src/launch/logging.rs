@@ -1,10 +1,10 @@
-//! The daemon's log at a chosen level, without the user writing a configuration.
+//! Log configurations that set the level of the daemon's log.
 
 use clap::ValueEnum;
 
 use super::daemon::LogSystem;
 
-/// What is left out of the log: everything below this.
+/// The lowest level that the log shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Level {
     Trace,
@@ -15,7 +15,7 @@ pub(crate) enum Level {
     Off,
 }
 
-/// A configuration file's name and text.
+/// Returns the name and text of a configuration file.
 pub(crate) fn configuration(system: LogSystem, level: Level) -> (&'static str, String) {
     match system {
         LogSystem::Logback => ("logback.xml", logback(level)),
@@ -23,7 +23,7 @@ pub(crate) fn configuration(system: LogSystem, level: Level) -> (&'static str, S
     }
 }
 
-/// The shape of a line is the daemon's own, so that tools which read it go on working.
+/// Its lines have the daemon's own format, so that tools which parse them still work.
 fn logback(level: Level) -> String {
     let level = match level {
         Level::Trace => "TRACE",
@@ -57,7 +57,7 @@ fn java_util(level: Level) -> String {
         Level::Error => "SEVERE",
         Level::Off => "OFF",
     };
-    // The handler has a level of its own, which is INFO unless set.
+    // The handler has its own level, which is INFO by default.
     format!(
         "handlers=java.util.logging.ConsoleHandler\n.level={level}\n\
          java.util.logging.ConsoleHandler.level={level}\n"

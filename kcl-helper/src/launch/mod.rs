@@ -1,9 +1,8 @@
-//! Launching the real daemon: which jars, which java, which words, and looking after the process.
+//! Launching the real daemon: its jars, the java program, the command line and the process.
 //!
-//! Everything up to the command is plain data that can be printed instead of run:
-//! `Daemon` (what a version is made of), `Jars` (where they are) and `Java` (what runs them) become
-//! a `JavaCommand`. `jars`, `archive`, `sample`, `worker_id` and `prepare`'s `RunFolder` write files;
-//! `java` and `supervise` start processes.
+//! `Daemon` (what differs between versions), `Jars` (where its jars are) and `Java` (what runs them)
+//! become a `JavaCommand`, which is plain data that can be printed or run. `jars`, `archive`, `sample`,
+//! `worker_id` and `prepare` write files; `java` and `supervise` start processes.
 
 pub(crate) mod archive;
 pub(crate) mod command;
@@ -12,6 +11,7 @@ pub(crate) mod jars;
 pub(crate) mod java;
 pub(crate) mod jvm_flags;
 pub(crate) mod logging;
+pub(crate) mod paths;
 pub(crate) mod prepare;
 pub(crate) mod sample;
 pub(crate) mod supervise;

@@ -1,7 +1,7 @@
-//! What `run` changes for the daemon without touching the user's file: a copy for the run, a log
+//! What `run` changes for the daemon without touching the user's file: a copy of the file, a log
 //! configuration, a link to the program.
 //!
-//! `Changes` says what differs and why, as data; `RunFolder` is where it is written.
+//! `Changes` has what differs and why, as data; `RunFolder` writes the files.
 
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -22,60 +22,59 @@ use crate::secret::Masked;
 use crate::text::Escaped;
 
 const SHUTDOWN_GRACE_KEY: &str = "shutdownGraceMillis";
-/// What is set for a run when the file leaves it at 0: children that are given no time to stop get
-/// no shutdownRequested.
+/// What a run uses instead of 0: children without time to stop get no shutdownRequested.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(20_000);
-/// For the JVM itself, after the daemon's own grace is over.
+/// The time for the JVM itself to end, after the daemon's grace period.
 const JVM_GRACE: Duration = Duration::from_secs(5);
 
-/// What is asked for on the command line.
+/// The options that change properties for one run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RunOverrides {
-    /// `--set`
+    /// `--set`.
     pub(crate) set: Vec<(String, Masked)>,
-    /// `--expand-env`
+    /// `--expand-env`.
     pub(crate) expand: bool,
-    /// `--endpoint-url`
+    /// `--endpoint-url`.
     pub(crate) endpoint: Option<Masked>,
 }
 
 /// How the run differs from the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// These win over the file; the last one of a key counts.
+    /// They override the file; the last one of a key counts.
     pub(crate) overrides: Vec<(String, Masked)>,
     pub(crate) jvm_flags: Vec<String>,
-    /// A sentence for each change that the user did not spell out.
+    /// A sentence for each change that the user did not type.
     pub(crate) notes: Vec<String>,
 }
 
 impl Changes {
-    pub(crate) fn of(
+    pub(crate) fn new(
         file: &File,
-        run_overrides: &RunOverrides,
+        typed: &RunOverrides,
         daemon: Daemon,
         environment: &Environment,
     ) -> Result<Changes> {
         let mut changes = Changes::default();
-        if run_overrides.expand {
+        if typed.expand {
             changes.expand(file, environment)?;
         }
-        changes.overrides.extend(run_overrides.set.iter().cloned());
-        if let Some(url) = &run_overrides.endpoint {
-            changes.send_to(url, file, daemon);
+        changes.overrides.extend(typed.set.iter().cloned());
+        if let Some(url) = &typed.endpoint {
+            changes.use_endpoint(url, file, daemon);
         }
-        changes.give_time_to_stop(file, daemon);
+        changes.set_shutdown_grace(file, daemon);
         Ok(changes)
     }
 
-    /// The value that the daemon will see.
+    /// Returns the value that the daemon will see.
     pub(crate) fn get(&self, file: &File, key: &str) -> Option<Masked> {
         let set = self.overrides.iter().rev().find(|(set, _)| set == key);
         let of_file = || file.reveal(key).map(|value| Masked::of_property(key, value));
         set.map(|(_, value)| value.clone()).or_else(of_file)
     }
 
-    /// How long the daemon may take to stop: its own grace and a little more.
+    /// Returns how long the daemon may take to stop: its own grace period and a little more.
     pub(crate) fn grace(&self, file: &File, daemon: Daemon) -> Duration {
         shutdown_grace(self.get(file, SHUTDOWN_GRACE_KEY).as_ref(), daemon) + JVM_GRACE
     }
@@ -85,18 +84,20 @@ impl Changes {
         self.notes.push(note);
     }
 
-    /// The daemon itself expands nothing.
+    /// Expands environment variables in all values, which the daemon itself does not do.
     fn expand(&mut self, file: &File, environment: &Environment) -> Result<()> {
         for entry in file.entries() {
             let (key, value) = (entry.key.as_str(), entry.value.as_str());
             let lookup = |name: &str| environment.variable(name).map(str::to_owned);
             let Expanded { text, variables } = expand(value, lookup).map_err(|name| {
                 let value = Masked::of_property(key, value);
-                Error::new(Exit::Usage, format!("{key} = {value}: {name} is not set"))
-                    .hint("set it, or write $$ for a dollar sign")
+                let message = format!("cannot expand {key} = {value}");
+                Error::new(Exit::Usage, message)
+                    .because(format!("{name} is not set"))
+                    .hint(format!("set {name}, or write $$ for a dollar sign"))
             })?;
             if text != value {
-                // What was in the environment is shown by the variable's name.
+                // Messages show the variable's name instead of its value.
                 let value = Masked::of_property(key, &text).and(variables);
                 self.overrides.push((key.to_owned(), value));
             }
@@ -104,43 +105,44 @@ impl Changes {
         Ok(())
     }
 
-    /// Sends the JVM, and not its children, to a stand-in for AWS.
-    fn send_to(&mut self, url: &Masked, file: &File, daemon: Daemon) {
-        // The keys go before the flag and work in every version; the flag moves the rest.
+    /// Makes the JVM, but not its children, use an emulator of AWS.
+    fn use_endpoint(&mut self, url: &Masked, file: &File, daemon: Daemon) {
+        // These keys work in every version and override the flag, which covers the other services.
         for key in ["kinesisEndpoint", "dynamoDBEndpoint"] {
             self.set(key, url.reveal(), format!("{key} is set to {url} for this run"));
         }
         let endpoint = url.after("-Daws.endpointUrl=");
-        // The SDK of 1.x does not know the flag.
+        // The SDK of 1.x does not know this flag.
         let endpoint = (daemon.version().major() > 1).then_some(endpoint);
         for flag in endpoint.into_iter().chain([Masked::of_text(daemon.cbor_off())]) {
-            self.notes.push(format!("{flag} is given to the JVM"));
+            self.notes.push(format!("{flag} is passed to the JVM"));
             self.jvm_flags.push(flag.reveal().to_owned());
         }
         if self.get(file, "metricsLevel").is_none() {
-            let note = "metricsLevel is set to NONE for this run: stand-ins take no metrics";
+            let note = "metricsLevel is set to NONE for this run: emulators accept no metrics";
             self.set("metricsLevel", "NONE", note.to_owned());
         }
     }
 
-    fn give_time_to_stop(&mut self, file: &File, daemon: Daemon) {
+    /// Sets a shutdown grace if the file has none.
+    fn set_shutdown_grace(&mut self, file: &File, daemon: Daemon) {
         let text = self.get(file, SHUTDOWN_GRACE_KEY);
         if !shutdown_grace(text.as_ref(), daemon).is_zero() {
             return;
         }
-        let stands = match text {
+        let before = match text {
             Some(text) if text.reveal().trim() != "0" => {
-                format!("`{}`, which the daemon takes for 0", text.to_string().trim())
+                format!("`{}`, which the daemon reads as 0", text.to_string().trim())
             }
             _ => "0".to_owned(),
         };
         let millis = SHUTDOWN_GRACE.as_millis().to_string();
-        let note = format!("{SHUTDOWN_GRACE_KEY} is {stands}: set to {millis} for this run");
+        let note = format!("{SHUTDOWN_GRACE_KEY} is {before}: set to {millis} for this run");
         self.set(SHUTDOWN_GRACE_KEY, &millis, note);
     }
 }
 
-/// How long the daemon waits; below 0 it waits no longer than at 0.
+/// Returns how long the daemon waits for its children. It treats negative values as 0.
 fn shutdown_grace(text: Option<&Masked>, daemon: Daemon) -> Duration {
     let key = lookup_key(SHUTDOWN_GRACE_KEY);
     let text = text.map(Masked::reveal);
@@ -148,20 +150,20 @@ fn shutdown_grace(text: Option<&Masked>, daemon: Daemon) -> Duration {
     Duration::from_millis(millis.and_then(|millis| millis.try_into().ok()).unwrap_or(0))
 }
 
-/// A value with variables in it.
+/// A value after its variables have been expanded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Expanded {
     text: String,
-    /// What came from the environment, each with what stood for it in the file.
+    /// The ranges of `text` that came from the environment, each with the variable as it was written.
     variables: Vec<(Range<usize>, String)>,
 }
 
-/// Replaces `$NAME` and `${NAME}`; `$$` is a dollar sign, and so is one before anything else. The
-/// error is the name of a variable that is not set.
+/// Replaces `$NAME` and `${NAME}`. `$$` is a dollar sign, and so is `$` before anything else. The error
+/// is the name of a variable that is not set.
 fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Expanded, String> {
     let Expanded { mut text, mut variables } = Expanded::default();
     let mut rest = value;
-    // Where nothing closes a brace any more, none need be looked for.
+    // Beyond the last `}`, no `${` can be a variable. Looking for one each time would be quadratic.
     let last_closing = value.rfind('}').unwrap_or_default();
     while let Some((before, after)) = rest.split_once('$') {
         text.push_str(before);
@@ -193,7 +195,7 @@ fn expand(value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Expand
     Ok(Expanded { text, variables })
 }
 
-/// The files of one run, gone with it.
+/// The files of one run, which are removed with it.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     folder: TemporaryFolder,
@@ -201,15 +203,15 @@ pub(crate) struct RunFolder {
 
 impl RunFolder {
     pub(crate) fn new(guardian: &Guardian) -> Result<RunFolder> {
-        let new = || {
+        let create = || {
             let folder = TemporaryFolder::new()?;
             guardian.remove_at_end(folder.path())?;
             Ok(RunFolder { folder })
         };
-        new().map_err(unwritable)
+        create().map_err(cannot_write)
     }
 
-    /// Whoever holds it uses the folder.
+    /// Returns the folder's lock, for the JVM to inherit.
     pub(crate) fn lock(&self) -> BorrowedFd<'_> {
         self.folder.lock()
     }
@@ -218,8 +220,8 @@ impl RunFolder {
         self.folder.path()
     }
 
-    /// The file as the daemon shall see it: the user's own where nothing differs, else a copy in
-    /// which every key stands once.
+    /// Returns the properties file for the daemon: the user's own if there are no overrides, else a copy
+    /// in which every key occurs once.
     pub(crate) fn properties(
         &self,
         original: &Path,
@@ -227,16 +229,16 @@ impl RunFolder {
         overrides: &[(String, Masked)],
     ) -> Result<PathBuf> {
         if overrides.is_empty() {
-            return Ok(super::command::absolute(original));
+            return Ok(super::paths::absolute(original));
         }
-        // Behind a line's end in its name there would be properties.
+        // Escaped, as a line end in the name would begin a property.
         let name = original.display().to_string();
-        let mut text = format!("# {} and what kcl-helper run sets\n", Escaped(&name));
+        let mut text = format!("# {} with the changes of kcl-helper run\n", Escaped(&name));
         let of_file = file.entries().iter().map(|entry| (entry.key.units(), entry.value.units()));
         let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
         let of_overrides = overrides.iter().map(|(key, value)| (units(key), units(value.reveal())));
         let all: Vec<_> = of_file.chain(of_overrides).collect();
-        // By key, the last one: it is the one that counts.
+        // The index of each key's last value, which is the one that counts.
         let last: HashMap<&[u16], usize> =
             all.iter().enumerate().map(|(index, (key, _))| (key.as_slice(), index)).collect();
         for (index, (key, value)) in all.iter().enumerate() {
@@ -252,45 +254,47 @@ impl RunFolder {
         self.write(name, &text)
     }
 
-    /// A command line that the daemon can split at blanks, where it could not find the program
-    /// itself: the absolute path, or a link to it without blanks.
+    /// Returns a command line for a program that the daemon would not find: with its absolute path, or
+    /// with a link to it if that contains spaces, because the daemon splits the command at spaces.
     pub(crate) fn executable(&self, program: &Program) -> Result<Option<Masked>> {
         let Program::OnlyUnderRun { path, name, arguments, .. } = program else {
             return Ok(None);
         };
-        let path = self.without_blanks(path)?;
-        let is_open = name.masks().next().is_none();
-        let shown = (!is_open).then(|| (0..path.len(), name.to_string()));
-        let blank = if arguments.reveal().is_empty() { "" } else { " " };
-        Ok(Some(arguments.after(&format!("{path}{blank}")).and(shown)))
+        let path = self.without_spaces(path)?;
+        let has_secrets = name.masks().next().is_some();
+        let masked = has_secrets.then(|| (0..path.len(), name.to_string()));
+        let space = if arguments.reveal().is_empty() { "" } else { " " };
+        Ok(Some(arguments.after(&format!("{path}{space}")).and(masked)))
     }
 
-    fn without_blanks(&self, path: &Path) -> Result<String> {
+    fn without_spaces(&self, path: &Path) -> Result<String> {
         let plain =
             |path: &Path| path.to_str().filter(|path| !path.contains(' ')).map(str::to_owned);
-        let path = super::command::absolute(path);
+        let path = super::paths::absolute(path);
         if let Some(plain) = plain(&path) {
             return Ok(plain);
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().replace(' ', "_");
         let link = self.folder.path().join(name);
-        std::os::unix::fs::symlink(&path, &link).map_err(unwritable)?;
+        std::os::unix::fs::symlink(&path, &link).map_err(cannot_write)?;
         plain(&link).ok_or_else(|| {
-            let message = format!("{} has a blank in it, as has the program's", link.display());
-            Error::new(Exit::Environment, message).hint("set TMPDIR to a folder without blanks")
+            let message = format!("the daemon cannot start {}", path.display());
+            Error::new(Exit::Environment, message)
+                .because(format!("its path and that of the link {} contain spaces", link.display()))
+                .hint("set TMPDIR to a folder without spaces in its path")
         })
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
         let write = || create_private_file(&path)?.write_all(text.as_bytes());
-        write().map_err(unwritable)?;
+        write().map_err(cannot_write)?;
         Ok(path)
     }
 }
 
-fn unwritable(error: io::Error) -> Error {
-    Error::new(Exit::Environment, "cannot make a folder for the run's own files")
+fn cannot_write(error: io::Error) -> Error {
+    Error::new(Exit::Environment, "cannot create a temporary directory")
         .because(error)
         .hint("set TMPDIR to a folder that you can write to")
 }
@@ -312,28 +316,28 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_expanded_or_missed() {
+    fn variables_are_expanded_or_reported() {
         assert_eq!(expanded("$A/${A}b $$A $ $1 $").unwrap(), "x y/x yb $A $ $1 $");
         assert_eq!(expanded("a$B"), Err("B".to_owned()));
         assert_eq!(expanded("a${B c}"), Err("B c".to_owned()));
         assert_eq!(expanded("${} ${1} ${1$A} {$A} ${A").unwrap(), "${} ${1} ${1x y} {x y} ${A");
     }
 
-    /// Keys that Rust's strings cannot hold stay two, and what they are.
+    /// A Rust string cannot hold these keys; they must not become the same key.
     #[test]
-    fn the_copy_has_lone_surrogates_as_the_file_has_them() {
+    fn copy_preserves_lone_surrogates() {
         let text = "\\uD800=\\uDC00\n\\uD801=b\n";
         let file = File::parse(text.as_bytes()).unwrap();
         let folder = run_folder();
         let set = [("a".to_owned(), Masked::of_text("1"))];
         let path = folder.properties(Path::new("f"), &file, &set).unwrap();
         let copy = std::fs::read_to_string(path).unwrap();
-        assert_eq!(copy, format!("# f and what kcl-helper run sets\n{text}a=1\n"));
+        assert_eq!(copy, format!("# f with the changes of kcl-helper run\n{text}a=1\n"));
     }
 
     proptest! {
         #[test]
-        fn without_a_dollar_nothing_changes(value in "[^$]{0,40}") {
+        fn value_without_dollar_sign_stays_the_same(value in "[^$]{0,40}") {
             prop_assert_eq!(expanded(&value).unwrap(), value);
         }
 
@@ -342,9 +346,8 @@ mod tests {
             let _ = expanded(&value);
         }
 
-        /// The copy reads back as the file with the overrides on top.
         #[test]
-        fn the_copy_says_the_same(
+        fn copy_reads_back_as_the_file_with_the_overrides(
             entries in proptest::collection::vec(("[a-c]{1,2}", "[ -~\u{e9}\n\t]{0,12}"), 0..6),
             overrides in proptest::collection::vec(("[a-d]{1,2}", "[ -~]{0,12}"), 1..4),
         ) {
@@ -372,9 +375,9 @@ mod tests {
         }
     }
 
-    /// That the work grows no faster than the input shows in that this ends.
+    /// Quadratic work would make this test hang.
     #[test]
-    fn much_is_copied_and_expanded() {
+    fn large_files_and_values_take_linear_time() {
         let setting = |number: usize| (format!("k{number}"), Masked::of_text("v"));
         let text: String = (0..50_000).map(|number| format!("k{number}=1\n")).collect();
         let file = File::parse(text.as_bytes()).unwrap();
@@ -389,20 +392,20 @@ mod tests {
     }
 
     #[test]
-    fn the_grace_follows_the_daemons_reading() {
+    fn grace_is_read_as_the_daemon_reads_it() {
         #[track_caller]
         fn check(text: &str, version: Version, expected: u64, note: &str) {
             let daemon = Daemon::of(version).unwrap();
             let file = File::parse(text.as_bytes()).unwrap();
-            let run_overrides = RunOverrides::default();
+            let typed = RunOverrides::default();
             let environment = Environment::of_this_process();
-            let changes = Changes::of(&file, &run_overrides, daemon, &environment).unwrap();
+            let changes = Changes::new(&file, &typed, daemon, &environment).unwrap();
             assert_eq!(changes.grace(&file, daemon), Duration::from_millis(expected));
             assert_eq!(changes.notes.join("\n"), note);
         }
         let (v1, v3) = (Version::new(1, 15, 3), Version::DEFAULT);
         let zero = "shutdownGraceMillis is 0: set to 20000 for this run";
-        let soon = "shutdownGraceMillis is `soon`, which the daemon takes for 0: set to 20000 for \
+        let soon = "shutdownGraceMillis is `soon`, which the daemon reads as 0: set to 20000 for \
                     this run";
         let negative = soon.replace("soon", "-5");
         check("shutdownGraceMillis = 1000", v3, 6_000, "");

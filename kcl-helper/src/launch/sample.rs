@@ -1,5 +1,5 @@
-//! The properties file that `--sample` stands for: that of `kcl-samples`, with this program's own
-//! hidden sample processor in it.
+//! The properties file that `--sample` uses: that of `kcl-samples`, with this program's hidden sample
+//! processor as its executable.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,8 @@ use crate::output::Reporter;
 use crate::properties::{self, File, escaped_value};
 use crate::this_program::{self, SAMPLE_CHILD};
 
-/// Makes sure of the sample's file in the user's data folder and returns its path. What the user
-/// has changed stays as it is, and that is said; only where this program has moved since, the file
-/// follows.
+/// Writes the sample's file into the user's data folder and returns its path. A file that the user has
+/// changed is used as it is, with a warning; one that only names an old path of this program is updated.
 pub(crate) fn properties_file(reporter: &Reporter) -> Result<PathBuf> {
     let path = data_folder()?.join("kcl-helper").join("sample.properties");
     let program = program_path()?;
@@ -26,9 +25,9 @@ pub(crate) fn properties_file(reporter: &Reporter) -> Result<PathBuf> {
             write(&path, &wanted)?;
             return Ok(path);
         }
-        Err(error) => return Err(no_place(error)),
+        Err(error) => return Err(cannot_write(error)),
     };
-    // What is no UTF-8 was not written here.
+    // We did not write a file with invalid UTF-8, so it counts as changed.
     let found = String::from_utf8(found).unwrap_or_default();
     if found == wanted {
         return Ok(path);
@@ -40,46 +39,43 @@ pub(crate) fn properties_file(reporter: &Reporter) -> Result<PathBuf> {
     }
     let name = path.display();
     reporter.warn(&format!(
-        "{name} is not as this kcl-helper writes it: you, or another version, changed it; it is \
-        used as it is"
+        "{name} was changed, by you or by another version of kcl-helper: using it as it is"
     ));
-    reporter.hint(&format!("delete it to have it written anew: rm {name}"));
+    reporter.hint(&format!("delete it to get a new one: rm {name}"));
     Ok(path)
 }
 
 fn data_folder() -> Result<PathBuf> {
-    let strategy = etcetera::choose_base_strategy().map_err(no_place)?;
+    let strategy = etcetera::choose_base_strategy().map_err(cannot_write)?;
     Ok(strategy.data_dir())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
-        create_private_dir(folder).map_err(no_place)?;
+        create_private_dir(folder).map_err(cannot_write)?;
     }
-    replace_private_file(path, text.as_bytes()).map_err(no_place)
+    replace_private_file(path, text.as_bytes()).map_err(cannot_write)
 }
 
-fn no_place(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(Exit::Environment, "the sample's properties file has no place").because(error)
+fn cannot_write(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(Exit::Environment, "cannot write the sample properties file").because(error)
 }
 
-/// The daemon splits the command at blanks, and there is no way to quote one.
+/// Returns the path of this program. The daemon splits the command at spaces, and cannot unquote one.
 fn program_path() -> Result<String> {
-    let program = this_program::path().map_err(no_place)?;
+    let program = this_program::path().map_err(cannot_write)?;
     match program.to_str().filter(|path| !path.contains(' ')) {
         Some(path) => Ok(path.to_owned()),
         None => {
-            let message = format!(
-                "{}: the daemon cannot start a program with such a path",
-                program.display()
-            );
+            let message = format!("the daemon cannot start {}", program.display());
             Err(Error::new(Exit::Environment, message)
-                .hint("install kcl-helper where the path has no blanks, and is UTF-8"))
+                .because("its path contains a space or invalid UTF-8")
+                .hint("install kcl-helper at a path without spaces"))
         }
     }
 }
 
-/// Whether the program is a kcl-helper's sample processor, wherever that one is.
+/// Whether the executable is the sample processor of a kcl-helper at any path.
 fn names_the_sample(text: &str) -> bool {
     let file = File::parse(text.as_bytes());
     let names = |file: File| {
@@ -89,14 +85,13 @@ fn names_the_sample(text: &str) -> bool {
     file.ok().and_then(names).unwrap_or(false)
 }
 
-/// The text with another program in its one line for that.
+/// Replaces the value of executableName in a properties file by this program.
 fn with_program(text: &str, program: &str) -> Result<String> {
-    let broken = || Error::new(Exit::Bug, "the sample's properties file names no program");
-    let file = File::parse(text.as_bytes()).map_err(|_| broken())?;
-    let place = file.entry("executableName").ok_or_else(broken)?.value.span();
+    let invalid = || Error::new(Exit::Bug, "the sample properties file has no executableName");
+    let file = File::parse(text.as_bytes()).map_err(|_| invalid())?;
+    let span = file.entry("executableName").ok_or_else(invalid)?.value.span();
     let command = escaped_value(&format!("{program} {SAMPLE_CHILD}"));
-    // The file's bytes are ASCII where a value begins and ends.
-    let (before, after) = text.get(..place.start).zip(text.get(place.end..)).ok_or_else(broken)?;
+    let (before, after) = text.get(..span.start).zip(text.get(span.end..)).ok_or_else(invalid)?;
     Ok(format!("{before}{command}{after}"))
 }
 
@@ -120,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn another_program_is_the_users() {
+    fn only_a_kcl_helper_with_its_sample_child_is_the_sample() {
         assert!(names_the_sample("executableName = /a/kcl-helper sample-child"));
         assert!(!names_the_sample("executableName = kcl-helper record --to x -- a sample-child"));
         assert!(!names_the_sample("executableName = my-app"));

@@ -1,8 +1,8 @@
-//! Looking after the JVM: one graceful stop, then a hard one, and nothing left behind.
+//! Supervises the JVM: first a graceful stop, then a forced one, and no process is left behind.
 //!
-//! The JVM leads a process group of its own, so that a terminal's Ctrl-C reaches us alone and we
-//! decide: the first request goes to the JVM only, which lets it talk to its children; the hard stop
-//! goes to all. As PID 1 of a container we also reap what nobody else waits for.
+//! The JVM leads its own process group, so that Ctrl-C in a terminal reaches only us. The first request
+//! to stop goes to the JVM alone, which then stops its children; a forced stop goes to all of them. As
+//! PID 1 of a container we also reap orphans.
 
 use std::fs::File;
 use std::io;
@@ -23,18 +23,17 @@ use crate::guardian::{Guarded, Guardian, How, Patience};
 use crate::output::{Reporter, stderr_of_another};
 use crate::signals::{self, Cause, Request, Requests, Step, Stop, Stopping};
 
-/// How long the kernel may take to end a JVM that was killed.
+/// How long we wait for a JVM that was killed.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a run waits for.
 #[derive(Debug)]
 enum Event {
     Stop(Request),
-    /// The JVM has ended, or nobody can tell.
+    /// The JVM has ended; an error if its status is unknown.
     Ended(io::Result<ExitStatus>),
 }
 
-/// Requests to stop, and ends of JVMs, one after the other.
+/// A queue of the requests to stop, and of the ends of JVMs.
 #[derive(Debug)]
 pub(crate) struct Events {
     sender: Sender<Event>,
@@ -42,7 +41,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// From now on requests come here.
+    /// Routes requests to this queue from now on.
     pub(crate) fn listen(requests: &Requests, guardian: &Guardian) -> Result<Events> {
         let (sender, receiver) = mpsc::channel();
         let send = sender.clone();
@@ -56,16 +55,16 @@ impl Events {
         Ok(Events { sender, receiver })
     }
 
-    /// The next one, unless time runs out before.
+    /// Waits for the next event, at most until then.
     fn next(&self, until: Option<Instant>) -> Option<Event> {
         let Some(until) = until else {
-            // We hold a sender ourselves.
+            // It cannot fail, because we hold a sender.
             return self.receiver.recv().ok();
         };
         self.receiver.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
-    /// Waits for a request to stop, at most so long.
+    /// Waits for a request to stop, at most for this time.
     pub(crate) fn request_within(&self, time: Duration) -> Option<Cause> {
         let until = Instant::now() + time;
         while let Some(event) = self.next(Some(until)) {
@@ -80,13 +79,13 @@ impl Events {
 /// How a JVM ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Its exit status, or 128 and the signal that ended it.
+    /// Its exit status, or 128 plus the signal that ended it.
     status: u8,
     stop: Stop,
 }
 
 impl Ended {
-    /// The status that ours shall be. A JVM reports a SIGTERM as 143, which is what we asked for.
+    /// Returns the exit status for this command. A JVM reports the SIGTERM that we sent as 143.
     pub(crate) fn exit_status(self) -> u8 {
         match (self.stop, self.status) {
             (Stop::Asked(Request { cause: cause @ Cause::Timeout(_), .. }), _)
@@ -104,7 +103,7 @@ impl Ended {
     }
 }
 
-/// Runs a command until it has ended and nothing of it is left. It has these files open as well.
+/// Runs the daemon until it has ended and none of its processes is left. It inherits these files.
 pub(crate) fn run(
     command: &JavaCommand,
     inherited: &[BorrowedFd<'_>],
@@ -115,11 +114,6 @@ pub(crate) fn run(
 ) -> Result<Ended> {
     reporter.settle();
     let daemon = spawn(command, inherited, grace, guardian, events)?;
-    let report = |sent: io::Result<()>| {
-        if let Err(error) = sent {
-            reporter.warn(&format!("the daemon cannot be signalled: {error}"));
-        }
-    };
     let mut stopping = Stopping::new(grace);
     let mut killed_at = None;
     let status = loop {
@@ -130,29 +124,12 @@ pub(crate) fn run(
             None if until.is_some_and(|until| Instant::now() >= until) => break None,
             None => None,
         };
-        match step.or_else(|| stopping.tick(Instant::now())) {
-            None => {}
-            Some(Step::Ask(cause)) => {
-                let grace = humantime::format_duration(grace);
-                reporter.say(&format!(
-                    "{cause}: asking the daemon to stop, for up to {grace}; signal again to kill it"
-                ));
-                reporter.settle();
-                // The JVM alone: its children learn of it from the daemon.
-                report(daemon.signal(Signal::TERM));
-            }
-            Some(Step::ForceAsAskedAgain(cause)) => {
-                reporter.warn(&format!("{cause} again: killing the daemon and its processors"));
-                report(daemon.kill());
+        if let Some(step) = step.or_else(|| stopping.tick(Instant::now())) {
+            if !matches!(step, Step::Ask(_)) {
                 killed_at = Some(Instant::now());
             }
-            Some(Step::ForceAsGraceIsOver(grace)) => {
-                let grace = humantime::format_duration(grace);
-                reporter.warn(&format!(
-                    "not stopped within {grace}: killing the daemon and its processors"
-                ));
-                report(daemon.kill());
-                killed_at = Some(Instant::now());
+            if let Err(error) = stop(&daemon, &step, grace, reporter) {
+                reporter.warn(&format!("cannot send a signal to the daemon: {error}"));
             }
         }
     };
@@ -165,9 +142,35 @@ pub(crate) fn run(
         guardian.clear(Patience::for_the_rest(grace), "the daemon", reporter);
     }
     let status = status.ok_or_else(|| {
-        Error::new(Exit::Environment, "cannot tell how the daemon ended, or whether it did")
+        Error::new(Exit::Environment, "cannot determine whether and how the daemon ended")
     })?;
     Ok(Ended { status: status_of(status), stop: stopping.stop() })
+}
+
+/// Takes the next step of a stop, and says so.
+fn stop(daemon: &Guarded, step: &Step, grace: Duration, reporter: &Reporter) -> io::Result<()> {
+    match step {
+        Step::Ask(cause) => {
+            let grace = humantime::format_duration(grace);
+            reporter.say(&format!(
+                "{cause}: asking the daemon to stop, for up to {grace}; signal again to kill it"
+            ));
+            reporter.settle();
+            // Only the JVM: the daemon tells its children.
+            daemon.signal(Signal::TERM)
+        }
+        Step::ForceAsAskedAgain(cause) => {
+            reporter.warn(&format!("{cause} again: killing the daemon and its processors"));
+            daemon.kill()
+        }
+        Step::ForceAsGraceIsOver(grace) => {
+            let grace = humantime::format_duration(*grace);
+            reporter.warn(&format!(
+                "not stopped within {grace}: killing the daemon and its processors"
+            ));
+            daemon.kill()
+        }
+    }
 }
 
 fn spawn(
@@ -178,17 +181,17 @@ fn spawn(
     events: &Events,
 ) -> Result<Arc<Guarded>> {
     let failed = |error: io::Error| {
-        let message = format!("{} cannot be started", command.java.display());
+        let message = format!("cannot start {}", command.java.display());
         Error::new(Exit::Environment, message).because(error)
     };
     let streams = || {
-        // stdout is data, and a log is not.
+        // Its stdout is a log too, and our stdout is for data.
         let log = || stderr_of_another().try_clone_to_owned();
         Ok([File::open("/dev/null")?.into(), log()?, log()?])
     };
     let how = How { group: None, cpu: None, grace };
     let daemon = streams()
-        .and_then(|streams| guardian.spawn(command.words(), how, streams, inherited))
+        .and_then(|streams| guardian.spawn(command.argv(), how, streams, inherited))
         .map_err(failed)?;
     let daemon = Arc::new(daemon);
     let (waits, ends) = (daemon.clone(), events.sender.clone());
@@ -204,6 +207,6 @@ fn spawn(
 
 fn status_of(status: ExitStatus) -> u8 {
     let status = status.code().or(status.signal().map(|signal| 128 + signal));
-    // Both are below 256, and one of them is there.
+    // A process has one of them, and both are below 256.
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(u8::MAX)
 }

@@ -1,9 +1,8 @@
-//! A folder for the files of one run, which nobody else can read and which does not outlive the run.
+//! A folder for the files of one run, which only the user can read and which is removed with the run.
 //!
-//! All runs of a user have theirs in one place, `TMPDIR/kcl-helper-run-UID/`. A run holds a lock on
-//! its folder, and so does its JVM, which may outlive a helper that was killed and still needs the
-//! files. A folder whose lock is free belongs to nobody any more, and the next run removes it.
-//! systemd-tmpfiles removes nothing from a locked folder either, however old it is.
+//! All runs of a user have theirs in `TMPDIR/kcl-helper-run-UID/`. A run holds a lock on its folder, and
+//! so does its JVM, which still needs the files if the helper is killed. If nobody holds the lock, the
+//! next run removes the folder. systemd-tmpfiles does not clean up a locked folder either.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,28 +16,28 @@ use crate::files::{open_dir, open_own_dir};
 
 #[derive(Debug)]
 pub(crate) struct TemporaryFolder {
-    // Before the lock: it is removed while it is still ours.
+    // Fields are dropped in order: the folder must be removed while it is still locked.
     folder: TempDir,
     lock: File,
 }
 
 impl TemporaryFolder {
-    /// Makes one, and removes those of runs that were killed.
+    /// Creates one, and removes those of runs that were killed.
     pub(crate) fn new() -> io::Result<TemporaryFolder> {
         TemporaryFolder::within(&std::env::temp_dir())
     }
 
     fn within(shared: &Path) -> io::Result<TemporaryFolder> {
-        let place = shared.join(format!("kcl-helper-run-{}", rustix::process::geteuid().as_raw()));
-        // Nobody may take a folder for abandoned between its making and its locking. Where a file
-        // system has no locks, nothing is ever taken for abandoned.
-        let held = open_own_dir(&place)?;
+        let runs = shared.join(format!("kcl-helper-run-{}", rustix::process::geteuid().as_raw()));
+        // This lock keeps another run from removing our folder before we have locked it. On a file
+        // system without locks, no folder is ever removed as abandoned.
+        let held = open_own_dir(&runs)?;
         let _ = held.lock();
-        remove_abandoned(&place)?;
+        remove_abandoned(&runs)?;
         let folder = tempfile::Builder::new()
             .prefix("")
             .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(&place)?;
+            .tempdir_in(&runs)?;
         let lock = open_dir(folder.path())?;
         let _ = lock.try_lock();
         Ok(TemporaryFolder { folder, lock })
@@ -48,15 +47,15 @@ impl TemporaryFolder {
         self.folder.path()
     }
 
-    /// The JVM gets a copy, and closes it for its own children.
+    /// Returns the lock, for the JVM to inherit. The JVM does not pass it on to its children.
     pub(crate) fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }
 }
 
-/// Removes the folders that no process has locked. What cannot be removed is tried by the next run.
-fn remove_abandoned(place: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(place)?.flatten() {
+/// Removes the folders that no process has locked. If that fails, the next run tries again.
+fn remove_abandoned(runs: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(runs)?.flatten() {
         let path = entry.path();
         if open_dir(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
             let _ = fs::remove_dir_all(&path);
@@ -77,18 +76,18 @@ mod tests {
     }
 
     #[test]
-    fn only_what_no_process_has_locked_is_removed() {
+    fn only_unlocked_folders_are_removed() {
         let shared = tempfile::tempdir().unwrap();
         let live = TemporaryFolder::within(shared.path()).unwrap();
-        let place = live.path().parent().unwrap().to_owned();
-        assert_eq!([mode(&place), mode(live.path())], [0o700; 2]);
-        let killed = place.join("killed");
+        let runs = live.path().parent().unwrap().to_owned();
+        assert_eq!([mode(&runs), mode(live.path())], [0o700; 2]);
+        let killed = runs.join("killed");
         fs::create_dir_all(killed.join("below")).unwrap();
         fs::write(killed.join("below/daemon.properties"), "secret").unwrap();
         let elsewhere = shared.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
         fs::write(elsewhere.join("file"), "").unwrap();
-        symlink(&elsewhere, place.join("link")).unwrap();
+        symlink(&elsewhere, runs.join("link")).unwrap();
         symlink(&elsewhere, killed.join("link")).unwrap();
 
         let next = TemporaryFolder::within(shared.path()).unwrap();
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_given_the_lock_keeps_the_folder() {
+    fn folder_lives_while_a_process_inherits_its_lock() {
         let shared = tempfile::tempdir().unwrap();
         let run = TemporaryFolder::within(shared.path()).unwrap();
         rustix::io::fcntl_setfd(run.lock(), rustix::io::FdFlags::empty()).unwrap();
@@ -120,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_a_link_is_refused() {
+    fn symbolic_link_in_place_of_the_folder_is_refused() {
         let shared = tempfile::tempdir().unwrap();
         let uid = rustix::process::geteuid().as_raw();
-        let place = shared.path().join(format!("kcl-helper-run-{uid}"));
-        symlink(shared.path(), &place).unwrap();
+        let runs = shared.path().join(format!("kcl-helper-run-{uid}"));
+        symlink(shared.path(), &runs).unwrap();
         let error = TemporaryFolder::within(shared.path()).unwrap_err();
         assert_eq!(error.to_string(), "it is a symbolic link");
     }

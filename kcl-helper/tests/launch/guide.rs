@@ -1,12 +1,12 @@
-//! README.md and docs/: what a reader may type or copy from there is run, parsed or checked here.
+//! Runs, parses or checks what a reader may copy from README.md and docs/.
 //!
-//! The words behind a block's fence say how:
+//! The info string of a fenced block decides how:
 //!
-//! - `sh`: each line that calls kcl-helper is run, with a stand-in for java and jars that are hollow,
-//!   and must succeed. Lines that call other programs are not run.
-//! - `sh parse`: its arguments are parsed only, as it needs real jars or the network.
-//! - `properties fragment`: added to a clean file, it leaves that clean; with `allow-warnings`, free
-//!   of errors.
+//! - `sh`: each line that calls kcl-helper is run, with a fake java and jars without content, and must
+//!   succeed. Lines that call other programs are not run.
+//! - `sh parse`: only the arguments are parsed, because the command needs real jars or the network.
+//! - `properties fragment`: a valid file stays free of warnings with these lines; with `allow-warnings`,
+//!   free of errors.
 //! - `systemd`, `json`: parsed.
 //! - `rust`: compiled by the documentation tests of kcl-runtime, which must include the page.
 
@@ -16,7 +16,7 @@ use std::process::Output;
 
 use crate::support::Stage;
 
-/// Answers `-version`; as the daemon, it ends well at once.
+/// Answers `-version`; as the daemon, it exits with 0 at once.
 const JAVA: &str =
     r#"[ "$1" = -version ] && echo 'openjdk version "17.0.9" 2023-10-17' >&2; exit 0"#;
 
@@ -32,14 +32,14 @@ shutdownGraceMillis = 20000
 ";
 
 struct Page {
-    /// As the repository names it.
+    /// The path in the repository.
     name: String,
     path: PathBuf,
     text: String,
 }
 
 struct Block {
-    /// The number of its fence's line.
+    /// The line number of its opening fence.
     line: usize,
     info: Vec<String>,
     text: String,
@@ -62,7 +62,7 @@ fn pages() -> Vec<Page> {
     paths.into_iter().map(page).collect()
 }
 
-/// The fenced blocks. Our pages fence with three back-ticks at the beginning of a line.
+/// Returns the fenced blocks. On our pages, a fence is three backticks at the start of a line.
 fn blocks(page: &Page) -> Vec<Block> {
     let mut found: Vec<Block> = Vec::new();
     let mut inside = false;
@@ -82,7 +82,7 @@ fn blocks(page: &Page) -> Vec<Block> {
     found
 }
 
-/// What the guide's lines find where they run.
+/// The files that commands of the guide need.
 fn stage() -> Stage {
     let stage = Stage::new();
     stage.fill_with_one_jar("3.0.9");
@@ -113,7 +113,7 @@ fn shell(stage: &Stage, line: &str) -> Output {
     command.output().unwrap()
 }
 
-/// The lines of a block that call kcl-helper, with what a backslash continues.
+/// Returns the commands of a block that call kcl-helper, with their continuation lines.
 fn calls(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let calls = |line: &&str| {
@@ -124,7 +124,7 @@ fn calls(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_line_that_calls_kcl_helper_works() {
+fn commands_of_the_guide_work() {
     let stage = stage();
     let mut count = 0;
     for page in pages() {
@@ -141,7 +141,7 @@ fn every_line_that_calls_kcl_helper_works() {
                 let output = shell(&stage, &run);
                 let said = stage.outcome(&output);
                 assert!(output.status.success(), "{}:{}: {run}\n{said}", page.name, block.line);
-                // Each line is the first one that somebody types.
+                // Each command must work in a new folder.
                 let _ = fs::remove_dir_all(stage.path(".kcl-local"));
                 count += 1;
             }
@@ -151,7 +151,7 @@ fn every_line_that_calls_kcl_helper_works() {
 }
 
 #[test]
-fn properties_of_the_guide_check_clean() {
+fn properties_of_the_guide_are_valid() {
     let stage = stage();
     for page in pages() {
         for block in blocks(&page).iter().filter(|block| block.info[0] == "properties") {
@@ -177,7 +177,7 @@ fn properties_of_the_guide_check_clean() {
 }
 
 #[test]
-fn files_for_other_tools_are_well_formed() {
+fn files_for_other_tools_can_be_parsed() {
     for page in pages() {
         for block in blocks(&page) {
             let place = format!("{}:{}", page.name, block.line);
@@ -210,7 +210,7 @@ fn files_for_other_tools_are_well_formed() {
 }
 
 #[test]
-fn links_between_the_pages_lead_somewhere() {
+fn links_between_pages_are_valid() {
     let mut count = 0;
     for page in pages() {
         for part in page.text.split("](").skip(1) {

@@ -1,7 +1,6 @@
-//! `jars fetch`, `list`, `verify` and `path`, with a repository and a Maven made for the test.
+//! `jars fetch`, `list`, `verify` and `path`, with a fake repository and a fake Maven.
 //!
-//! The jars are a version's own small ones: a lock of three jars stands in the cache, as `--lock`
-//! leaves one there.
+//! The jars are small: the cache has a lock with three of them, as `--lock` would write it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,20 +29,20 @@ const PATHS: [(&str, &str); 3] = [
     ("/m2/g/two/gamma/3.0/gamma-3.0.jar", "gamma\n"),
 ];
 
-/// A stage whose cache holds the lock and no jar.
+/// A stage whose cache has the lock but no jars.
 fn locked_stage() -> Stage {
     let stage = Stage::new();
     stage.write("cache/jars/3.0.9/jars.lock", LOCK);
     stage
 }
 
-/// What the repository does with one request, in order; after the last one it serves the file.
+/// How the repository answers a request for a file. After the last one it serves the file.
 #[derive(Debug, Clone, Copy)]
 enum Trick {
     Status(&'static str),
-    /// Says the whole length and closes after half of it.
+    /// Announces the whole length and closes after half of it.
     Half,
-    /// As a proxy does that has cached half a file: both lengths agree.
+    /// Announces and sends half of the file, as a proxy with an incomplete copy does.
     ShortWhole,
     Wrong,
 }
@@ -84,7 +83,7 @@ impl Repository {
         format!("http://127.0.0.1:{}/m2", self.port)
     }
 
-    /// The paths asked for, in order of the alphabet.
+    /// Returns the requested paths, sorted.
     fn requests(&self) -> Vec<String> {
         let mut requests = self.requests.lock().unwrap().clone();
         requests.sort();
@@ -114,7 +113,7 @@ fn serve(
     let mut stream = stream;
     let mut path = request_path(&mut reader);
     if !path.starts_with('/') {
-        // Asked as a proxy, for a tunnel to a host: be that host.
+        // A client of a proxy asks for a tunnel to a host: pretend to be that host.
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         path = request_path(&mut reader);
     }
@@ -163,41 +162,41 @@ fn fetch(stage: &Stage, repository: &Repository, more: &[&str]) -> String {
 }
 
 #[test]
-fn a_repository_serves_what_is_missing_and_then_nothing_more() {
+fn missing_jars_are_downloaded_once() {
     let stage = locked_stage();
     let repository = Repository::new(&[]);
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
     fetching 3 jars, 17 bytes from http://REPOSITORY/m2
-    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    3 jars, 17 bytes: 0 already present, 3 fetched in TIME
     ");
     assert_eq!(repository.requests(), PATHS.map(|(path, _)| path));
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    3 jars, 17 bytes: all here already
+    3 jars, 17 bytes: all already present
     ");
     assert_eq!(repository.requests().len(), 3);
     assert_eq!(
         files(&stage),
         ["alpha-1.0.jar", "beta-2.0-linux.jar", "gamma-3.0.jar", "jars.lock"]
     );
-    assert_snapshot!(stage.run(&[&["jars", "verify"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "verify"][..], &V].concat()), @"
     status 0
     --- stderr
-    3 jars, 17 bytes: all as locked
+    3 jars, 17 bytes: all match the lock
     ");
-    assert_snapshot!(stage.run(&[&["jars", "fetch", "--offline"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "fetch", "--offline"][..], &V].concat()), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    3 jars, 17 bytes: all here already
+    3 jars, 17 bytes: all already present
     ");
     assert_snapshot!(stage.run(&[&["print-classpath"][..], &V].concat()), @r"
     status 0
@@ -207,7 +206,7 @@ fn a_repository_serves_what_is_missing_and_then_nothing_more() {
 }
 
 #[test]
-fn the_variable_names_a_repository_with_and_without_a_trailing_slash() {
+fn repository_variable_may_end_with_a_slash() {
     for ending in ["", "/"] {
         let stage = locked_stage();
         let repository = Repository::new(&[]);
@@ -222,27 +221,27 @@ fn the_variable_names_a_repository_with_and_without_a_trailing_slash() {
 }
 
 #[test]
-fn trouble_that_passes_is_waited_for() {
+fn temporary_failures_are_retried() {
     let stage = locked_stage();
     let repository = Repository::new(&[
         ("alpha-1.0.jar", &[Trick::Status("429 Too Many Requests\r\nRetry-After: 0")]),
         ("beta-2.0-linux.jar", &[Trick::Half, Trick::Status("503 Service Unavailable")]),
         ("gamma-3.0.jar", &[Trick::ShortWhole]),
     ]);
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
     fetching 3 jars, 17 bytes from http://REPOSITORY/m2
-    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    3 jars, 17 bytes: 0 already present, 3 fetched in TIME
     ");
     assert_eq!(repository.requests().len(), 7);
     assert!(stage.run(&[&["jars", "verify"][..], &V].concat()).starts_with("status 0"));
 }
 
 #[test]
-fn trouble_that_stays_is_named_for_each_jar() {
+fn permanent_failures_are_reported_for_each_jar() {
     let stage = locked_stage();
     let busy = Trick::Status("503 Service Unavailable\r\nRetry-After: 0");
     let repository = Repository::new(&[
@@ -250,17 +249,17 @@ fn trouble_that_stays_is_named_for_each_jar() {
         ("beta-2.0-linux.jar", &[Trick::Status("404 Not Found")]),
         ("gamma-3.0.jar", &[Trick::Wrong]),
     ]);
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes from http://REPOSITORY/m2
-    error: 3 of 3 jars could not be fetched from http://REPOSITORY/m2: beta-2.0-linux.jar: 404 Not Found; alpha-1.0.jar: 503 Service Unavailable (6 tries); gamma-3.0.jar: has the SHA-256 5ad4c4b88687bdef514bf98c2ba3fdf59fd158be5c2d33aa009d9aaf605e37d8 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
+    error: cannot download 3 of 3 jars from http://REPOSITORY/m2: beta-2.0-linux.jar: 404 Not Found; alpha-1.0.jar: 503 Service Unavailable (6 tries); gamma-3.0.jar: has the SHA-256 5ad4c4b88687bdef514bf98c2ba3fdf59fd158be5c2d33aa009d9aaf605e37d8 (expected ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
     ");
     assert_eq!(files(&stage), ["jars.lock"]);
 }
 
 #[test]
-fn the_password_of_a_repository_is_not_shown() {
+fn repository_password_is_not_shown() {
     let stage = locked_stage();
     let busy = Trick::Status("503 Service Unavailable\r\nRetry-After: 1");
     let refused = Trick::Status("401 Unauthorized");
@@ -271,17 +270,17 @@ fn the_password_of_a_repository_is_not_shown() {
     ]);
     let url = repository.url().replace("//", "//user:hunter2@");
     let arguments = [&["jars", "fetch", "-v", "--repository", &url][..], &V].concat();
-    assert_snapshot!(repository.clean(&stage.run(&arguments)), @r"
+    assert_snapshot!(repository.clean(&stage.run(&arguments)), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes from http://***@REPOSITORY/m2
     http://***@REPOSITORY/m2: 503 Service Unavailable; trying again
-    error: 1 of 3 jars could not be fetched from http://***@REPOSITORY/m2: beta-2.0-linux.jar: 401 Unauthorized
+    error: cannot download 1 of 3 jars from http://***@REPOSITORY/m2: beta-2.0-linux.jar: 401 Unauthorized
     ");
 }
 
 #[test]
-fn patience_that_was_in_vain_is_not_had_again_for_every_jar() {
+fn after_retries_failed_further_jars_are_skipped() {
     let stage = Stage::new();
     let sum = "0".repeat(64);
     let names: Vec<String> = (10..30).map(|n| format!("a-{n}.jar")).collect();
@@ -290,71 +289,71 @@ fn patience_that_was_in_vain_is_not_had_again_for_every_jar() {
     let busy = [Trick::Status("503 Service Unavailable\r\nRetry-After: 0"); 9];
     let tricks: Vec<_> = names.iter().map(|name| (name.as_str(), &busy[..])).collect();
     let repository = Repository::new(&tricks);
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 3
     --- stderr
     fetching 20 jars, 120 bytes from http://REPOSITORY/m2
-    error: 6 of 20 jars could not be fetched from http://REPOSITORY/m2, and 14 were not tried: a-10.jar, a-11.jar, a-12.jar and 3 more: 503 Service Unavailable (6 tries)
+    error: cannot download 6 of 20 jars from http://REPOSITORY/m2 (14 not tried): a-10.jar, a-11.jar, a-12.jar and 3 more: 503 Service Unavailable (6 tries)
     ");
 }
 
 #[test]
-fn a_repository_that_asks_for_too_much_patience_is_not_waited_for() {
+fn long_retry_after_is_a_failure() {
     let stage = locked_stage();
     let busy = Trick::Status("503 Service Unavailable\r\nRetry-After: 3600");
     let repository = Repository::new(&[("alpha-1.0.jar", &[busy])]);
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes from http://REPOSITORY/m2
-    error: 1 of 3 jars could not be fetched from http://REPOSITORY/m2: alpha-1.0.jar: 503 Service Unavailable
+    error: cannot download 1 of 3 jars from http://REPOSITORY/m2: alpha-1.0.jar: 503 Service Unavailable
     ");
 }
 
 #[test]
-fn what_is_broken_is_named_and_fetched_again() {
+fn corrupt_jars_are_reported_and_fetched_again() {
     let stage = locked_stage();
     stage.write("cache/jars/3.0.9/alpha-1.0.jar", "");
     stage.write("cache/jars/3.0.9/beta-2.0-linux.jar", "be");
     stage.write("cache/jars/3.0.9/gamma-3.0.jar", "gamm_\n");
-    stage.write("cache/jars/3.0.9/stranger.jar", "");
+    stage.write("cache/jars/3.0.9/other.jar", "");
     stage.write("cache/jars/3.0.9/.unfinished-x/lib/half.jar", "");
     stage.write("cache/jars/3.0.9/.unfinished-y", "");
     let verify = [&["jars", "verify"][..], &V].concat();
-    assert_snapshot!(stage.run(&verify), @r"
+    assert_snapshot!(stage.run(&verify), @"
     status 1
     --- stdout
-    alpha-1.0.jar is empty (wanted 6 bytes)
-    beta-2.0-linux.jar has 2 bytes (wanted 5)
-    gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
+    alpha-1.0.jar is empty (expected 6 bytes)
+    beta-2.0-linux.jar has 2 bytes (expected 5)
+    gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (expected ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
     --- stderr
-    warning: stranger.jar is in no lock, so it is not on the class path
-    error: 3 of 3 jars are not as locked
-    hint: kcl-helper jars fetch --kcl-version 3.0.9
+    warning: other.jar is not in the lock, so it is not on the class path
+    error: 3 of 3 jars do not match the lock
+    hint: run kcl-helper jars fetch --kcl-version 3.0.9
     ");
     let repository = Repository::new(&[]);
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    warning: alpha-1.0.jar is empty (wanted 6 bytes): fetching it again
-    warning: beta-2.0-linux.jar has 2 bytes (wanted 5): fetching it again
-    warning: gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2): fetching it again
+    warning: alpha-1.0.jar is empty (expected 6 bytes): fetching it again
+    warning: beta-2.0-linux.jar has 2 bytes (expected 5): fetching it again
+    warning: gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (expected ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2): fetching it again
     fetching 3 jars, 17 bytes from http://REPOSITORY/m2
-    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    3 jars, 17 bytes: 0 already present, 3 fetched in TIME
     ");
-    assert_snapshot!(stage.run(&verify), @r"
+    assert_snapshot!(stage.run(&verify), @"
     status 0
     --- stderr
-    warning: stranger.jar is in no lock, so it is not on the class path
-    3 jars, 17 bytes: all as locked
+    warning: other.jar is not in the lock, so it is not on the class path
+    3 jars, 17 bytes: all match the lock
     ");
     assert!(!files(&stage).iter().any(|name| name.starts_with('.')));
 }
 
 #[test]
-fn links_in_the_cache_lead_nowhere() {
+fn links_in_the_cache_are_not_followed() {
     use std::os::unix::fs::symlink;
 
     let stage = locked_stage();
@@ -362,21 +361,21 @@ fn links_in_the_cache_lead_nowhere() {
     let victims = ["victim", "victim2"].map(|name| stage.write(name, "precious\n"));
     symlink(&victims[0], stage.path("cache/lock")).unwrap();
     symlink(&victims[1], stage.path("cache/jars/3.0.9/alpha-1.0.jar")).unwrap();
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 3
     --- stderr
-    error: STAGE/cache/lock cannot be written: it is a symbolic link
+    error: cannot write to STAGE/cache/lock: it is a symbolic link
     hint: choose another folder with --cache or KCL_HELPER_CACHE
     ");
     fs::remove_file(stage.path("cache/lock")).unwrap();
-    assert_snapshot!(fetch(&stage, &repository, &[]), @r"
+    assert_snapshot!(fetch(&stage, &repository, &[]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    warning: alpha-1.0.jar cannot be read: it is a symbolic link: fetching it again
+    warning: cannot read alpha-1.0.jar: it is a symbolic link: fetching it again
     fetching 3 jars, 17 bytes from http://REPOSITORY/m2
-    3 jars, 17 bytes: 0 here already, 3 fetched in TIME
+    3 jars, 17 bytes: 0 already present, 3 fetched in TIME
     ");
     assert!(stage.path("cache/jars/3.0.9/alpha-1.0.jar").symlink_metadata().unwrap().is_file());
     for victim in victims {
@@ -385,7 +384,7 @@ fn links_in_the_cache_lead_nowhere() {
 }
 
 #[test]
-fn others_may_read_the_cache_and_not_write_it() {
+fn other_users_can_read_the_cache_but_not_write_to_it() {
     let stage = stage_with_maven(Stage::new());
     for (umask, folder, file) in [("0", 0o755, 0o644), ("077", 0o700, 0o644)] {
         let arguments = [&["jars", "fetch", "--lock", "--cache", umask][..], &V].concat();
@@ -405,18 +404,18 @@ fn others_may_read_the_cache_and_not_write_it() {
 }
 
 #[test]
-fn offline_lists_what_is_missing() {
+fn offline_lists_missing_jars() {
     let stage = locked_stage();
     stage.write("cache/jars/3.0.9/alpha-1.0.jar", "alpha\n");
-    assert_snapshot!(stage.run(&[&["jars", "fetch", "--offline"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "fetch", "--offline"][..], &V].concat()), @"
     status 3
     --- stderr
-    error: 2 of 3 jars cannot be used, and --offline forbids to fetch: beta-2.0-linux.jar is missing; gamma-3.0.jar is missing
+    error: cannot download 2 of 3 jars: --offline is set: beta-2.0-linux.jar is missing; gamma-3.0.jar is missing
     ");
 }
 
 #[test]
-fn a_proxy_from_the_environment_is_used_and_named() {
+fn proxy_variable_is_used_and_reported() {
     let stage = locked_stage();
     let proxy = Repository::new(&[("alpha-1.0.jar", &[Trick::Status("404 Not Found")])]);
     let arguments = [&["jars", "fetch", "--repository", "http://repository.invalid/m2"][..], &V];
@@ -425,16 +424,16 @@ fn a_proxy_from_the_environment_is_used_and_named() {
         .env("HTTP_PROXY", format!("http://127.0.0.1:{}", proxy.port))
         .output()
         .unwrap();
-    assert_snapshot!(proxy.clean(&stage.outcome(&output)), @r"
+    assert_snapshot!(proxy.clean(&stage.outcome(&output)), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes from http://repository.invalid/m2
-    error: 1 of 3 jars could not be fetched from http://repository.invalid/m2 (through the proxy REPOSITORY): alpha-1.0.jar: 404 Not Found
+    error: cannot download 1 of 3 jars from http://repository.invalid/m2 (via the proxy REPOSITORY): alpha-1.0.jar: 404 Not Found
     ");
     assert_eq!(proxy.requests(), PATHS.map(|(path, _)| path));
 }
 
-/// A stand-in that records how it is called and copies what the test has laid out for it.
+/// A fake Maven that records its arguments and copies the test's repository.
 const MAVEN: &str = r#"
 for word; do
   case $word in
@@ -458,16 +457,16 @@ fn stage_with_maven(stage: Stage) -> Stage {
 }
 
 #[test]
-fn maven_fetches_exactly_what_is_missing() {
+fn maven_fetches_only_missing_jars() {
     let stage = stage_with_maven(locked_stage());
     stage.write("cache/jars/3.0.9/alpha-1.0.jar", "alpha\n");
-    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
     fetching 2 jars, 11 bytes with Maven
-    3 jars, 17 bytes: 1 here already, 2 fetched in TIME
+    3 jars, 17 bytes: 1 already present, 2 fetched in TIME
     ");
     let pom = fs::read_to_string(stage.path("home/pom.xml")).unwrap();
     assert!(!pom.contains("alpha"));
@@ -480,64 +479,64 @@ fn maven_fetches_exactly_what_is_missing() {
 }
 
 #[test]
-fn what_maven_gives_is_compared_with_the_lock() {
+fn jars_from_maven_are_verified() {
     let stage = stage_with_maven(locked_stage());
     stage.write("home/repository/g/two/gamma/3.0/gamma-3.0.jar", "gamm_\n");
-    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes with Maven
-    error: what Maven gave is not what is locked: gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (wanted ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
-    hint: is it spoilt in Maven's own repository (~/.m2)? Delete it there and try again
+    error: the jar from Maven does not match the lock: gamma-3.0.jar has the SHA-256 4f807e808391e4ac8c01e8bd3bdfb9fad4396617ab3b4bf9a50fe0be45418168 (expected ae9a6306a205417afddd14316cc1d0d5e04a98f1be10865dce643925ee070ce2)
+    hint: the copy in ~/.m2 may be corrupt; delete it
     ");
 }
 
 #[test]
-fn maven_that_fails_or_is_not_there_is_said() {
+fn failing_or_missing_maven_is_an_error() {
     let stage = locked_stage();
     stage.script("bin/mvn", "exit 9");
-    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes with Maven
-    error: Maven could not fetch the jars (exit status: 9): it said nothing
-    hint: -v shows all that Maven says
+    error: cannot fetch the jars: Maven ended with exit status: 9: it wrote nothing
+    hint: use -v to see all output of Maven
     ");
     let stage = stage_with_maven(stage);
     stage.write(
         "home/maven-fails",
         "[INFO] x\n[ERROR] Could not resolve g.two:beta\n[ERROR] more\n",
     );
-    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "fetch"][..], &V].concat()), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes with Maven
-    error: Maven could not fetch the jars (exit status: 1): Could not resolve g.two:beta
-    hint: -v shows all that Maven says
+    error: cannot fetch the jars: Maven ended with exit status: 1: Could not resolve g.two:beta
+    hint: use -v to see all output of Maven
     ");
     let output = stage
         .helper(&[&["jars", "fetch"][..], &V].concat())
         .env("PATH", stage.path("home"))
         .output()
         .unwrap();
-    assert_snapshot!(stage.outcome(&output), @r"
+    assert_snapshot!(stage.outcome(&output), @"
     status 3
     --- stderr
     fetching 3 jars, 17 bytes with Maven
-    error: Maven (mvn) cannot be started: No such file or directory (os error 2)
+    error: cannot start Maven (mvn): No such file or directory (os error 2)
     hint: install it, or name a repository with --repository or KCL_MVN_REPO_SEARCH_URL
     ");
 }
 
 #[test]
-fn a_version_without_a_lock_gets_one() {
+fn lock_option_writes_a_lock_for_a_new_version() {
     let stage = stage_with_maven(Stage::new());
     for command in ["fetch", "list", "verify"] {
         let text = stage.run(&[&["jars", command][..], &V].concat());
         assert_eq!(
             text,
-            "status 2\n--- stderr\nerror: there is no lock for the jars of 3.0.9\n\
-             hint: kcl-helper jars fetch --kcl-version 3.0.9 --lock resolves and locks them\n"
+            "status 2\n--- stderr\nerror: cannot find the jars of 3.0.9: there is no lock for them\n\
+             hint: run kcl-helper jars fetch --kcl-version 3.0.9 --lock\n"
         );
     }
     assert_snapshot!(stage.run(&[&["jars", "fetch", "--lock"][..], &V].concat()), @r"
@@ -565,8 +564,8 @@ fn a_version_without_a_lock_gets_one() {
     assert_snapshot!(stage.run(&["jars", "fetch", "--lock"]), @r"
     status 2
     --- stderr
-    error: the lock of 3.1.3 comes with kcl-helper
-    hint: leave --lock out
+    error: cannot write a lock for 3.1.3: kcl-helper has one built in
+    hint: omit --lock
     ");
 }
 
@@ -607,19 +606,19 @@ fn list_and_path_print_data() {
 }
 
 #[test]
-fn a_spoilt_lock_is_said() {
+fn invalid_lock_is_an_error() {
     let stage = Stage::new();
     stage.write("cache/jars/3.0.9/jars.lock", "g:a:1 a-1.jar 12\n");
-    assert_snapshot!(stage.run(&[&["jars", "list"][..], &V].concat()), @r"
+    assert_snapshot!(stage.run(&[&["jars", "list"][..], &V].concat()), @"
     status 3
     --- stderr
-    error: STAGE/cache/jars/3.0.9/jars.lock cannot be used: line 1 is not `group:artifact:version file size sha256`
-    hint: delete it and make it again with `kcl-helper jars fetch --lock`
+    error: cannot read STAGE/cache/jars/3.0.9/jars.lock: line 1 is invalid: it is not `group:artifact:version file size sha256`
+    hint: delete it and run kcl-helper jars fetch --lock
     ");
 }
 
 #[test]
-fn two_fetches_at_once_do_the_work_once() {
+fn concurrent_fetches_download_once() {
     let stage = locked_stage();
     let repository = Repository::new(&[]);
     let url = repository.url();

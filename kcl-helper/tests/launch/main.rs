@@ -1,5 +1,5 @@
-//! The launcher's commands from outside: exact stdout, stderr and status of every path, with
-//! stand-ins for java, Maven and a repository. The real ones are in `e2e/`.
+//! The commands that launch the daemon: exact stdout, stderr and status, with fakes of java, Maven and
+//! a repository. `e2e/` uses the real ones.
 
 // Clippy sees tests only where `#[test]` stands.
 #![allow(clippy::unwrap_used)]

@@ -10,41 +10,41 @@ use crate::support::{Stage, fill_with_hollow_jars};
 const V1: [&str; 2] = ["--kcl-version", "1.15.3"];
 
 #[test]
-fn no_jars_are_a_warning() {
+fn missing_folder_of_jars_is_a_warning() {
     let stage = Stage::new();
     assert_snapshot!(
         stage.run(&["print-command", "--plain-jvm", "--java", "java", "--properties", "app.properties"]),
-        @r"
+        @"
     status 0
     --- stdout
-    java -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file app.properties
+    java -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/app.properties
     --- stderr
     warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
-    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    hint: run kcl-helper jars fetch --kcl-version 3.1.3
     "
     );
-    assert_snapshot!(stage.run(&["print-classpath", "-c", "extra.jar"]), @r"
+    assert_snapshot!(stage.run(&["print-classpath", "-c", "extra.jar"]), @"
     status 0
     --- stdout
     STAGE/extra.jar
     --- stderr
     warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
-    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    hint: run kcl-helper jars fetch --kcl-version 3.1.3
     ");
 }
 
 #[test]
-fn without_any_jar_the_class_path_is_an_empty_line_as_its_help_says() {
+fn class_path_without_jars_is_an_empty_line() {
     let stage = Stage::new();
     let text = stage.run(&["print-classpath"]);
     assert!(text.starts_with("status 0\n--- stdout\n\n--- stderr\nwarning: no jars of "), "{text}");
     let help = stage.run(&["print-classpath", "--help"]);
-    let sentence = "The line is empty where there are no jars and nothing is given to add to them";
+    let sentence = "If there are no jars and no other paths, the line is empty";
     assert!(help.contains(sentence), "{help}");
 }
 
 #[test]
-fn the_class_path_is_the_users_then_the_jars_sorted_then_the_files_folder() {
+fn class_path_is_user_paths_then_jars_then_properties_folder() {
     let stage = Stage::new();
     fill_with_hollow_jars(&stage, "1.15.3");
     let arguments = ["print-classpath", "-c", "b.jar", "-c", "/a.jar", "-p", "conf/app.properties"];
@@ -59,29 +59,29 @@ fn the_class_path_is_the_users_then_the_jars_sorted_then_the_files_folder() {
 }
 
 #[test]
-fn a_missing_jar_is_a_warning_and_not_on_the_line() {
+fn missing_jar_is_a_warning_and_is_left_out() {
     let stage = Stage::new();
     fill_with_hollow_jars(&stage, "1.15.3");
     fs::remove_file(stage.path("cache/jars/1.15.3/joda-time-2.8.1.jar")).unwrap();
     let text = stage.run(&[&["print-classpath"][..], &V1].concat());
     assert!(!text.contains("joda-time"));
     let words: Vec<&str> = text.lines().skip_while(|line| *line != "--- stderr").collect();
-    assert_snapshot!(words.join("\n"), @r"
+    assert_snapshot!(words.join("\n"), @"
     --- stderr
-    warning: 1 jars of 1.15.3 are missing in STAGE/cache/jars/1.15.3
-    hint: kcl-helper jars fetch --kcl-version 1.15.3
+    warning: 1 jar of 1.15.3 missing in STAGE/cache/jars/1.15.3
+    hint: run kcl-helper jars fetch --kcl-version 1.15.3
     ");
 }
 
-/// The words that the line stands for, as a script sees them.
+/// Runs a line in a shell.
 fn recorded(stage: &Stage, script: &str) -> String {
     let output = kcl_fixtures::command("sh").args(["-c", script]).output().unwrap();
     stage.outcome(&output)
 }
 
-/// Only the user's path and the file's folder, as an empty cache gives.
+/// The cache is empty, so the class path has only the user's path and the file's folder.
 #[test]
-fn with_plain_paths_the_line_runs_unchanged_in_back_ticks() {
+fn plain_paths_work_in_backticks() {
     let stage = Stage::new();
     let java = stage.script("java", "for word; do echo \"[$word]\"; done\n");
     let output = stage
@@ -89,7 +89,7 @@ fn with_plain_paths_the_line_runs_unchanged_in_back_ticks() {
         .output()
         .unwrap();
     let line = String::from_utf8(output.stdout).unwrap();
-    assert_snapshot!(recorded(&stage, &format!("`echo '{}'`", line.trim_end())), @r"
+    assert_snapshot!(recorded(&stage, &format!("`echo '{}'`", line.trim_end())), @"
     status 0
     --- stdout
     [-XX:+UseSerialGC]
@@ -103,12 +103,12 @@ fn with_plain_paths_the_line_runs_unchanged_in_back_ticks() {
     [STAGE/x:STAGE]
     [software.amazon.kinesis.multilang.MultiLangDaemon]
     [--properties-file]
-    [app.properties]
+    [STAGE/app.properties]
     ");
 }
 
 #[test]
-fn a_path_with_a_blank_is_quoted_and_said() {
+fn path_with_space_is_quoted_with_a_warning() {
     let stage = Stage::new();
     let java = stage.script("my java", "for word; do echo \"[$word]\"; done\n");
     let arguments =
@@ -117,15 +117,15 @@ fn a_path_with_a_blank_is_quoted_and_said() {
     assert_snapshot!(stage.outcome(&output), @r#"
     status 0
     --- stdout
-    'STAGE/my java' -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file 'my app.properties'
+    'STAGE/my java' -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file 'STAGE/my app.properties'
     --- stderr
     warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
-    hint: kcl-helper jars fetch --kcl-version 3.1.3
-    warning: a word had to be quoted: $(…) and back-ticks cannot run this line
-    hint: eval "$(kcl-helper print-command …)", or kcl-helper run
+    hint: run kcl-helper jars fetch --kcl-version 3.1.3
+    warning: a word had to be quoted: $(…) and backticks cannot run this line
+    hint: use eval "$(kcl-helper print-command …)", or kcl-helper run
     "#);
     let line = String::from_utf8(output.stdout).unwrap();
-    assert_snapshot!(recorded(&stage, &line), @r"
+    assert_snapshot!(recorded(&stage, &line), @"
     status 0
     --- stdout
     [-Dfile.encoding=UTF-8]
@@ -133,17 +133,17 @@ fn a_path_with_a_blank_is_quoted_and_said() {
     [STAGE]
     [software.amazon.kinesis.multilang.MultiLangDaemon]
     [--properties-file]
-    [my app.properties]
+    [STAGE/my app.properties]
     ");
     assert_snapshot!(stage.run(&[&arguments[..], &["--raw"]].concat()), @r#"
     status 0
     --- stdout
-    STAGE/my java -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file my app.properties
+    STAGE/my java -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/my app.properties
     --- stderr
     warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
-    hint: kcl-helper jars fetch --kcl-version 3.1.3
-    warning: a word would break apart: $(…) and back-ticks cannot run this line
-    hint: eval "$(kcl-helper print-command …)", or kcl-helper run
+    hint: run kcl-helper jars fetch --kcl-version 3.1.3
+    warning: a word would be split: $(…) and backticks cannot run this line
+    hint: use eval "$(kcl-helper print-command …)", or kcl-helper run
     "#);
     assert_snapshot!(stage.run(&[&arguments[..], &["--format", "json"]].concat()), @r#"
     status 0
@@ -155,11 +155,11 @@ fn a_path_with_a_blank_is_quoted_and_said() {
       "STAGE",
       "software.amazon.kinesis.multilang.MultiLangDaemon",
       "--properties-file",
-      "my app.properties"
+      "STAGE/my app.properties"
     ]
     --- stderr
     warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
-    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    hint: run kcl-helper jars fetch --kcl-version 3.1.3
     "#);
 }
 
@@ -183,25 +183,25 @@ fn each_version_has_its_main_class_and_argument_form() {
         ]);
         lines.push_str(&text);
     }
-    assert_snapshot!(lines, @r"
+    assert_snapshot!(lines, @"
     status 0
     --- stdout
-    j -Dfile.encoding=UTF-8 -Djava.util.logging.config.file=log -cp STAGE com.amazonaws.services.kinesis.multilang.MultiLangDaemon f
+    j -Dfile.encoding=UTF-8 -Djava.util.logging.config.file=STAGE/log -cp STAGE com.amazonaws.services.kinesis.multilang.MultiLangDaemon STAGE/f
     status 0
     --- stdout
-    j -Dfile.encoding=UTF-8 -Dlogback.configurationFile=log -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon f
+    j -Dfile.encoding=UTF-8 -Dlogback.configurationFile=STAGE/log -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon STAGE/f
     status 0
     --- stdout
-    j -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file f --log-configuration log
+    j -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/f --log-configuration STAGE/log
     status 0
     --- stdout
-    j -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file f --log-configuration log
+    j -Dfile.encoding=UTF-8 -cp STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/f --log-configuration STAGE/log
     ");
-    assert_snapshot!(stage.run(&["print-classpath", "--kcl-version", "3.9.x"]), @r"
+    assert_snapshot!(stage.run(&["print-classpath", "--kcl-version", "3.9.x"]), @"
     status 2
     --- stderr
-    error: which 3.9.x is not said
-    hint: give all three parts; kcl-helper knows the jars of 1.15.3, 2.2.0, 2.5.4, 3.1.3
+    error: cannot choose a daemon version: no lock matches 3.9.x
+    hint: write all three parts of the version; kcl-helper has locks for 1.15.3, 2.2.0, 2.5.4, 3.1.3
     ");
     assert_snapshot!(stage.run(&["print-classpath", "--kcl-version", "4"]), @r"
     status 2
@@ -213,7 +213,7 @@ fn each_version_has_its_main_class_and_argument_form() {
 }
 
 #[test]
-fn kclpys_spellings_work() {
+fn spellings_of_kclpy_work() {
     let stage = Stage::new();
     let ours = stage.run(&["print-command", "-j", "J", "-p", "P", "-c", "C", "-c", "D", "-l", "L"]);
     for theirs in [
@@ -234,7 +234,7 @@ fn kclpys_spellings_work() {
 }
 
 #[test]
-fn missing_arguments_are_wrong_usage() {
+fn missing_arguments_are_usage_errors() {
     let stage = Stage::new();
     assert_snapshot!(stage.run(&["--print_command", "--java", "J"]), @r"
     status 2
@@ -259,7 +259,7 @@ fn missing_arguments_are_wrong_usage() {
 }
 
 #[test]
-fn lean_flags_yield_to_the_users() {
+fn jvm_flags_give_way_to_those_of_the_user() {
     let stage = Stage::new();
     let flags = |jvm_args: &[&str], variable: &str| {
         let mut arguments = vec!["-qq", "print-command", "-j", "j", "-p", "/p"];
@@ -269,26 +269,26 @@ fn lean_flags_yield_to_the_users() {
         line.split(" -cp ").next().unwrap().to_owned()
     };
     assert_snapshot!(flags(&[], ""), @r"j -XX:+UseSerialGC -Xms192m -Xmn64m -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
-    // Two collectors and the JVM does not start; our sizes suit ours.
+    // A JVM does not start with two collectors, and our sizes suit ours only.
     assert_snapshot!(flags(&["-XX:+UseG1GC"], ""), @r"j -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -XX:+UseG1GC");
     assert_snapshot!(flags(&[], "-Da=b -XX:+UseZGC"), @r"j -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8");
-    // A maximum below our beginning, and it does not start either.
+    // Nor does it start with a maximum below our initial size.
     assert_snapshot!(flags(&["-Xmx64m"], ""), @r"j -XX:+UseSerialGC -XX:MetaspaceSize=96m -XX:Tier4InvocationThreshold=50000 -XX:Tier4CompileThreshold=150000 -Dfile.encoding=UTF-8 -Xmx64m");
     assert_snapshot!(flags(&["-XX:TieredStopAtLevel=4"], ""), @r"j -XX:+UseSerialGC -Xms192m -Xmn64m -XX:MetaspaceSize=96m -Dfile.encoding=UTF-8 -XX:TieredStopAtLevel=4");
 }
 
 #[test]
-fn the_sample_has_a_file_of_its_own() {
+fn sample_writes_its_properties_file() {
     let stage = Stage::new();
     let arguments = ["print-command", "--plain-jvm", "-j", "j", "-p", "mine", "--sample"];
-    assert_snapshot!(stage.run(&arguments), @r"
+    assert_snapshot!(stage.run(&arguments), @"
     status 0
     --- stdout
     j -Dfile.encoding=UTF-8 -cp STAGE/home/.local/share/kcl-helper software.amazon.kinesis.multilang.MultiLangDaemon --properties-file STAGE/home/.local/share/kcl-helper/sample.properties
     --- stderr
     warning: --sample: mine is not used
     warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
-    hint: kcl-helper jars fetch --kcl-version 3.1.3
+    hint: run kcl-helper jars fetch --kcl-version 3.1.3
     ");
     let file = stage.path("home/.local/share/kcl-helper/sample.properties");
     let written = fs::read_to_string(&file).unwrap();
@@ -303,14 +303,14 @@ fn the_sample_has_a_file_of_its_own() {
 }
 
 #[test]
-fn the_samples_file_is_the_users_once_it_is_changed() {
+fn changed_sample_file_is_not_overwritten() {
     let stage = Stage::new();
     let arguments = ["print-classpath", "--sample", "--kcl-version", "1.15.3"];
     fill_with_hollow_jars(&stage, "1.15.3");
     let first = stage.run(&arguments);
     let file = stage.path("home/.local/share/kcl-helper/sample.properties");
     let written = fs::read_to_string(&file).unwrap();
-    // The program has moved: the file follows, and nobody need know.
+    // If only the program has moved, the file is updated without a message.
     let moved = written.replace(env!("CARGO_BIN_EXE_kcl-helper"), "/old/kcl-helper");
     assert_ne!(moved, written);
     fs::write(&file, moved).unwrap();
@@ -320,14 +320,14 @@ fn the_samples_file_is_the_users_once_it_is_changed() {
     let changed = written.replace("streamName = words", "streamName = mine");
     fs::write(&file, &changed).unwrap();
     let text = stage.run(&arguments);
-    assert_snapshot!(text.split_once("--- stderr\n").unwrap().1, @r"
-    warning: STAGE/home/.local/share/kcl-helper/sample.properties is not as this kcl-helper writes it: you, or another version, changed it; it is used as it is
-    hint: delete it to have it written anew: rm STAGE/home/.local/share/kcl-helper/sample.properties
+    assert_snapshot!(text.split_once("--- stderr\n").unwrap().1, @"
+    warning: STAGE/home/.local/share/kcl-helper/sample.properties was changed, by you or by another version of kcl-helper: using it as it is
+    hint: delete it to get a new one: rm STAGE/home/.local/share/kcl-helper/sample.properties
     ");
     assert_eq!(fs::read_to_string(&file).unwrap(), changed);
-    // A program of one's own is a change as well.
+    // Another program is a change by the user too.
     let other = written.replace("sample-child", "other");
     fs::write(&file, &other).unwrap();
-    assert!(stage.run(&arguments).contains("it is used as it is"));
+    assert!(stage.run(&arguments).contains("using it as it is"));
     assert_eq!(fs::read_to_string(&file).unwrap(), other);
 }

@@ -1,4 +1,4 @@
-//! `run` with a stand-in for java that records how it was called and behaves as the test asks.
+//! `run` with a fake java that records its arguments and does what the test wants.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::support::{Stage, under_umask};
 
-/// Answers `-version`, records its arguments and its file, then does what `$HOME/play` says.
+/// Answers `-version`, records its arguments and the properties file, then runs the script `$HOME/play`.
 const JAVA: &str = r#"
 if [ "$1" = -version ]; then echo 'openjdk version "17.0.9" 2023-10-17' >&2; exit 0; fi
 if [ "$1" = -Xshare:dump ]; then
@@ -33,7 +33,7 @@ echo $$ > "$HOME/pid"
 . "$HOME/play"
 "#;
 
-/// Delivers the one jar that the stage's lock names.
+/// A fake Maven with the one jar of the stage's lock.
 const MAVEN: &str = r#"
 for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done
 mkdir -p "$lib/g/alpha/1.0"
@@ -54,7 +54,13 @@ retrievalMode = POLLING
 maxRecords = 100
 ";
 
-/// A child in the group that outlives a SIGTERM to its parent alone, and says when it goes.
+/// `GOOD` with a credentials provider of 1.x.
+fn good_for_1x() -> String {
+    let old = GOOD.replace("Aws", "AWS").replace("DefaultCred", "DefaultAWSCred");
+    old.replace("Provider\n", "ProviderChain\n")
+}
+
+/// The daemon has a child that a SIGTERM to the daemon alone does not stop.
 const PLAY_UNTIL_SIGTERM: &str = r#"
 sleep 60 & child=$!
 trap 'sleep 0.2; echo "daemon: asked to stop"; kill -0 $child && echo "its child still lives"; kill $child; exit 143' TERM
@@ -62,10 +68,10 @@ echo "daemon: ready"
 wait
 "#;
 
-/// After it a signal is a second request, and not a part of the first one.
+/// After this long, a signal is a second request instead of a part of the first one.
 const LATER: Duration = Duration::from_millis(600);
 
-/// A java, jars that are all there, and a good file.
+/// A stage with a java, all jars and a valid properties file.
 fn stage(play: &str) -> Stage {
     let stage = Stage::new();
     stage.script("bin/java", JAVA);
@@ -90,20 +96,20 @@ fn recorded(stage: &Stage, name: &str) -> String {
     without_run_folder(&stage.without_folder(&text))
 }
 
-/// `/kcl-helper-run-0/Ab12Cd/` is a new name each time.
+/// Replaces `/kcl-helper-run-0/Ab12Cd/`, which is different each time.
 fn without_run_folder(text: &str) -> String {
     let mut parts = text.split("/kcl-helper-run-");
     let first = parts.next().unwrap().to_owned();
     parts.fold(first, |text, part| text + "/RUN" + &part.split_once('/').unwrap().1[6..])
 }
 
-/// How many runs have left their files.
+/// Counts the folders of runs that still exist.
 fn run_folders(stage: &Stage) -> usize {
-    let place = fs::read_dir(stage.path("tmp")).unwrap().next().unwrap().unwrap().path();
-    fs::read_dir(place).unwrap().count()
+    let runs = fs::read_dir(stage.path("tmp")).unwrap().next().unwrap().unwrap().path();
+    fs::read_dir(runs).unwrap().count()
 }
 
-/// A helper that is running, and what it has said so far.
+/// A running helper, and its stderr so far.
 struct Running {
     child: Child,
     stderr: BufReader<ChildStderr>,
@@ -117,8 +123,8 @@ impl Running {
         Running { child, stderr, said: String::new() }
     }
 
-    /// Reads until a line has this in it.
-    fn hears(&mut self, text: &str) -> &mut Running {
+    /// Reads stderr until a line contains this.
+    fn wait_for(&mut self, text: &str) -> &mut Running {
         loop {
             let before = self.said.len();
             let read = self.stderr.read_line(&mut self.said).unwrap();
@@ -148,7 +154,7 @@ fn pid_of_java(stage: &Stage) -> Pid {
     Pid::from_raw(text.trim().parse().unwrap()).unwrap()
 }
 
-/// Waits until nothing has this number any more.
+/// Waits until the process has ended.
 #[track_caller]
 fn assert_gone(pid: Pid) {
     let until = Instant::now() + Duration::from_secs(20);
@@ -158,14 +164,14 @@ fn assert_gone(pid: Pid) {
     }
 }
 
-/// What has ended and was not waited for is not alive.
+/// Whether a process is running; a zombie is not.
 fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     test_kill_process(pid).is_ok() && !stat.is_ok_and(|stat| stat.contains(") Z "))
 }
 
 #[test]
-fn a_daemon_that_ends_well() {
+fn daemon_runs_and_exits_with_0() {
     let stage = stage("echo 'a log line'\n");
     stage.write("input", "not for the daemon\n");
     let mut command = helper(&stage, &["app.properties", "--jvm-arg", "-Da=b"]);
@@ -191,8 +197,32 @@ fn a_daemon_that_ends_well() {
     assert!(!names.contains("AWS_"), "credentials are never invented: {names}");
 }
 
+/// If `run` has no reason to copy the file.
 #[test]
-fn the_daemons_status_becomes_ours() {
+fn print_command_prints_what_run_starts() {
+    let stage = stage("");
+    stage.write("logback.xml", "<configuration/>");
+    for (version, properties) in [("3.0.9", GOOD), ("1.14.0", &good_for_1x())] {
+        stage.fill_with_one_jar(version);
+        stage.write("app.properties", properties);
+        let options = ["--kcl-version", version, "-c", "extra", "-l", "logback.xml"];
+        let options = [&options[..], &["--jvm-arg=-Da=b", "--jvm-arg=-XX:+UseG1GC"]].concat();
+        let text = run(&stage, &[&["app.properties"][..], &options].concat());
+        assert!(text.starts_with("status 0\n"), "{text}");
+
+        let print = ["print-command", "-j", "java", "-p", "app.properties", "--format", "json"];
+        let output = stage.helper(&[&print[..], &options].concat()).output().unwrap();
+        let argv: Vec<String> = serde_json::from_slice(&output.stdout).unwrap();
+        // The fake java does not record these flags.
+        let is_left_out = |word: &str| ["-XX", "-Xm", "-Xs"].iter().any(|x| word.starts_with(x));
+        let words = argv[1..].iter().filter(|word| !is_left_out(word));
+        let printed: String = words.map(|word| format!("{word}\n")).collect();
+        assert_eq!(stage.without_folder(&printed), recorded(&stage, "words"));
+    }
+}
+
+#[test]
+fn exit_status_is_that_of_the_daemon() {
     let stage = stage("exit 7\n");
     assert!(run(&stage, &["app.properties"]).starts_with("status 7\n"));
     stage.write("home/play", "exit 143\n");
@@ -202,11 +232,11 @@ fn the_daemons_status_becomes_ours() {
 }
 
 #[test]
-fn the_first_signal_goes_to_the_jvm_alone_and_its_143_is_a_clean_stop() {
+fn first_signal_stops_the_jvm_gracefully() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let stage = stage(PLAY_UNTIL_SIGTERM);
         let mut running = Running::start(helper(&stage, &["app.properties"]));
-        running.hears("daemon: ready").signal(signal);
+        running.wait_for("daemon: ready").signal(signal);
         let text = running.end(&stage);
         let name = format!(
             "SIG{}",
@@ -233,14 +263,14 @@ fn the_first_signal_goes_to_the_jvm_alone_and_its_143_is_a_clean_stop() {
 }
 
 #[test]
-fn a_second_signal_ends_the_whole_group() {
+fn second_signal_kills_the_process_group() {
     let stage = stage(
         "trap 'sleep 0.3; echo asked' TERM\n\
          sh -c 'trap \"\" TERM; echo $$ > $HOME/grandchild; echo ready; while :; do sleep 0.1; done' &\n\
          while :; do sleep 0.1; done\n",
     );
     let mut running = Running::start(helper(&stage, &["app.properties"]));
-    running.hears("ready").signal(Signal::TERM).hears("asked");
+    running.wait_for("ready").signal(Signal::TERM).wait_for("asked");
     thread::sleep(LATER);
     running.signal(Signal::INT);
     assert_snapshot!(running.end(&stage), @r"
@@ -258,10 +288,10 @@ fn a_second_signal_ends_the_whole_group() {
 }
 
 #[test]
-fn patience_ends_with_the_grace() {
+fn daemon_is_killed_after_the_grace() {
     let stage = stage("trap '' TERM\necho ready\nwhile :; do sleep 0.1; done\n");
     let mut running = Running::start(helper(&stage, &["app.properties", "--grace", "300ms"]));
-    running.hears("ready").signal(Signal::TERM);
+    running.wait_for("ready").signal(Signal::TERM);
     assert_snapshot!(running.end(&stage), @r"
     status 137
     --- stderr
@@ -274,7 +304,7 @@ fn patience_ends_with_the_grace() {
 }
 
 #[test]
-fn what_outlives_the_daemon_is_ended() {
+fn processes_that_outlive_the_daemon_are_stopped() {
     let stage = stage("sh -c 'echo $$ > $HOME/grandchild; exec sleep 60' &\nsleep 0.2\nexit 1\n");
     let text = run(&stage, &["app.properties"]);
     let grandchild = recorded(&stage, "grandchild");
@@ -293,63 +323,63 @@ fn sigkill_of_the_helper_stops_the_jvm_gracefully() {
         "trap 'echo asked > $HOME/asked; exit 143' TERM\necho ready\nwhile :; do sleep 0.1; done\n",
     );
     let mut running = Running::start(helper(&stage, &["app.properties"]));
-    running.hears("ready").signal(Signal::KILL);
+    running.wait_for("ready").signal(Signal::KILL);
     assert_eq!(running.child.wait().unwrap().signal(), Some(9));
     assert_gone(pid_of_java(&stage));
     assert_eq!(recorded(&stage, "asked"), "asked\n");
 }
 
 #[test]
-fn a_failing_daemon_is_started_again_up_to_a_limit() {
+fn failing_daemon_is_restarted_up_to_the_limit() {
     let stage = stage("echo run >> $HOME/runs\nexit 1\n");
     let arguments = ["app.properties", "--restart", "on-failure", "--restart-limit", "2"];
     let text = run(&stage, &[&arguments[..], &["--restart-delay", "10ms"]].concat());
-    assert_snapshot!(text, @r"
+    assert_snapshot!(text, @"
     status 1
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
-    warning: the daemon ended with 1: it is started again in TIME
-    warning: the daemon ended with 1: it is started again in TIME
-    warning: the daemon ended with 1: 2 restarts are enough
+    warning: the daemon ended with status 1: restarting it in TIME
+    warning: the daemon ended with status 1: restarting it in TIME
+    warning: the daemon ended with status 1: giving up after 2 restarts (--restart-limit)
     ");
     assert_eq!(recorded(&stage, "runs"), "run\nrun\nrun\n");
 }
 
 #[test]
-fn a_daemon_that_recovers_or_is_stopped_is_not_started_again() {
+fn recovered_or_stopped_daemon_is_not_restarted() {
     let stage = stage("[ -f $HOME/failed ] && exit 0\ntouch $HOME/failed\nexit 1\n");
     let arguments = ["app.properties", "--restart", "on-failure", "--restart-delay", "10ms"];
     assert!(run(&stage, &arguments).starts_with("status 0\n"));
     stage.write("home/play", PLAY_UNTIL_SIGTERM);
     let mut running = Running::start(helper(&stage, &arguments));
-    running.hears("daemon: ready").signal(Signal::TERM);
+    running.wait_for("daemon: ready").signal(Signal::TERM);
     assert!(running.end(&stage).starts_with("status 0\n"));
-    // A signal while waiting ends the wait.
+    // A signal during the wait ends the run.
     stage.write("home/play", "exit 4\n");
     let arguments = ["app.properties", "--restart", "on-failure", "--restart-delay", "1h"];
     let mut running = Running::start(helper(&stage, &arguments));
-    running.hears("started again in 1h").signal(Signal::TERM);
+    running.wait_for("restarting it in 1h").signal(Signal::TERM);
     let text = running.end(&stage);
     assert!(text.starts_with("status 4\n"), "{text}");
-    assert!(text.ends_with("SIGTERM: the daemon is not started again\n"), "{text}");
+    assert!(text.ends_with("SIGTERM: not restarting the daemon\n"), "{text}");
     let text = run(&stage, &[&arguments[..], &["--timeout", "700ms"]].concat());
     assert!(text.starts_with("status 124\n"), "{text}");
-    assert!(text.ends_with("--timeout 700ms: the daemon is not started again\n"), "{text}");
+    assert!(text.ends_with("--timeout 700ms: not restarting the daemon\n"), "{text}");
 }
 
-/// As coreutils' `timeout` does.
+/// coreutils' `timeout` sends signals like this.
 #[test]
-fn signals_within_a_moment_are_one_request() {
+fn signals_in_quick_succession_are_one_request() {
     let stage =
         stage("trap 'sleep 0.3; echo checkpointed; exit 143' TERM\necho ready\nsleep 60 & wait\n");
     let mut running = Running::start(helper(&stage, &["app.properties"]));
-    running.hears("ready").signal(Signal::TERM).hears("asking").signal(Signal::TERM);
+    running.wait_for("ready").signal(Signal::TERM).wait_for("asking").signal(Signal::TERM);
     let text = running.end(&stage);
     assert!(text.starts_with("status 0\n") && text.contains("\ncheckpointed\n"), "{text}");
 }
 
 #[test]
-fn a_run_is_stopped_when_its_time_is_over() {
+fn timeout_stops_the_run() {
     let stage = stage(PLAY_UNTIL_SIGTERM);
     assert_snapshot!(run(&stage, &["app.properties", "--timeout", "1s"]), @r"
     status 124
@@ -364,7 +394,7 @@ fn a_run_is_stopped_when_its_time_is_over() {
 }
 
 #[test]
-fn a_run_that_has_not_begun_is_ended_at_once() {
+fn signal_before_the_start_ends_the_run_at_once() {
     let stage = stage("");
     stage.script("bin/java", "touch $HOME/asked; exec sleep 60\n");
     let started = Instant::now();
@@ -385,7 +415,7 @@ fn a_run_that_has_not_begun_is_ended_at_once() {
 }
 
 #[test]
-fn set_and_endpoint_change_a_copy_and_not_the_file() {
+fn set_and_endpoint_change_only_a_copy_of_the_file() {
     let stage = stage("");
     let text = run(
         &stage,
@@ -399,15 +429,15 @@ fn set_and_endpoint_change_a_copy_and_not_the_file() {
             "http://127.0.0.1:4566",
         ],
     );
-    assert_snapshot!(without_run_folder(&text), @r"
+    assert_snapshot!(without_run_folder(&text), @"
     status 0
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
     kinesisEndpoint is set to http://127.0.0.1:4566 for this run
     dynamoDBEndpoint is set to http://127.0.0.1:4566 for this run
-    -Daws.endpointUrl=http://127.0.0.1:4566 is given to the JVM
-    -Daws.cborEnabled=false is given to the JVM
-    metricsLevel is set to NONE for this run: stand-ins take no metrics
+    -Daws.endpointUrl=http://127.0.0.1:4566 is passed to the JVM
+    -Daws.cborEnabled=false is passed to the JVM
+    metricsLevel is set to NONE for this run: emulators accept no metrics
     ");
     assert_snapshot!(recorded(&stage, "words"), @r"
     -Dfile.encoding=UTF-8
@@ -419,8 +449,8 @@ fn set_and_endpoint_change_a_copy_and_not_the_file() {
     --properties-file
     STAGE/tmp/RUN/daemon.properties
     ");
-    assert_snapshot!(recorded(&stage, "file"), @r"
-    # app.properties and what kcl-helper run sets
+    assert_snapshot!(recorded(&stage, "file"), @"
+    # app.properties with the changes of kcl-helper run
     executableName=cat
     applicationName=A
     AwsCredentialsProvider=DefaultCredentialsProvider
@@ -441,21 +471,20 @@ fn set_and_endpoint_change_a_copy_and_not_the_file() {
 }
 
 #[test]
-fn an_old_daemon_has_its_own_main_class_arguments_and_flags() {
+fn daemon_1x_has_its_own_main_class_and_flags() {
     let stage = stage("cat \"$(sed -n 's/.*config.file=//p' $HOME/words)\"\n");
     stage.fill_with_one_jar("1.15.2");
-    let old = GOOD.replace("Aws", "AWS").replace("DefaultCred", "DefaultAWSCred");
-    stage.write("app.properties", old.replace("Provider\n", "ProviderChain\n"));
+    stage.write("app.properties", good_for_1x());
     let arguments = ["--kcl-version", "1.15.2", "app.properties", "--offline", "--quiet-daemon"];
     let text = run(&stage, &[&arguments[..], &["--endpoint-url", "http://127.0.0.1:1"]].concat());
-    assert_snapshot!(text, @r"
+    assert_snapshot!(text, @"
     status 0
     --- stderr
     java 17.0.9 (PATH) · daemon 1.15.2 · app.properties: no errors, 1 warning (kcl-helper check shows them)
     kinesisEndpoint is set to http://127.0.0.1:1 for this run
     dynamoDBEndpoint is set to http://127.0.0.1:1 for this run
-    -Dcom.amazonaws.sdk.disableCbor=true is given to the JVM
-    metricsLevel is set to NONE for this run: stand-ins take no metrics
+    -Dcom.amazonaws.sdk.disableCbor=true is passed to the JVM
+    metricsLevel is set to NONE for this run: emulators accept no metrics
     handlers=java.util.logging.ConsoleHandler
     .level=WARNING
     java.util.logging.ConsoleHandler.level=WARNING
@@ -473,7 +502,7 @@ fn an_old_daemon_has_its_own_main_class_arguments_and_flags() {
 }
 
 #[test]
-fn a_grace_of_nothing_is_made_enough_and_said() {
+fn missing_shutdown_grace_is_set_with_a_note() {
     let stage = stage("");
     stage.write("app.properties", GOOD.replace("shutdownGraceMillis = 3000\n", ""));
     assert_snapshot!(run(&stage, &["app.properties"]), @r"
@@ -486,7 +515,7 @@ fn a_grace_of_nothing_is_made_enough_and_said() {
 }
 
 #[test]
-fn a_worker_keeps_its_name_and_two_at_a_time_have_two() {
+fn worker_id_is_reused_but_unique_among_running_workers() {
     let stage = stage("");
     stage.write("app.properties", GOOD.replace("workerId = w\n", ""));
     let name = || {
@@ -506,18 +535,18 @@ fn a_worker_keeps_its_name_and_two_at_a_time_have_two() {
     lock.lock().unwrap();
     run(&stage, &["app.properties"]);
     assert_ne!(name(), first);
-    // Another application is another one's business.
+    // Another application has its own names.
     drop(lock);
     run(&stage, &["app.properties", "--set", "applicationName=B"]);
     assert_ne!(name(), first);
 }
 
 #[test]
-fn a_daemon_that_outlives_its_helper_keeps_its_name() {
+fn daemon_that_outlives_its_helper_keeps_its_worker_id() {
     let stage = stage("trap '' TERM; echo ready; while :; do sleep 0.05; done\n");
     stage.write("app.properties", GOOD.replace("workerId = w\n", ""));
     let mut running = Running::start(helper(&stage, &["-q", "app.properties"]));
-    running.hears("ready").signal(Signal::KILL);
+    running.wait_for("ready").signal(Signal::KILL);
     running.child.wait().unwrap();
     let java = pid_of_java(&stage);
     let kept = fs::read_dir(stage.path("cache/workers")).unwrap().next().unwrap().unwrap();
@@ -528,18 +557,18 @@ fn a_daemon_that_outlives_its_helper_keeps_its_name() {
 }
 
 #[test]
-fn without_a_place_for_names_the_daemon_finds_its_own() {
+fn without_a_worker_folder_the_daemon_picks_its_name() {
     let stage = stage("");
     stage.write("app.properties", GOOD.replace("workerId = w\n", ""));
     stage.write("cache/workers", "");
     let text = run(&stage, &["app.properties", "-v"]);
     assert!(text.starts_with("status 0\n"), "{text}");
-    assert!(text.contains("no worker id is kept: STAGE/cache/workers: File exists"), "{text}");
+    assert!(text.contains("cannot keep a worker ID in STAGE/cache/workers: File exists"), "{text}");
     assert!(!recorded(&stage, "file").contains("workerId"));
 }
 
 #[test]
-fn a_program_beside_the_file_and_one_with_a_blank_are_found() {
+fn program_beside_the_file_or_with_a_space_is_found() {
     let stage = stage("");
     stage.script("conf/child.sh", "");
     stage.write("conf/app.properties", GOOD.replace("= cat", "= child.sh --fast x"));
@@ -564,23 +593,23 @@ fn a_program_beside_the_file_and_one_with_a_blank_are_found() {
 }
 
 #[test]
-fn variables_in_the_file_are_expanded_when_asked() {
+fn expand_env_expands_variables() {
     let stage = stage("");
     stage.write("app.properties", GOOD.replace("words", "${HOME_STREAM}-$SUFFIX"));
     let mut command = helper(&stage, &["-q", "app.properties", "--expand-env"]);
     command.env("HOME_STREAM", "a").env("SUFFIX", "b");
     assert_eq!(stage.outcome(&command.output().unwrap()), "status 0\n");
     assert!(recorded(&stage, "file").ends_with("streamName=a-b\n"));
-    assert_snapshot!(run(&stage, &["app.properties", "--expand-env"]), @r"
+    assert_snapshot!(run(&stage, &["app.properties", "--expand-env"]), @"
     status 2
     --- stderr
-    error: streamName = ${HOME_STREAM}-$SUFFIX: HOME_STREAM is not set
-    hint: set it, or write $$ for a dollar sign
+    error: cannot expand streamName = ${HOME_STREAM}-$SUFFIX: HOME_STREAM is not set
+    hint: set HOME_STREAM, or write $$ for a dollar sign
     ");
 }
 
 #[test]
-fn nobody_else_sees_the_runs_files_and_a_killed_run_leaves_them_to_the_next() {
+fn files_of_a_run_are_private_and_removed_after_sigkill() {
     let modes = "for word; do case $word in *.properties|*.xml) ls -ld $word; esac; done | cut -c-10\n\
                  cd $HOME/../tmp; find . -type d | sort | xargs ls -ld | cut -c-10\n";
     let stage = stage(modes);
@@ -597,9 +626,9 @@ fn nobody_else_sees_the_runs_files_and_a_killed_run_leaves_them_to_the_next() {
 
     stage.write("home/play", "echo ready\nexec sleep 60\n");
     let mut running = Running::start(helper(&stage, &arguments));
-    running.hears("ready").signal(Signal::KILL);
+    running.wait_for("ready").signal(Signal::KILL);
     running.child.wait().unwrap();
-    // As long as the daemon lives, which outlives its helper here, it needs its files.
+    // The daemon outlives its helper here, and still needs its files.
     let _ = kill_process(pid_of_java(&stage), Signal::KILL);
     assert_gone(pid_of_java(&stage));
     stage.write("home/play", "true\n");
@@ -608,12 +637,12 @@ fn nobody_else_sees_the_runs_files_and_a_killed_run_leaves_them_to_the_next() {
 }
 
 #[test]
-fn errors_in_the_file_start_nothing() {
+fn invalid_properties_file_is_a_usage_error() {
     let stage = stage("");
     stage.write("app.properties", "streamName = words\n");
     let text = run(&stage, &["app.properties"]);
     assert!(text.starts_with("status 2\n"), "{text}");
-    assert_snapshot!(text.lines().last().unwrap(), @r"error: nothing is started: app.properties: 3 errors, 3 warnings");
+    assert_snapshot!(text.lines().last().unwrap(), @"error: cannot start the daemon: app.properties: 3 errors, 3 warnings");
     assert!(!stage.path("home/words").exists());
     assert_snapshot!(run(&stage, &["nothing.properties"]), @r"
     status 2
@@ -645,81 +674,81 @@ fn java_is_found_by_option_then_java_home_then_path() {
     java 17.0.9 (--java) · daemon 3.0.9 · app.properties: no errors, no warnings
     ");
     let mut command = helper(&stage, &["app.properties"]);
-    assert_snapshot!(first_line(command.env("JAVA_HOME", stage.path("no"))), @r"
+    assert_snapshot!(first_line(command.env("JAVA_HOME", stage.path("no"))), @"
     status 3
     --- stderr
-    error: no Java: STAGE/no/bin/java (JAVA_HOME): No such file or directory (os error 2)
+    error: cannot use STAGE/no/bin/java (JAVA_HOME): No such file or directory (os error 2)
     hint: install a Java runtime, 17 or newer, or name one with --java or JAVA_HOME
     ");
     stage.script("bin/java", "echo 'java version \"1.7.0_80\"' >&2\n");
-    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    assert_snapshot!(run(&stage, &["app.properties"]), @"
     status 3
     --- stderr
-    error: java is Java 1.7.0_80, and the daemon needs 8
+    error: cannot use java (PATH): it is Java 1.7.0_80, and the daemon needs Java 8
     hint: install a Java runtime, 17 or newer, or name one with --java or JAVA_HOME
     ");
     stage.script("bin/java", "echo broken >&2; exit 1\n");
-    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    assert_snapshot!(run(&stage, &["app.properties"]), @"
     status 3
     --- stderr
-    error: no Java: java (PATH): `java -version` ended with exit status: 1 and said: broken
+    error: cannot use java (PATH): `java -version` ended with exit status: 1 and wrote: broken
     hint: install a Java runtime, 17 or newer, or name one with --java or JAVA_HOME
     ");
 }
 
 #[test]
-fn missing_jars_are_fetched_or_named() {
+fn missing_jars_are_fetched_or_an_error() {
     let stage = stage("");
     fs::remove_file(stage.path("cache/jars/3.0.9/alpha-1.0.jar")).unwrap();
-    assert_snapshot!(run(&stage, &["app.properties", "--offline"]), @r"
+    assert_snapshot!(run(&stage, &["app.properties", "--offline"]), @"
     status 3
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
-    error: 1 of 1 jars cannot be used, and --offline forbids to fetch: alpha-1.0.jar is missing
+    error: cannot download 1 of 1 jars: --offline is set: alpha-1.0.jar is missing
     ");
     stage.script("bin/mvn", MAVEN);
-    assert_snapshot!(run(&stage, &["app.properties"]), @r"
+    assert_snapshot!(run(&stage, &["app.properties"]), @"
     status 0
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
     fetching 1 jar, 6 bytes with Maven
-    1 jar, 6 bytes: 0 here already, 1 fetched in TIME
-    making a class-data archive for Java 17.0.9, once
-    8 bytes made in TIME
+    1 jar, 6 bytes: 0 already present, 1 fetched in TIME
+    creating a class-data archive for Java 17.0.9, once
+    8 bytes created in TIME
     ");
 }
 
 #[test]
-fn a_jar_of_the_right_size_with_other_bytes_is_never_run() {
+fn tampered_jar_is_never_run() {
     let stage = stage("");
     let jar = stage.write("cache/jars/3.0.9/alpha-1.0.jar", "EVIL!\n");
-    assert_snapshot!(run(&stage, &["-q", "app.properties", "--offline"]), @r"
+    assert_snapshot!(run(&stage, &["-q", "app.properties", "--offline"]), @"
     status 3
     --- stderr
-    error: 1 of 1 jars cannot be used, and --offline forbids to fetch: alpha-1.0.jar has the SHA-256 6b20f34a13a35b79dae5cc3da91cb20b9f8fa0f3c2e1172455dc98aac04f2607 (wanted b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060)
+    error: cannot download 1 of 1 jars: --offline is set: alpha-1.0.jar has the SHA-256 6b20f34a13a35b79dae5cc3da91cb20b9f8fa0f3c2e1172455dc98aac04f2607 (expected b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060)
     ");
     fs::rename(&jar, stage.path("elsewhere")).unwrap();
     stage.write("elsewhere", "alpha\n");
     std::os::unix::fs::symlink(stage.path("elsewhere"), &jar).unwrap();
-    assert_snapshot!(run(&stage, &["-q", "app.properties", "--offline"]), @r"
+    assert_snapshot!(run(&stage, &["-q", "app.properties", "--offline"]), @"
     status 3
     --- stderr
-    error: 1 of 1 jars cannot be used, and --offline forbids to fetch: alpha-1.0.jar cannot be read: it is a symbolic link
+    error: cannot download 1 of 1 jars: --offline is set: cannot read alpha-1.0.jar: it is a symbolic link
     ");
     assert!(!stage.path("home/words").exists());
     stage.script("bin/mvn", MAVEN);
-    assert_snapshot!(run(&stage, &["-q", "app.properties"]), @r"
+    assert_snapshot!(run(&stage, &["-q", "app.properties"]), @"
     status 0
     --- stderr
-    warning: alpha-1.0.jar cannot be read: it is a symbolic link: fetching it again
-    1 jar, 6 bytes: 0 here already, 1 fetched in TIME
+    warning: cannot read alpha-1.0.jar: it is a symbolic link: fetching it again
+    1 jar, 6 bytes: 0 already present, 1 fetched in TIME
     ");
     assert!(jar.symlink_metadata().unwrap().is_file());
     assert_eq!(fs::read_to_string(&jar).unwrap(), "alpha\n");
 }
 
 #[test]
-fn a_lock_that_others_can_write_to_proves_nothing() {
+fn lock_that_others_can_write_to_is_not_trusted() {
     let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     let stage = stage("");
     for (name, mode) in [
@@ -746,7 +775,7 @@ fn a_lock_that_others_can_write_to_proves_nothing() {
     }
     set(&stage.path(""), 0o1757).unwrap();
     assert_eq!(run(&stage, &["-q", "app.properties"]), "status 0\n");
-    // Only root can give a file away.
+    // Only root can change the owner of a file.
     let jar = stage.path("cache/jars/3.0.9/alpha-1.0.jar");
     if std::os::unix::fs::chown(&jar, Some(65534), None).is_ok() {
         let text = run(&stage, &["-q", "app.properties"]);
@@ -755,7 +784,7 @@ fn a_lock_that_others_can_write_to_proves_nothing() {
 }
 
 #[test]
-fn a_class_data_archive_is_made_once_and_used() {
+fn class_data_archive_is_created_once_and_used() {
     let stage = stage("");
     let fetch = |arguments: &[&str]| {
         let mut command = stage.helper(&["jars", "fetch", "--kcl-version", "3.0.9"]);
@@ -763,23 +792,23 @@ fn a_class_data_archive_is_made_once_and_used() {
         stage.outcome(&command.output().unwrap())
     };
     let dumps = || fs::read_to_string(stage.path("home/dumps")).unwrap_or_default();
-    assert_snapshot!(fetch(&["--no-archive"]), @r"
+    assert_snapshot!(fetch(&["--no-archive"]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    1 jar, 6 bytes: all here already
+    1 jar, 6 bytes: all already present
     ");
     assert_eq!(dumps(), "");
     assert!(run(&stage, &["-v", "app.properties"]).contains("no class-data archive for this Java"));
-    assert_snapshot!(fetch(&[]), @r"
+    assert_snapshot!(fetch(&[]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    1 jar, 6 bytes: all here already
-    making a class-data archive for Java 17.0.9, once
-    8 bytes made in TIME
+    1 jar, 6 bytes: all already present
+    creating a class-data archive for Java 17.0.9, once
+    8 bytes created in TIME
     ");
     assert_eq!(dumps(), "1\n", "the list names the daemon's main class");
     fetch(&[]);
@@ -791,39 +820,39 @@ fn a_class_data_archive_is_made_once_and_used() {
     let mut command = stage.helper(&arguments);
     command.env("KCL_HELPER_KCL_VERSION", "3.0.9");
     assert!(stage.outcome(&command.output().unwrap()).contains(archive));
-    // Other jars, another archive.
+    // Other jars need another archive.
     stage.write("cache/jars/3.0.9/alpha-1.0.jar", "");
     stage.script("bin/mvn", MAVEN);
     fetch(&[]);
     assert_eq!(dumps(), "1\n1\n");
-    // Another Java, too.
+    // So does another Java.
     stage.script("bin/java", &JAVA.replace("17.0.9", "21.0.1"));
     fetch(&[]);
     assert_eq!(dumps(), "1\n1\n1\n");
     stage.script("bin/java", &JAVA.replace("17.0.9", "11.0.1"));
-    assert_snapshot!(fetch(&["-v"]), @r"
+    assert_snapshot!(fetch(&["-v"]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    1 jar, 6 bytes: all here already
+    1 jar, 6 bytes: all already present
     no class-data archive: it needs Java 17 and a daemon from 2.0
     ");
     stage.script("bin/java", &JAVA.replace("17.0.9", "22"));
     stage.write("home/no-dump", "");
-    assert_snapshot!(fetch(&[]), @r"
+    assert_snapshot!(fetch(&[]), @"
     status 0
     --- stdout
     STAGE/cache/jars/3.0.9
     --- stderr
-    1 jar, 6 bytes: all here already
-    making a class-data archive for Java 22, once
-    warning: no class-data archive, so the daemon starts slower: java ended with exit status: 1 and said: cannot dump
+    1 jar, 6 bytes: all already present
+    creating a class-data archive for Java 22, once
+    warning: no class-data archive, so the daemon starts slower: java ended with exit status: 1 and wrote: cannot dump
     ");
 }
 
 #[test]
-fn the_log_has_a_level_without_xml() {
+fn log_level_writes_a_log_configuration() {
     let stage = stage(
         "for word; do [ \"$log\" = next ] && cat $word && break; \
          [ $word = --log-configuration ] && log=next; done; true\n",
@@ -858,10 +887,10 @@ fn verbose_shows_the_whole_command() {
 }
 
 #[test]
-fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
+fn ignored_sigchld_does_not_lose_the_status() {
     let stage = stage("exit 7\n");
     let helper = helper(&stage, &["app.properties"]);
-    // Some shells do not ignore it when they are told to.
+    // Some shells do not ignore it even if they are told to.
     let mut command = kcl_fixtures::command("bash");
     command
         .args(["-c", "trap '' CHLD; exec \"$0\" \"$@\""])
@@ -878,7 +907,7 @@ fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
 }
 
 #[test]
-fn a_wrong_word_is_wrong_usage() {
+fn invalid_options_are_usage_errors() {
     let stage = stage("");
     for arguments in [
         ["app.properties", "--grace", "soon"],

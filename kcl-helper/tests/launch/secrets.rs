@@ -1,10 +1,10 @@
-//! A secret at each place where one may be, and every output that could show it.
+//! Puts a secret wherever one may occur, and looks for it in every output.
 
 use std::fs;
 
 use crate::support::Stage;
 
-/// No four characters of it are anywhere else.
+/// Contains no four characters that occur anywhere else.
 const SECRET: &str = "kV9xQ2mWzpL4nR8tYb3H";
 
 const GOOD: &str = "\
@@ -27,7 +27,7 @@ fi
 for word; do case $word in *.properties) cat "$word" > "$HOME/file" ;; esac; done
 "#;
 
-/// What a file may have in it; `$` is the secret. A key that `GOOD` has too replaces it there.
+/// Lines of a properties file, with `$` for the secret. They replace lines of `GOOD` with the same key.
 const LINES: &[&str] = &[
     "awsSecretKey = $",
     "dbPassword: $",
@@ -72,8 +72,7 @@ const LINES: &[&str] = &[
     "privateKey = \nMIIEvQIBADANBgkqhkiG9w0BAQEFAA$",
 ];
 
-/// Environment variables in a file: what `--expand-env` puts in their place is a secret, whatever it
-/// is for.
+/// Lines with environment variables. With `--expand-env`, all their values are secret.
 const EXPANDED: &[&str] = &[
     "customToken = $SECRET",
     "executableName = $SECRET",
@@ -119,7 +118,7 @@ fn run(stage: &Stage, arguments: &[&str]) -> String {
     stage.outcome(&command.output().unwrap())
 }
 
-/// A good file with this line in it, which replaces that of the same key.
+/// Returns a valid file with this line instead of the one with the same key.
 fn with_line(line: &str) -> String {
     let key = line.split_once(" = ").map_or("no such key", |(key, _)| key);
     let rest = GOOD.lines().filter(|good| !good.starts_with(key));
@@ -185,13 +184,13 @@ fn no_output_shows_a_secret_that_was_set() {
 }
 
 #[test]
-fn no_output_shows_what_was_in_the_environment() {
+fn no_output_shows_a_secret_of_the_environment() {
     let stage = stage();
     for line in EXPANDED {
         stage.write("app.properties", with_line(line));
         assert_hidden(&run(&stage, &["run", "-vv", "app.properties", "--expand-env"]), line);
     }
-    // It reaches the daemon all the same.
+    // The daemon gets it nevertheless.
     stage.write("app.properties", format!("{GOOD}customToken = $SECRET\n"));
     let shown = run(&stage, &["run", "app.properties", "--expand-env"]);
     assert!(shown.starts_with("status 0\n"), "{shown}");
@@ -200,7 +199,7 @@ fn no_output_shows_what_was_in_the_environment() {
 }
 
 #[test]
-fn what_a_masked_value_is_can_still_be_told() {
+fn masked_values_can_be_told_apart() {
     let stage = stage();
     stage.write("app.properties", GOOD.replace("= cat", "= ${HOME}/bin/$SECRET --token $SECRET x"));
     let shown = run(&stage, &["run", "app.properties", "--expand-env"]);
@@ -251,7 +250,7 @@ fn no_output_shows_a_secret_of_the_command_line() {
 }
 
 #[test]
-fn what_other_programs_say_is_masked_too() {
+fn output_of_other_programs_is_masked() {
     let stage = stage();
     stage.write("app.properties", GOOD);
     let mut command = stage.helper(&["run", "app.properties"]);
@@ -273,7 +272,7 @@ fn what_other_programs_say_is_masked_too() {
 }
 
 #[test]
-fn a_recording_has_no_secret_of_the_command_line() {
+fn recording_hides_secrets_of_the_command_line() {
     let stage = stage();
     let password = format!("DBPASS={SECRET}");
     run(&stage, &["record", "--to", "rec", "--", "env", &password, "true", "--token", SECRET]);

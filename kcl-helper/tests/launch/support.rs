@@ -1,4 +1,4 @@
-//! What the tests of launching share beside their stage.
+//! What the tests of launching share.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 pub(crate) use kcl_fixtures::Stage;
 
-/// The same command under another umask.
+/// Wraps a command so that it runs with another umask.
 pub(crate) fn under_umask(umask: &str, inner: &Command) -> Command {
     let mut command = kcl_fixtures::command("sh");
     command
@@ -19,7 +19,7 @@ pub(crate) fn under_umask(umask: &str, inner: &Command) -> Command {
     command
 }
 
-/// Fills a version's folder with files that have the right names and sizes, and nothing in them.
+/// Fills the folder of a version with files of the right names and sizes, but no content.
 pub(crate) fn fill_with_hollow_jars(stage: &Stage, version: &str) {
     let lock =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/launch/jars/locks/{version}.lock"));

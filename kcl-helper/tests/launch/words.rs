@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use crate::support::Stage;
 
 #[test]
-fn help_fits_a_screen() {
+fn help_fits_on_a_screen() {
     let stage = Stage::new();
     let help = stage.run(&["--help"]);
     // The first two lines are the status and the name of the stream.
@@ -36,7 +36,7 @@ fn help_fits_a_screen() {
 }
 
 #[test]
-fn completions_are_for_the_shell_that_is_named() {
+fn completions_are_for_the_given_shell() {
     let stage = Stage::new();
     for (shell, beginning) in [
         ("bash", "_kcl__helper() {"),

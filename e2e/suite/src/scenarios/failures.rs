@@ -45,7 +45,7 @@ fn ends_and_starts_again(case: &mut Case<'_>, kind: FaultKind) -> Result<()> {
     case.processor.fault = Some(Fault { kind, at: 250, times: 1 });
     let mut worker = case.start(&stream, &["--restart", "on-failure"])?;
     case.wait_for_all(&mut worker)?;
-    ensure!(worker.log_has("it is started again in")?, "the daemon was not started again");
+    ensure!(worker.log_has("restarting it in")?, "the daemon was not restarted");
     worker.stop()?;
     let ledger = case.ledger()?;
     let faults = ledger.lives.iter().flat_map(|life| &life.events);

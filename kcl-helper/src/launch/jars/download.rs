@@ -1,34 +1,34 @@
-//! Downloading jars from a repository without Maven: several at once, with patience, to the byte.
+//! Downloads jars from a Maven repository without Maven: several at once, with retries, and verified.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder as _;
-use sha2::{Digest as _, Sha256};
 
-use super::{Fault, Faulty, Jar, hexadecimal, megabytes};
+use super::{Fault, Faulty, Jar, megabytes};
 use crate::error::{Error, Exit, Result};
 use crate::files::unfinished_file;
 use crate::output::{Reporter, bar};
 use crate::secret::Masked;
 
-/// As many as repositories gladly serve to one client.
-const AT_ONCE: usize = 6;
-/// A repository that asks for more patience than this is not waited for.
+/// How many downloads run at once.
+const CONNECTIONS: usize = 6;
+/// If a repository asks to wait longer than this, we give up.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How often what has come is shown.
+/// How often the progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
-/// A longer wait is said, once.
+/// The first wait longer than this is reported.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
-/// Fetches all jars into a folder, by way of one for what is unfinished, or says of each that failed why. Where patience with one of them
-/// was in vain, those that have not begun are left: a repository that nobody can reach would take as
-/// much again for every jar.
+/// Downloads all jars into a folder. The error has the cause of each failure.
+///
+/// Once all attempts for one jar have failed, jars that have not begun are skipped: if the repository
+/// cannot be reached, each of them would take as long again.
 pub(super) fn all(
     jars: &[&Jar],
     folder: &Path,
@@ -37,55 +37,52 @@ pub(super) fn all(
     reporter: &Reporter,
 ) -> Result<()> {
     let length = repository.reveal().trim_end_matches('/').len();
-    let repository = repository.part(0..length);
+    let repository = &repository.part(0..length);
     let agent = agent();
     let progress = Progress::new(jars, reporter);
+    let download = Download { agent: &agent, repository, folder, unfinished, progress: &progress };
     let queue = Mutex::new(jars.iter());
     let failures = Mutex::new(Vec::new());
-    let (in_vain, said) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (is_given_up, is_reported) = (AtomicBool::new(false), AtomicBool::new(false));
     let waits = |why: &str, wait: Duration| {
-        if wait >= LONG_WAIT && !said.swap(true, Ordering::Relaxed) {
+        if wait >= LONG_WAIT && !is_reported.swap(true, Ordering::Relaxed) {
             reporter.say(&format!("{repository}: {why}; trying again"));
         }
     };
+    let work = || {
+        while let Some(jar) = next(&queue) {
+            if let Err(GivenUp { why, is_final }) = retrying(|| download.jar(jar), waits) {
+                is_given_up.fetch_or(!is_final, Ordering::Relaxed);
+                lock(&failures).push((why, jar));
+            }
+            if is_given_up.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    };
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(jars.len()) {
-            scope.spawn(|| {
-                while let Some(jar) = next(&queue) {
-                    let url = format!("{}/{}", repository.reveal(), jar.repository_path());
-                    match patiently(|| one(&agent, &url, jar, folder, unfinished, &progress), waits)
-                    {
-                        Ok(()) => {}
-                        Err(GivenUp { why, in_vain: was_patient }) => {
-                            in_vain.fetch_or(was_patient, Ordering::Relaxed);
-                            lock(&failures).push((why, jar));
-                        }
-                    }
-                    if in_vain.load(Ordering::Relaxed) {
-                        break;
-                    }
-                }
-            });
+        for _ in 0..CONNECTIONS.min(jars.len()) {
+            scope.spawn(work);
         }
     });
     progress.end();
-    let failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     if failures.is_empty() {
         return Ok(());
     }
-    let left = queue.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).len();
+    let skipped = queue.into_inner().unwrap_or_else(PoisonError::into_inner).len();
     let message = format!(
-        "{} of {} jars could not be fetched from {repository}{}{}",
+        "cannot download {} of {} jars from {repository}{}{}",
         failures.len(),
         jars.len(),
-        proxy_words(&agent),
-        if left > 0 { format!(", and {left} were not tried") } else { String::new() }
+        via_proxy(&agent),
+        if skipped > 0 { format!(" ({skipped} not tried)") } else { String::new() }
     );
-    Err(Error::new(Exit::Environment, message).because(in_words(failures)))
+    Err(Error::new(Exit::Environment, message).because(summary(failures)))
 }
 
-/// Failures by their cause: where the network is the cause, it is that of every jar.
-fn in_words(failures: Vec<(String, &Jar)>) -> String {
+/// Groups failures by their cause, because a failed network is the cause for every jar.
+fn summary(failures: Vec<(String, &Jar)>) -> String {
     let mut causes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (why, jar) in failures {
         causes.entry(why).or_default().push(&jar.file);
@@ -102,7 +99,7 @@ fn in_words(failures: Vec<(String, &Jar)>) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-/// Proxies come from ALL_PROXY, HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which ureq reads itself.
+/// ureq itself reads ALL_PROXY, HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .user_agent(concat!("kcl-helper/", env!("CARGO_PKG_VERSION")))
@@ -115,7 +112,7 @@ fn agent() -> ureq::Agent {
     config.build().new_agent()
 }
 
-/// The system's certificates, else those that ureq brings.
+/// Trusts the system's certificates, or those that ureq has if there are none.
 #[cfg(feature = "https")]
 fn trust() -> ureq::tls::TlsConfig {
     use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -130,9 +127,9 @@ fn trust() -> ureq::tls::TlsConfig {
     TlsConfig::builder().root_certs(roots).build()
 }
 
-fn proxy_words(agent: &ureq::Agent) -> String {
+fn via_proxy(agent: &ureq::Agent) -> String {
     match agent.config().proxy() {
-        Some(proxy) => format!(" (through the proxy {}:{})", proxy.host(), proxy.port()),
+        Some(proxy) => format!(" (via the proxy {}:{})", proxy.host(), proxy.port()),
         None => String::new(),
     }
 }
@@ -141,27 +138,33 @@ fn next<'a>(queue: &Mutex<std::slice::Iter<'_, &'a Jar>>) -> Option<&'a Jar> {
     lock(queue).next().copied()
 }
 
-/// A thread that panicked is a bug of ours that its own message tells; the data stays usable.
+/// A thread that panics reports that itself, and the data stays usable.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why one attempt failed, and whether another may succeed.
+/// Why one attempt failed, and whether another one may succeed.
 enum Attempt {
-    /// After the wait that the server asks for, or ours.
+    /// It may, after this long if the server asks for it.
     Again(String, Option<Duration>),
     Hopeless(String),
+}
+
+impl From<io::Error> for Attempt {
+    fn from(error: io::Error) -> Attempt {
+        Attempt::Again(error.to_string(), None)
+    }
 }
 
 /// Why there is no further attempt.
 struct GivenUp {
     why: String,
-    /// Another one might have succeeded.
-    in_vain: bool,
+    /// Whether further attempts could not succeed either.
+    is_final: bool,
 }
 
-/// Repeats what may succeed later, waiting longer each time, of which `waits` is told.
-fn patiently(
+/// Repeats an attempt that may succeed later, with longer and longer waits, each reported to `waits`.
+fn retrying(
     mut attempt: impl FnMut() -> Result<(), Attempt>,
     waits: impl Fn(&str, Duration),
 ) -> Result<(), GivenUp> {
@@ -173,7 +176,7 @@ fn patiently(
     loop {
         let (why, asked) = match attempt() {
             Ok(()) => return Ok(()),
-            Err(Attempt::Hopeless(why)) => return Err(GivenUp { why, in_vain: false }),
+            Err(Attempt::Hopeless(why)) => return Err(GivenUp { why, is_final: true }),
             Err(Attempt::Again(why, asked)) => (why, asked),
         };
         let may_wait = asked.is_none_or(|asked| asked <= LONGEST_WAIT);
@@ -182,7 +185,7 @@ fn patiently(
                 1 => why,
                 _ => format!("{why} ({tries} tries)"),
             };
-            return Err(GivenUp { why, in_vain: true });
+            return Err(GivenUp { why, is_final: false });
         };
         let pause = asked.unwrap_or(pause);
         waits(&why, pause);
@@ -191,99 +194,99 @@ fn patiently(
     }
 }
 
-fn one(
-    agent: &ureq::Agent,
-    url: &str,
-    jar: &Jar,
-    folder: &Path,
-    unfinished: &Path,
-    progress: &Progress<'_>,
-) -> Result<(), Attempt> {
-    // An error may quote the address.
-    let why = |error: &ureq::Error| Masked::of_text(error.to_string()).to_string();
-    let response = agent.get(url).call().map_err(|error| match error {
-        // These say that the address is wrong, not that the network is.
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Attempt::Hopeless(why(&error)),
-        // A certificate that is not trusted.
-        ureq::Error::Io(ref io) if io.kind() == io::ErrorKind::InvalidData => {
-            Attempt::Hopeless(why(&error))
-        }
-        _ => Attempt::Again(why(&error), None),
-    })?;
-    let status = response.status();
-    if status.as_u16() == 429 || status.is_server_error() {
-        return Err(Attempt::Again(status.to_string(), retry_after(&response)));
-    }
-    if !status.is_success() {
-        return Err(Attempt::Hopeless(status.to_string()));
-    }
-    let mut file = unfinished_file(unfinished).map_err(disk)?;
-    let (size, sum) = copy(response.into_body().into_reader(), &mut file, jar.size, progress)?;
-    let fault = match (size == jar.size, sum == jar.sha256) {
-        (false, _) => Fault::Size(size),
-        (true, false) => Fault::Checksum(sum),
-        (true, true) => return super::finish(file, &folder.join(&jar.file)).map_err(disk),
-    };
-    let wrong = Faulty { jar: jar.clone(), fault }.to_string();
-    let wrong = wrong.strip_prefix(&format!("{} ", jar.file)).unwrap_or(&wrong).to_owned();
-    progress.take_back(size);
-    match size < jar.size {
-        // A body that ends early, though the server thinks it whole.
-        true => Err(Attempt::Again(wrong, None)),
-        false => Err(Attempt::Hopeless(wrong)),
-    }
+/// What is the same for every jar.
+#[derive(Clone, Copy)]
+struct Download<'a> {
+    agent: &'a ureq::Agent,
+    repository: &'a Masked,
+    folder: &'a Path,
+    unfinished: &'a Path,
+    progress: &'a Progress<'a>,
 }
 
-/// Copies and counts; stops soon after more than `wanted` bytes.
-fn copy(
-    mut from: impl io::Read,
-    to: &mut impl io::Write,
-    wanted: u64,
-    progress: &Progress<'_>,
-) -> Result<(u64, String), Attempt> {
-    let mut sum = Sha256::new();
-    let mut size = 0;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                progress.take_back(size);
-                let why = format!("it ended after {size} of {wanted} bytes: {error}");
-                return Err(Attempt::Again(why, None));
+impl Download<'_> {
+    /// Tries once to download a jar, and verifies it.
+    fn jar(&self, jar: &Jar) -> Result<(), Attempt> {
+        let url = format!("{}/{}", self.repository.reveal(), jar.repository_path());
+        let response = self.agent.get(&url).call().map_err(failed_request)?;
+        let status = response.status();
+        if status.as_u16() == 429 || status.is_server_error() {
+            return Err(Attempt::Again(status.to_string(), retry_after(&response)));
+        }
+        if !status.is_success() {
+            return Err(Attempt::Hopeless(status.to_string()));
+        }
+        let mut file = unfinished_file(self.unfinished).map_err(cannot_write)?;
+        let (size, sum) = self.copy(response.into_body().into_reader(), &mut file, jar.size)?;
+        let fault = match (size == jar.size, sum == jar.sha256) {
+            (false, _) => Fault::Size(size),
+            (true, false) => Fault::Checksum(sum),
+            (true, true) => {
+                return super::finish(file, &self.folder.join(&jar.file)).map_err(cannot_write);
             }
         };
-        to.write_all(&buffer[..read]).map_err(disk)?;
-        sum.update(&buffer[..read]);
-        size += read as u64;
-        progress.add(read as u64);
-        if size > wanted {
-            break;
-        }
+        self.progress.take_back(size);
+        let faulty = Faulty { jar: jar.clone(), fault }.to_string();
+        let why = faulty.strip_prefix(&format!("{} ", jar.file)).unwrap_or(&faulty).to_owned();
+        // A server may end a body early and believe that it is complete.
+        if size < jar.size { Err(Attempt::Again(why, None)) } else { Err(Attempt::Hopeless(why)) }
     }
-    Ok((size, hexadecimal(&sum.finalize())))
+
+    /// Copies a body, but not much more than `expected` bytes. Returns its size and SHA-256.
+    fn copy(
+        &self,
+        body: impl io::Read,
+        file: &mut impl io::Write,
+        expected: u64,
+    ) -> Result<(u64, String), Attempt> {
+        let mut size = 0;
+        let copied = super::copy(body.take(expected.saturating_add(1)), |piece| {
+            file.write_all(piece).map_err(cannot_write)?;
+            size += piece.len() as u64;
+            self.progress.add(piece.len() as u64);
+            Ok(())
+        });
+        copied.map_err(|failure| match failure {
+            Attempt::Again(why, wait) => {
+                self.progress.take_back(size);
+                let why = format!("the download ended after {size} of {expected} bytes: {why}");
+                Attempt::Again(why, wait)
+            }
+            hopeless => hopeless,
+        })
+    }
 }
 
-fn disk(error: io::Error) -> Attempt {
-    Attempt::Hopeless(format!("it cannot be written: {error}"))
+fn failed_request(error: ureq::Error) -> Attempt {
+    // The text may quote an address with a password.
+    let why = Masked::of_text(error.to_string()).to_string();
+    let is_final = match error {
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => true,
+        // The certificate is not trusted.
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    };
+    if is_final { Attempt::Hopeless(why) } else { Attempt::Again(why, None) }
 }
 
-/// `Retry-After` in seconds; the form with a date is left to our own waits.
+fn cannot_write(error: io::Error) -> Attempt {
+    Attempt::Hopeless(format!("cannot write it: {error}"))
+}
+
+/// Reads `Retry-After` in seconds. For a date we use our own waits.
 fn retry_after<T>(response: &ureq::http::Response<T>) -> Option<Duration> {
     let seconds = response.headers().get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// How much has come, shown on a terminal only; elsewhere the lines before and after are enough.
+/// How much has been downloaded. It is shown only on a terminal.
 struct Progress<'a> {
     reporter: &'a Reporter,
     is_shown: bool,
     start: Instant,
-    whole: u64,
-    part: AtomicU64,
-    /// When it was shown last.
+    total: u64,
+    received: AtomicU64,
+    /// When it was last shown.
     shown: Mutex<Option<Instant>>,
 }
 
@@ -291,35 +294,35 @@ impl Progress<'_> {
     fn new<'a>(jars: &[&Jar], reporter: &'a Reporter) -> Progress<'a> {
         Progress {
             reporter,
-            // It does not mix with all that `-v` says.
+            // It would mix with the output of `-v`.
             is_shown: !reporter.is_quiet() && !reporter.is_verbose() && reporter.has_screen(),
             start: Instant::now(),
-            whole: jars.iter().map(|jar| jar.size).sum(),
-            part: AtomicU64::new(0),
+            total: jars.iter().map(|jar| jar.size).sum(),
+            received: AtomicU64::new(0),
             shown: Mutex::new(None),
         }
     }
 
     fn add(&self, bytes: u64) {
-        let part = self.part.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let received = self.received.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let mut shown = lock(&self.shown);
         if !self.is_shown || shown.is_some_and(|shown| shown.elapsed() < SHOW_EVERY) {
             return;
         }
         *shown = Some(Instant::now());
-        let a_second = part as f64 / self.start.elapsed().as_secs_f64().max(0.001);
+        let per_second = received as f64 / self.start.elapsed().as_secs_f64().max(0.001);
         self.reporter.show(vec![format!(
             "{} {} of {}, {}/s",
-            bar(part, self.whole),
-            megabytes(part),
-            megabytes(self.whole),
-            megabytes(a_second as u64)
+            bar(received, self.total),
+            megabytes(received),
+            megabytes(self.total),
+            megabytes(per_second as u64)
         )]);
     }
 
-    /// It must come again.
+    /// These bytes must be downloaded again.
     fn take_back(&self, bytes: u64) {
-        self.part.fetch_sub(bytes, Ordering::Relaxed);
+        self.received.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn end(&self) {

@@ -1,12 +1,12 @@
-//! A lock: which jars a daemon needs, to the byte.
+//! A lock: which jars a daemon needs, each with its size and checksum.
 //!
 //! One jar a line, `group:artifact:version file size sha256`, sorted by file name, which is also
-//! their order on the class path. Lines that begin with `#` are words.
+//! their order on the class path. Lines that begin with `#` are comments.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::launch::daemon::Daemon;
+use crate::launch::daemon::{Daemon, LOCKS};
 use crate::properties::Version;
 
 /// The jars of one daemon, in class-path order.
@@ -18,7 +18,7 @@ pub(crate) struct Lock {
 /// One jar.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub(crate) struct Jar {
-    // First, as it is the order.
+    // First, because jars are ordered by it.
     pub(crate) file: String,
     pub(crate) group: String,
     pub(crate) artifact: String,
@@ -28,13 +28,13 @@ pub(crate) struct Jar {
 }
 
 impl Jar {
-    /// Where every Maven repository has it, relative to its root.
+    /// Returns where a Maven repository has the jar, relative to its root.
     pub(crate) fn repository_path(&self) -> String {
         let Jar { file, group, artifact, version, .. } = self;
         format!("{}/{artifact}/{version}/{file}", group.replace('.', "/"))
     }
 
-    /// What stands between version and ending: netty's native parts have `linux-x86_64` there.
+    /// Returns what is between the version and `.jar`, such as `linux-x86_64` for netty's native parts.
     pub(crate) fn classifier(&self) -> Option<&str> {
         let rest = self.file.strip_prefix(&format!("{}-{}", self.artifact, self.version))?;
         rest.strip_suffix(".jar")?.strip_prefix('-')
@@ -54,15 +54,9 @@ impl Lock {
         Lock { jars }
     }
 
-    /// The lock in this crate.
+    /// Returns the built-in lock of a version.
     pub(crate) fn built_in(version: Version) -> Option<Lock> {
-        let texts = [
-            (Version::new(1, 15, 3), include_str!("locks/1.15.3.lock")),
-            (Version::new(2, 2, 0), include_str!("locks/2.2.0.lock")),
-            (Version::new(2, 5, 4), include_str!("locks/2.5.4.lock")),
-            (Version::new(3, 1, 3), include_str!("locks/3.1.3.lock")),
-        ];
-        let (_, text) = texts.into_iter().find(|(locked, _)| *locked == version)?;
+        let (_, text) = LOCKS.into_iter().find(|(locked, _)| *locked == version)?;
         // A test reads all of them.
         Some(text.parse().expect("the locks in this crate are well-formed"))
     }
@@ -75,7 +69,7 @@ impl Lock {
         self.jars.iter().map(|jar| jar.size).sum()
     }
 
-    /// The file's text.
+    /// Returns the lock as the text of a file.
     pub(crate) fn to_text(&self, daemon: Daemon) -> String {
         let (group, artifact) = daemon.artifact();
         let mut text =
@@ -87,9 +81,9 @@ impl Lock {
     }
 }
 
-/// A line that is not one of a lock.
+/// A line of a lock that is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} is not `group:artifact:version file size sha256`")]
+#[error("line {line} is invalid: it is not `group:artifact:version file size sha256`")]
 pub(crate) struct LockError {
     line: usize,
 }
@@ -113,7 +107,7 @@ fn read_jar(line: &str) -> Option<Jar> {
     let [coordinates, file, size, sha256] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
     let parts = coordinates.split(':').map(str::to_owned).collect::<Vec<_>>();
     let [group, artifact, version] = parts.try_into().ok()?;
-    // A file is written under this name, which must stay inside its folder and be one on a class path.
+    // A file gets this name, so it must not leave its folder or be split on a class path.
     let is_name = |text: &str| {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+~".contains(&byte);
         !text.is_empty() && !text.starts_with('.') && text.bytes().all(fits)
@@ -136,11 +130,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::launch::daemon::LOCKED;
 
     #[test]
-    fn every_locked_version_has_its_lock_and_its_own_jar_in_it() {
-        for version in LOCKED {
+    fn every_built_in_lock_names_its_own_daemon() {
+        for (version, _) in LOCKS {
             let daemon = Daemon::of(version).unwrap();
             let lock = Lock::built_in(version).unwrap();
             let (group, artifact) = daemon.artifact();
@@ -153,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_jar_is_named() {
+    fn invalid_line_is_an_error_with_its_number() {
         let sum = "0".repeat(64);
         for line in [
             "g:a:1 a-1.jar 12".to_owned(),
@@ -165,10 +158,10 @@ mod tests {
             format!("g:a:1 a-1.jar 12 {}", "Z".repeat(64)),
             format!("g:a:1 a-1.jar 12 {sum} more"),
         ] {
-            let error = format!("# words\n\n{line}\n").parse::<Lock>().unwrap_err();
+            let error = format!("# comment\n\n{line}\n").parse::<Lock>().unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "line 3 is not `group:artifact:version file size sha256`"
+                "line 3 is invalid: it is not `group:artifact:version file size sha256`"
             );
         }
     }

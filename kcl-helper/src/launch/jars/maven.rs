@@ -1,6 +1,6 @@
-//! Letting the user's Maven fetch jars: a POM made for the purpose, a folder to copy them into.
+//! Fetches jars with the user's Maven, from a generated POM into a folder.
 //!
-//! Maven brings what a company has set up in its settings: mirrors, proxies, credentials.
+//! Maven knows the mirrors, proxies and credentials in the settings of the user's company.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,22 +13,22 @@ use super::{Faulty, Jar, examine};
 use crate::error::{Error, Exit, Result};
 use crate::files::{open_regular_file, publish, replace_private_file};
 use crate::guardian::Guardian;
-use crate::launch::command::flag;
 use crate::launch::daemon::Daemon;
+use crate::launch::paths::flag;
 use crate::output::Reporter;
 use crate::secret::Masked;
 
-/// The plugin is pinned, so that a lock does not depend on the day.
+/// The plugin has a fixed version, so that locks are reproducible.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
-/// What Maven has copied, laid out as a repository: `group/as/folders/artifact/version/file`.
+/// A folder of jars that Maven has copied, as `group/as/folders/artifact/version/file`.
 #[derive(Debug)]
 pub(super) struct Resolution {
     folder: TempDir,
 }
 
 impl Resolution {
-    /// A daemon and whatever Maven finds that it needs.
+    /// Resolves a daemon and all its dependencies.
     pub(super) fn of(
         daemon: Daemon,
         folder: TempDir,
@@ -37,11 +37,11 @@ impl Resolution {
     ) -> Result<Resolution> {
         let (group, artifact) = daemon.artifact();
         let version = daemon.version().to_string();
-        let dependency = dependency(group, artifact, &version, None, Needs::Follow);
+        let dependency = dependency(group, artifact, &version, None, Dependencies::Resolve);
         run(&pom(&[dependency]), folder, guardian, reporter)
     }
 
-    /// Exactly these jars. What they need is in the lock as well, so Maven need not follow it.
+    /// Fetches exactly these jars. Their dependencies are in the lock too.
     pub(super) fn exactly(
         jars: &[&Jar],
         folder: TempDir,
@@ -52,33 +52,31 @@ impl Resolution {
             .iter()
             .map(|jar| {
                 let Jar { group, artifact, version, .. } = jar;
-                dependency(group, artifact, version, jar.classifier(), Needs::Ignore)
+                dependency(group, artifact, version, jar.classifier(), Dependencies::Exclude)
             })
             .collect();
         run(&pom(&dependencies), folder, guardian, reporter)
     }
 
-    /// Moves one jar to its place, if it is as locked.
-    pub(super) fn take(&self, jar: &Jar, folder: &Path) -> Result<()> {
+    /// Verifies one jar and moves it to its folder.
+    pub(super) fn publish(&self, jar: &Jar, folder: &Path) -> Result<()> {
         let copied = self.folder.path().join("lib").join(jar.repository_path());
         examine(&copied, jar).map_err(|fault| {
             let faulty = Faulty { jar: jar.clone(), fault };
-            Error::new(
-                Exit::Environment,
-                format!("what Maven gave is not what is locked: {faulty}"),
-            )
-            .hint("is it spoilt in Maven's own repository (~/.m2)? Delete it there and try again")
+            let message = format!("the jar from Maven does not match the lock: {faulty}");
+            Error::new(Exit::Environment, message)
+                .hint("the copy in ~/.m2 may be corrupt; delete it")
         })?;
         let target = folder.join(&jar.file);
-        publish(&copied, &target).map_err(|error| super::unwritable(&target, error))
+        publish(&copied, &target).map_err(|error| super::cannot_write(&target, error))
     }
 
-    /// All jars that were copied.
+    /// Returns all jars that were copied.
     pub(super) fn jars(&self) -> Result<Vec<Jar>> {
         let root = self.folder.path().join("lib");
         let mut jars = Vec::new();
         collect(&root, &mut Vec::new(), &mut jars).map_err(|error| {
-            Error::new(Exit::Environment, "what Maven has copied cannot be read").because(error)
+            Error::new(Exit::Environment, "cannot read the jars from Maven").because(error)
         })?;
         if jars.is_empty() {
             return Err(Error::new(Exit::Environment, "Maven found no jars"));
@@ -90,7 +88,7 @@ impl Resolution {
 fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> Result<Resolution> {
     let pom_file = folder.path().join("pom.xml");
     replace_private_file(&pom_file, pom.as_bytes())
-        .map_err(|error| super::unwritable(&pom_file, error))?;
+        .map_err(|error| super::cannot_write(&pom_file, error))?;
     let mut words = ["mvn", "-q", "-B", "-f"].map(OsString::from).to_vec();
     words.push(pom_file.into());
     words.extend(
@@ -98,41 +96,41 @@ fn run(pom: &str, folder: TempDir, guardian: &Guardian, reporter: &Reporter) -> 
     );
     words.push(flag("-DoutputDirectory=", &folder.path().join("lib")));
     let output = guardian.output(words).map_err(|error| {
-        Error::new(Exit::Environment, "Maven (mvn) cannot be started")
+        Error::new(Exit::Environment, "cannot start Maven (mvn)")
             .because(error)
             .hint("install it, or name a repository with --repository or KCL_MVN_REPO_SEARCH_URL")
     })?;
-    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
-    said.push_str(&String::from_utf8_lossy(&output.stderr));
-    // Some Mavens send codes for colours whatever they are asked.
-    let said = anstream::adapter::strip_str(&said).to_string();
-    // It quotes addresses and settings.
-    let said = Masked::of_text(said).to_string();
-    said.trim_end().lines().for_each(|line| reporter.detail(&format!("maven | {line}")));
+    let mut log = String::from_utf8_lossy(&output.stdout).into_owned();
+    log.push_str(&String::from_utf8_lossy(&output.stderr));
+    // Some versions of Maven use colours despite `-B`.
+    let log = anstream::adapter::strip_str(&log).to_string();
+    // It may quote credentials in addresses and settings.
+    let log = Masked::of_text(log).to_string();
+    log.trim_end().lines().for_each(|line| reporter.detail(&format!("maven | {line}")));
     if output.status.success() {
         return Ok(Resolution { folder });
     }
-    let why = match said.trim() {
-        "" => "it said nothing",
-        // The first of its errors that is not blank says most, else its first line.
-        said => said
+    let why = match log.trim() {
+        "" => "it wrote nothing",
+        // The first error that is not blank says most.
+        log => log
             .lines()
             .filter_map(|line| line.strip_prefix("[ERROR]").map(str::trim))
             .find(|line| !line.is_empty())
-            .or_else(|| said.lines().next())
-            .unwrap_or(said),
+            .or_else(|| log.lines().next())
+            .unwrap_or(log),
     };
-    let message = format!("Maven could not fetch the jars ({})", output.status);
+    let message = format!("cannot fetch the jars: Maven ended with {}", output.status);
     Err(Error::new(Exit::Environment, message)
         .because(why.to_owned())
-        .hint("-v shows all that Maven says"))
+        .hint("use -v to see all output of Maven"))
 }
 
-/// Whether Maven follows what a jar declares that it needs.
+/// What Maven does with the dependencies of a jar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needs {
-    Follow,
-    Ignore,
+enum Dependencies {
+    Resolve,
+    Exclude,
 }
 
 fn dependency(
@@ -140,7 +138,7 @@ fn dependency(
     artifact: &str,
     version: &str,
     classifier: Option<&str>,
-    needs: Needs,
+    dependencies: Dependencies,
 ) -> String {
     let mut xml = format!(
         "    <dependency>\n      <groupId>{}</groupId>\n      <artifactId>{}</artifactId>\n      \
@@ -152,7 +150,7 @@ fn dependency(
     if let Some(classifier) = classifier {
         xml.push_str(&format!("      <classifier>{}</classifier>\n", escape(classifier)));
     }
-    if needs == Needs::Ignore {
+    if dependencies == Dependencies::Exclude {
         xml.push_str(
             "      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId>\
              </exclusion></exclusions>\n",
@@ -186,7 +184,7 @@ fn collect(folder: &Path, parts: &mut Vec<String>, jars: &mut Vec<Jar>) -> io::R
             parts.pop();
             continue;
         }
-        // Maven's own notes stand beside the jars.
+        // Maven also writes files of its own.
         if let ([group @ .., artifact, version], true) = (parts.as_slice(), name.ends_with(".jar"))
         {
             jars.push(Jar {
@@ -207,10 +205,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pom_names_what_is_wanted() {
+    fn pom_has_the_dependencies() {
         let dependencies = [
-            dependency("g", "a&b", "1", Some("linux"), Needs::Ignore),
-            dependency("h", "c", "2", None, Needs::Follow),
+            dependency("g", "a&b", "1", Some("linux"), Dependencies::Exclude),
+            dependency("h", "c", "2", None, Dependencies::Resolve),
         ];
         insta::assert_snapshot!(pom(&dependencies), @r#"
         <project xmlns="http://maven.apache.org/POM/4.0.0">

@@ -1,8 +1,8 @@
 //! The daemon's jars in the user's cache folder, shared between projects.
 //!
-//! `CACHE/jars/VERSION/` holds the jars that the version's lock names and nothing else matters in
-//! it. One process at a time changes the cache, and a jar gets its name only once it is whole, so
-//! readers need no lock.
+//! `CACHE/jars/VERSION/` has the jars that the version's lock names; other files there are ignored. One
+//! process at a time changes the cache, and a jar gets its name only when it is complete, so readers need
+//! no lock.
 
 mod download;
 mod lock;
@@ -32,27 +32,27 @@ use crate::launch::daemon::Daemon;
 use crate::output::Reporter;
 use crate::secret::Masked;
 
-/// The folder for what can be fetched again.
+/// The folder for files that can be fetched again.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     folder: PathBuf,
 }
 
 impl Cache {
-    /// The folder named by `--cache`, else the user's own.
+    /// Returns the folder of `--cache`, else the user's own cache folder.
     pub(crate) fn find(option: Option<&Path>) -> Result<Cache> {
         if let Some(folder) = option {
-            return Ok(Cache { folder: super::command::absolute(folder) });
+            return Ok(Cache { folder: crate::launch::paths::absolute(folder) });
         }
         let strategy = etcetera::choose_base_strategy().map_err(|error| {
-            Error::new(Exit::Environment, "there is no cache folder")
+            Error::new(Exit::Environment, "cannot find the cache folder")
                 .because(error)
                 .hint("name one with --cache or KCL_HELPER_CACHE")
         })?;
         Ok(Cache { folder: strategy.cache_dir().join("kcl-helper") })
     }
 
-    /// Where the names of workers are kept.
+    /// Returns the folder for the names of workers.
     pub(crate) fn workers(&self) -> PathBuf {
         self.folder.join("workers")
     }
@@ -61,15 +61,15 @@ impl Cache {
 /// Where missing jars come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// Nowhere: what is missing is an error.
+    /// Missing jars are an error.
     Offline,
-    /// The user's Maven with its mirrors, proxies and credentials.
+    /// The user's Maven, with its mirrors, proxies and credentials.
     Maven,
     /// The root of a repository, over HTTP.
     Repository(Masked),
 }
 
-/// The jars of one daemon: those it needs, and the folder they belong in.
+/// The jars that one daemon needs, and their folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Jars {
     daemon: Daemon,
@@ -96,31 +96,29 @@ impl Jars {
         &self.folder
     }
 
-    /// The lock in the crate, or the one that `--lock` has made.
+    /// Returns the built-in lock, or the one that `--lock` has written.
     pub(crate) fn lock(&self) -> Result<&Lock> {
         self.lock.as_ref().ok_or_else(|| {
             let version = self.daemon.version();
-            Error::new(Exit::Usage, format!("there is no lock for the jars of {version}")).hint(
-                format!(
-                    "kcl-helper jars fetch --kcl-version {version} --lock resolves and locks them"
-                ),
-            )
+            let message = format!("cannot find the jars of {version}: there is no lock for them");
+            let hint = format!("run kcl-helper jars fetch --kcl-version {version} --lock");
+            Error::new(Exit::Usage, message).hint(hint)
         })
     }
 
-    /// The jars that are here, in class-path order, and how many are not.
+    /// Returns the jars that are present, in class-path order, and how many are missing.
     pub(crate) fn present(&self) -> (Vec<PathBuf>, usize) {
         let jars = self.lock.as_ref().map_or(&[][..], Lock::jars);
-        let here: Vec<PathBuf> = jars
+        let present: Vec<PathBuf> = jars
             .iter()
             .map(|jar| self.folder.join(&jar.file))
             .filter(|path| is_regular_file(path))
             .collect();
-        let missing = jars.len() - here.len();
-        (here, missing)
+        let missing = jars.len() - present.len();
+        (present, missing)
     }
 
-    /// The jars that are not, to the byte, as locked.
+    /// Returns the jars that differ from the lock or are missing.
     pub(crate) fn faults(&self) -> Result<Vec<Faulty>> {
         let faulty = |jar: &Jar| {
             let fault = examine(&self.folder.join(&jar.file), jar).err()?;
@@ -129,7 +127,7 @@ impl Jars {
         Ok(self.lock()?.jars().iter().filter_map(faulty).collect())
     }
 
-    /// Files ending in `.jar` that no lock names: they are not on the class path.
+    /// Returns the names of `.jar` files that the lock does not name. They are not on the class path.
     pub(crate) fn unlocked_jars(&self) -> Result<Vec<String>> {
         let lock = self.lock()?;
         let mut unlocked: Vec<String> = fs::read_dir(&self.folder)
@@ -143,7 +141,7 @@ impl Jars {
         Ok(unlocked)
     }
 
-    /// Makes all jars be here and as locked. Returns how many it fetched.
+    /// Fetches jars that are missing or differ from the lock. Returns how many.
     pub(crate) fn fetch(
         &self,
         source: &Source,
@@ -156,15 +154,15 @@ impl Jars {
         let start = Instant::now();
         if !faults.is_empty() && !matches!(source, Source::Offline) {
             let _held = self.cache.lock(reporter)?;
-            // Another process may have fetched them while this one waited.
+            // Another process may have fetched them while we waited.
             faults = self.faults()?;
             self.repair(&faults, source, guardian, reporter)?;
         }
         match (faults.len(), source) {
-            (0, _) => reporter.result(&format!("{count}: all here already")),
+            (0, _) => reporter.result(&format!("{count}: all already present")),
             (_, Source::Offline) => return Err(self.missing_offline(&faults)),
             (fetched, _) => reporter.result(&format!(
-                "{count}: {} here already, {fetched} fetched in {:.1}s",
+                "{count}: {} already present, {fetched} fetched in {:.1}s",
                 lock.jars().len() - fetched,
                 start.elapsed().as_secs_f64()
             )),
@@ -172,7 +170,7 @@ impl Jars {
         Ok(faults.len())
     }
 
-    /// Fetches what is not as locked; the cache must be locked.
+    /// Fetches these jars again. The cache must be locked.
     fn repair(
         &self,
         faults: &[Faulty],
@@ -192,7 +190,7 @@ impl Jars {
             Source::Maven => {
                 reporter.say(&format!("fetching {} with Maven", jars_of(&wanted)));
                 let found = maven::Resolution::exactly(&wanted, unfinished, guardian, reporter)?;
-                wanted.iter().try_for_each(|jar| found.take(jar, &self.folder))
+                wanted.iter().try_for_each(|jar| found.publish(jar, &self.folder))
             }
             Source::Repository(url) => {
                 reporter.say(&format!("fetching {} from {url}", jars_of(&wanted)));
@@ -201,8 +199,7 @@ impl Jars {
         }
     }
 
-    /// Lets Maven say which jars the daemon needs, keeps them, and writes them down. Returns the
-    /// lock's path.
+    /// Lets Maven resolve which jars the daemon needs, fetches them, and writes a lock. Returns its path.
     pub(crate) fn resolve_and_lock(
         &self,
         guardian: &Guardian,
@@ -210,8 +207,8 @@ impl Jars {
     ) -> Result<PathBuf> {
         let version = self.daemon.version();
         if Lock::built_in(version).is_some() {
-            let message = format!("the lock of {version} comes with kcl-helper");
-            return Err(Error::new(Exit::Usage, message).hint("leave --lock out"));
+            let message = format!("cannot write a lock for {version}: kcl-helper has one built in");
+            return Err(Error::new(Exit::Usage, message).hint("omit --lock"));
         }
         let start = Instant::now();
         let _held = self.cache.lock(reporter)?;
@@ -221,10 +218,10 @@ impl Jars {
         let found = maven::Resolution::of(self.daemon, unfinished, guardian, reporter)?;
         let lock = Lock::new(found.jars()?);
         for jar in lock.jars() {
-            found.take(jar, &self.folder)?;
+            found.publish(jar, &self.folder)?;
         }
         let path = own_lock(&self.folder);
-        write_whole(&path, lock.to_text(self.daemon).as_bytes())?;
+        write_atomically(&path, lock.to_text(self.daemon).as_bytes())?;
         reporter.result(&format!(
             "{}: fetched and locked in {:.1}s",
             jars_of(&lock.jars().iter().collect::<Vec<_>>()),
@@ -233,8 +230,7 @@ impl Jars {
         Ok(path)
     }
 
-    /// Does something that ends with a file beside the jars, in a folder that is removed after it,
-    /// while no other process changes the cache.
+    /// Runs `work` in a temporary folder beside the jars, while no other process can change the cache.
     pub(crate) fn while_locked<T>(
         &self,
         guardian: &Guardian,
@@ -247,10 +243,10 @@ impl Jars {
         Ok(work(folder.path()))
     }
 
-    /// On the same disk as the jars, so that what is in it can be moved by renaming; gone with us,
-    /// however we end.
+    /// Creates a folder on the same disk as the jars, so that files in it can be moved by renaming. It is
+    /// removed with this process, even after SIGKILL.
     fn unfinished_folder(&self, guardian: &Guardian) -> Result<TempDir> {
-        let make = || {
+        let create = || {
             let folder = tempfile::Builder::new()
                 .prefix(UNFINISHED)
                 .permissions(fs::Permissions::from_mode(0o700))
@@ -258,20 +254,17 @@ impl Jars {
             guardian.remove_at_end(folder.path())?;
             Ok(folder)
         };
-        make().map_err(|error| unwritable(&self.folder, error))
+        create().map_err(|error| cannot_write(&self.folder, error))
     }
 
     fn missing_offline(&self, faults: &[Faulty]) -> Error {
         let names: Vec<String> = faults.iter().map(Faulty::to_string).collect();
         let total = self.lock.as_ref().map_or(0, |lock| lock.jars().len());
-        let message = format!(
-            "{} of {total} jars cannot be used, and --offline forbids to fetch",
-            faults.len()
-        );
+        let message = format!("cannot download {} of {total} jars: --offline is set", faults.len());
         Error::new(Exit::Environment, message).because(names.join("; "))
     }
 
-    /// Makes the folder and removes what a killed fetch has left there; the cache must be locked.
+    /// Creates the folder and removes leftovers of a killed fetch. The cache must be locked.
     fn prepare_folder(&self) -> Result<()> {
         let prepare = || {
             create_shared_dir(&self.folder)?;
@@ -287,12 +280,12 @@ impl Jars {
             }
             Ok(())
         };
-        prepare().map_err(|error: io::Error| unwritable(&self.folder, error))
+        prepare().map_err(|error: io::Error| cannot_write(&self.folder, error))
     }
 }
 
 impl Cache {
-    /// Keeps other processes from changing the cache until the file is dropped.
+    /// Locks the cache for changes until the returned file is dropped.
     fn lock(&self, reporter: &Reporter) -> Result<File> {
         let path = self.folder.join("lock");
         let lock = || {
@@ -308,11 +301,11 @@ impl Cache {
             }
             Ok(file)
         };
-        lock().map_err(|error| unwritable(&path, error))
+        lock().map_err(|error| cannot_write(&path, error))
     }
 }
 
-/// A jar that is not as locked.
+/// A jar that is missing or differs from the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Faulty {
     pub(crate) jar: Jar,
@@ -333,12 +326,12 @@ impl fmt::Display for Faulty {
         let Jar { file, size, sha256, .. } = &self.jar;
         match &self.fault {
             Fault::Missing => write!(f, "{file} is missing"),
-            Fault::Size(0) => write!(f, "{file} is empty (wanted {size} bytes)"),
-            Fault::Size(found) => write!(f, "{file} has {found} bytes (wanted {size})"),
+            Fault::Size(0) => write!(f, "{file} is empty (expected {size} bytes)"),
+            Fault::Size(found) => write!(f, "{file} has {found} bytes (expected {size})"),
             Fault::Checksum(found) => {
-                write!(f, "{file} has the SHA-256 {found} (wanted {sha256})")
+                write!(f, "{file} has the SHA-256 {found} (expected {sha256})")
             }
-            Fault::Unreadable(why) => write!(f, "{file} cannot be read: {why}"),
+            Fault::Unreadable(why) => write!(f, "cannot read {file}: {why}"),
         }
     }
 }
@@ -361,22 +354,25 @@ fn examine(path: &Path, jar: &Jar) -> Result<(), Fault> {
 }
 
 fn checksum(file: File) -> io::Result<String> {
-    copy(file, io::sink()).map(|(_, sum)| sum)
+    copy(file, |_| Ok(())).map(|(_, sum)| sum)
 }
 
-/// Copies all there is, and returns its size and SHA-256.
-fn copy(mut from: impl io::Read, mut to: impl io::Write) -> io::Result<(u64, String)> {
+/// Reads everything, passes each piece to `write`, and returns the size and SHA-256.
+fn copy<E: From<io::Error>>(
+    mut from: impl io::Read,
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(u64, String), E> {
     let (mut sum, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 64 << 10]);
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok((size, hexadecimal(&sum.finalize()))),
             Ok(count) => {
-                to.write_all(&buffer[..count])?;
+                write(&buffer[..count])?;
                 sum.update(&buffer[..count]);
                 size += count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -389,14 +385,14 @@ fn own_lock(folder: &Path) -> PathBuf {
     folder.join("jars.lock")
 }
 
-/// In bytes; a lock of a daemon has some ten thousand.
+/// In bytes. Locks have about ten thousand.
 const LARGEST_LOCK: u64 = 1 << 20;
 
 fn read_lock(path: &Path) -> Result<Option<Lock>> {
     let failed = |why: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(Exit::Environment, format!("{} cannot be used", path.display()))
+        Error::new(Exit::Environment, format!("cannot read {}", path.display()))
             .because(why)
-            .hint("delete it and make it again with `kcl-helper jars fetch --lock`")
+            .hint("delete it and run kcl-helper jars fetch --lock")
     };
     match open_regular_file(path).and_then(|file| read_text_at_most(file, LARGEST_LOCK)) {
         Ok(text) => text.parse().map(Some).map_err(|error: lock::LockError| failed(error.into())),
@@ -405,18 +401,18 @@ fn read_lock(path: &Path) -> Result<Option<Lock>> {
     }
 }
 
-/// Writes a file so that its name never stands for half of it.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file so that nobody ever sees an incomplete one under this name.
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut file = unfinished_file(folder)?;
         io::Write::write_all(&mut file, bytes)?;
         finish(file, path)
     };
-    write().map_err(|error| unwritable(path, error))
+    write().map_err(|error| cannot_write(path, error))
 }
 
-/// Gives a whole file its name; its bytes reach the disk first.
+/// Gives a complete file its name, after its content has reached the disk.
 fn finish(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     let file = file.into_temp_path();
@@ -425,8 +421,8 @@ fn finish(file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn unwritable(path: &Path, error: io::Error) -> Error {
-    Error::new(Exit::Environment, format!("{} cannot be written", path.display()))
+fn cannot_write(path: &Path, error: io::Error) -> Error {
+    Error::new(Exit::Environment, format!("cannot write to {}", path.display()))
         .because(error)
         .hint("choose another folder with --cache or KCL_HELPER_CACHE")
 }
@@ -439,7 +435,7 @@ fn jars_of(jars: &[&Jar]) -> String {
     }
 }
 
-/// Precision enough for people: `74 MB`, `0.3 MB`, `712 bytes`.
+/// Formats a size with two or three digits: `74 MB`, `0.3 MB`, `712 bytes`.
 pub(crate) fn megabytes(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} bytes"),

@@ -1,12 +1,12 @@
-//! Whether somebody else can exchange a jar between our look at it and the JVM's.
+//! Whether another user can replace a jar after we have verified it and before the JVM loads it.
 //!
-//! Jars are code that runs as the user, and so is a class-data archive, which no lock names. Where the
-//! cache belongs to the user or to root and nobody else can write there, they are used where they are.
-//! Elsewhere, as in a volume that Kubernetes mounts for everybody, a run gets copies of its own, which
-//! are what is compared with the lock. A lock that is itself in such a place proves nothing.
+//! Jars are code that runs as the user, and so is a class-data archive, which has no checksum in the lock.
+//! If the cache belongs to the user or root and nobody else can write to it, its files are used directly.
+//! Otherwise, as in a volume that Kubernetes mounts for everybody, each run copies the jars and verifies
+//! the copies. A lock in such a folder proves nothing.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,15 +16,15 @@ use crate::files::{create_private_dir, create_private_file, open_regular_file};
 
 const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
 const OTHERS_WRITE: u32 = 0o002;
-/// In such a folder only the owner of a file may rename it.
+/// In a folder with this bit, only the owner of a file may rename it.
 const STICKY: u32 = 0o1000;
 
 impl Jars {
-    /// Who else can change what is in the cache, if anybody can.
+    /// Returns why other users can change the cache, if they can.
     pub(crate) fn others(&self) -> Option<Others> {
         match self.judge() {
             Ok(()) => None,
-            // What is missing will be made by us.
+            // We will create what is missing.
             Err(Others::Unknown(error)) if error.kind() == io::ErrorKind::NotFound => None,
             Err(others) => Some(others),
         }
@@ -44,7 +44,7 @@ impl Jars {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let found = entry.metadata()?;
-            // A link is never used.
+            // Links are never used.
             if found.is_file() {
                 judge(&entry.path(), &found)?;
             }
@@ -52,8 +52,8 @@ impl Jars {
         Ok(())
     }
 
-    /// Copies the jars into a folder that is the user's alone, and compares the copies with the lock.
-    /// Returns them in class-path order.
+    /// Copies the jars into a private folder and verifies the copies. Returns their paths in class-path
+    /// order.
     pub(crate) fn copies(&self, others: &Others, folder: &Path) -> Result<Vec<PathBuf>> {
         if Lock::built_in(self.daemon.version()).is_none() {
             let path = super::own_lock(&self.folder);
@@ -62,7 +62,7 @@ impl Jars {
                 .hint("choose a folder of your own with --cache or KCL_HELPER_CACHE"));
         }
         let folder = folder.join("jars");
-        create_private_dir(&folder).map_err(|error| super::unwritable(&folder, error))?;
+        create_private_dir(&folder).map_err(|error| super::cannot_write(&folder, error))?;
         let copy = |jar: &Jar| {
             let path = folder.join(&jar.file);
             copy(&self.folder.join(&jar.file), &path, jar).map_err(|fault| {
@@ -77,9 +77,10 @@ impl Jars {
 
 fn copy(from: &Path, to: &Path, jar: &Jar) -> Result<(), Fault> {
     let copy = || {
-        // No more than is needed to see that it is too long.
+        // One byte more shows that it is too long.
         let from = open_regular_file(from)?.take(jar.size.saturating_add(1));
-        super::copy(from, create_private_file(to)?)
+        let mut to = create_private_file(to)?;
+        super::copy(from, |piece| to.write_all(piece))
     };
     match copy().map_err(|error: io::Error| Fault::Unreadable(error.to_string()))? {
         (size, _) if size != jar.size => Err(Fault::Size(size)),
@@ -88,14 +89,14 @@ fn copy(from: &Path, to: &Path, jar: &Jar) -> Result<(), Fault> {
     }
 }
 
-/// Why the cache is not the user's alone.
+/// Why other users can change the cache.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Others {
     #[error("other users can write to {}", .0.display())]
     Write(PathBuf),
     #[error("{} belongs to user {}", .0.display(), .1)]
     Own(PathBuf, u32),
-    #[error("it cannot be seen who can write there: {0}")]
+    #[error("cannot tell who can write to the cache: {0}")]
     Unknown(#[from] io::Error),
 }
 
@@ -119,7 +120,7 @@ mod tests {
     use crate::launch::daemon::Daemon;
     use crate::properties::Version;
 
-    /// A cache of one jar, for a version whose lock is in the crate.
+    /// A cache with one jar, for a version with a built-in lock.
     fn jars(cache: &Path, text: &str) -> Jars {
         let line =
             "g:a:1 a-1.jar 6 b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060\n";
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_what_the_lock_names() {
+    fn copies_are_verified_against_the_lock() {
         let stage = tempfile::tempdir().unwrap();
         let cache = stage.path().join("cache");
         let good = jars(&cache, "alpha\n");
@@ -155,17 +156,17 @@ mod tests {
         let refused = |expected: &str| {
             let run = tempfile::tempdir().unwrap();
             let error = good.copies(&others, run.path()).unwrap_err();
-            assert_eq!(error.to_string(), format!("cannot copy a jar: a-1.jar {expected}"));
+            assert_eq!(error.to_string(), format!("cannot copy a jar: {expected}"));
         };
         fs::write(&path, "EVIL!\n").unwrap();
         refused(
-            "has the SHA-256 6b20f34a13a35b79dae5cc3da91cb20b9f8fa0f3c2e1172455dc98aac04f2607 \
-             (wanted b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060)",
+            "a-1.jar has the SHA-256 6b20f34a13a35b79dae5cc3da91cb20b9f8fa0f3c2e1172455dc98aac04f2607 \
+             (expected b6a98d9ce9a2d9149288fa3df42d377c3e42737afdcdaf714e33c0a100b51060)",
         );
         fs::write(&path, "alpha\nand more").unwrap();
-        refused("has 7 bytes (wanted 6)");
+        refused("a-1.jar has 7 bytes (expected 6)");
         fs::remove_file(&path).unwrap();
         symlink(stage.path().join("elsewhere"), &path).unwrap();
-        refused("cannot be read: it is a symbolic link");
+        refused("cannot read a-1.jar: it is a symbolic link");
     }
 }
