@@ -5,7 +5,6 @@
 //! shard's conversation; the calling thread watches signals, progress and the first failure.
 
 mod driver;
-mod md5_lanes;
 mod prefix;
 mod progress;
 mod queue;
@@ -33,7 +32,7 @@ use driver::{Control, Driver, Outcome, Report};
 use prefix::{Checked, Expected, History, Mark, Mismatch, Prefix};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
-use shards::{Shards, Sorted, Sorter};
+use shards::{Shards, Sorted};
 pub(crate) use source::Source;
 use source::{Input, Lines, LinesError, MAX_RECORD};
 use state::{Checkpoint, State, Store};
@@ -165,15 +164,17 @@ fn find_resume(source: &Source, input: &Input, state: &State) -> Result<Resume> 
     // records are.
     let furthest = resume.covered.iter().max().copied().unwrap_or(0);
     let last = if checkpoints.len() > 1 { furthest } else { 0 };
-    let mut add = |record: &Sorted<'_>| {
-        let shard = record.shard as usize;
-        resume.skipped[shard] += u64::from(record.line <= resume.covered[shard]);
-    };
     let bad_input = |error| bad_input(source, Some(state), error);
     let expected = resume.expected.iter().copied();
     let checked = Checked::new(input.reader(0), Prefix::default(), expected, None);
     let mut lines = Lines::behind(checked.map_err(|error| bad_input(error.into()))?, 0, 0);
-    while read_sorted(&mut lines, shards, last, &mut add).map_err(bad_input)? {}
+    let mut count = |line, data: &[u8]| {
+        if line <= last {
+            let shard = Sorted::new(line, data, shards).shard as usize;
+            resume.skipped[shard] += u64::from(line <= resume.covered[shard]);
+        }
+    };
+    while lines.read(&mut count).map_err(bad_input)? {}
     resume.records = lines.number();
     if let [skipped] = &mut resume.skipped[..] {
         *skipped = resume.records.min(furthest);
@@ -184,24 +185,6 @@ fn find_resume(source: &Source, input: &Input, state: &State) -> Result<Resume> 
         resume.start = first;
     }
     Ok(resume)
-}
-
-/// Reads once, and gives the records up to this line on. `false` when all has been read.
-fn read_sorted<R: Read>(
-    lines: &mut Lines<R>,
-    shards: Shards,
-    last: u64,
-    mut each: impl FnMut(&Sorted<'_>),
-) -> Result<bool, LinesError> {
-    let mut sorter = Sorter::new(shards);
-    let more = lines.read(|line, record| {
-        if line <= last {
-            sorter.add(line, record, &mut each);
-        }
-    });
-    // What stands before an error is given on as well.
-    sorter.finish(each);
-    more
 }
 
 fn bad_input(source: &Source, state: Option<&State>, error: LinesError) -> Error {
@@ -545,10 +528,11 @@ fn distribute(
         // What one read gave is handed over before the next, which may have to wait.
         let now = SystemTime::now();
         let mut chunks: Vec<Chunk> = queues.iter().map(|queue| queue.chunk(now)).collect();
-        let more = read_sorted(&mut lines, shards, u64::MAX, |record| {
+        let more = lines.read(|line, data| {
+            let record = Sorted::new(line, data, shards);
             let shard = record.shard as usize;
-            if record.line > covered[shard] {
-                chunks[shard].push(record);
+            if line > covered[shard] {
+                chunks[shard].push(&record);
             }
         });
         position.store(lines.position(), Ordering::Relaxed);
@@ -576,7 +560,7 @@ mod tests {
     use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
     use proptest::prelude::*;
 
-    use super::shards::md5_hex;
+    use super::shards::md5;
     use super::*;
 
     proptest! {
@@ -619,8 +603,7 @@ mod tests {
 
             let shards = Shards::new(count);
             let shard_of_line = |line: &u64| {
-                let hash = md5_hex((line % 30).to_string().as_bytes());
-                shards.of_hash(u128::from_str_radix(&hash, 16).unwrap()) as usize
+                shards.of_hash(md5((line % 30).to_string().as_bytes())) as usize
             };
             let left: Vec<u64> =
                 (1..=lines).filter(|line| *line > covered[shard_of_line(line)]).collect();

@@ -1,8 +1,7 @@
 //! Which shard a record belongs to, and its number there, as Kinesis would choose them.
 
 use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
-
-use super::md5_lanes;
+use md5::{Digest, Md5};
 
 /// A checkpoint.
 pub(crate) type Place = ExtendedSequenceNumber<'static>;
@@ -48,65 +47,25 @@ impl Shards {
     }
 }
 
-/// A record that has found its shard.
+/// A record and the shard that it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sorted<'a> {
     /// The number of its line, counted from 1.
     pub(crate) line: u64,
     pub(crate) data: &'a [u8],
-    /// The key where it is not the record itself: the hex MD5 of its bytes.
+    /// The partition key if the record itself cannot be one: the MD5 of its bytes in hexadecimal.
     pub(crate) digest: Option<[u8; DIGEST]>,
     pub(crate) shard: u32,
 }
 
-impl Sorted<'_> {
-    fn key(&self) -> &[u8] {
-        self.digest.as_ref().map_or(self.data, |digest| digest)
-    }
-}
-
-/// Finds the shards of records, and gives them on in their order. Records wait in here until there
-/// are enough to be hashed together.
-#[derive(Debug)]
-pub(crate) struct Sorter<'a> {
-    shards: Shards,
-    waiting: Vec<Sorted<'a>>,
-}
-
-/// How many records wait: enough to find others as long, for most lengths.
-const SORTED: usize = 256;
-
-impl<'a> Sorter<'a> {
-    pub(crate) fn new(shards: Shards) -> Sorter<'a> {
-        Sorter { shards, waiting: Vec::new() }
-    }
-
-    /// Takes one record, and may give on those before it.
-    pub(crate) fn add(&mut self, line: u64, data: &'a [u8], each: impl FnMut(&Sorted<'a>)) {
-        self.waiting.push(Sorted { line, data, digest: None, shard: 0 });
-        if self.waiting.len() == SORTED {
-            self.finish(each);
-        }
-    }
-
-    /// Gives on all that have been taken.
-    pub(crate) fn finish(&mut self, each: impl FnMut(&Sorted<'a>)) {
-        let mut without_key: Vec<_> =
-            self.waiting.iter_mut().filter(|record| !is_own_key(record.data)).collect();
-        let lines: Vec<_> = without_key.iter().map(|record| record.data).collect();
-        for (record, hash) in without_key.iter_mut().zip(md5_lanes::hash(&lines)) {
-            record.digest = Some(hex(hash));
-        }
+impl<'a> Sorted<'a> {
+    /// Finds the key and the shard of a record.
+    pub(crate) fn new(line: u64, data: &'a [u8], shards: Shards) -> Sorted<'a> {
+        let digest = if is_own_key(data) { None } else { Some(hex(md5(data))) };
+        let key = digest.as_ref().map_or(data, |digest| digest);
         // One shard has every hash.
-        if self.shards.count > 1 {
-            let keys: Vec<_> = self.waiting.iter().map(Sorted::key).collect();
-            let hashes = md5_lanes::hash(&keys);
-            for (record, hash) in self.waiting.iter_mut().zip(hashes) {
-                record.shard = self.shards.of_hash(hash);
-            }
-        }
-        self.waiting.iter().for_each(each);
-        self.waiting.clear();
+        let shard = if shards.count > 1 { shards.of_hash(md5(key)) } else { 0 };
+        Sorted { line, data, digest, shard }
     }
 }
 
@@ -136,19 +95,17 @@ pub(crate) fn is_own_key(line: &[u8]) -> bool {
     }
 }
 
-/// How long a key is that is not the record itself.
+/// The length of a partition key that is a digest.
 const DIGEST: usize = 32;
 
-/// A hash as hex digits.
+/// Formats a hash as hexadecimal digits.
 fn hex(hash: u128) -> [u8; DIGEST] {
     std::array::from_fn(|digit| b"0123456789abcdef"[(hash >> (124 - 4 * digit)) as usize & 0xf])
 }
 
-/// The hex MD5 of these bytes.
-#[cfg(test)]
-pub(crate) fn md5_hex(bytes: &[u8]) -> String {
-    use md5::{Digest, Md5};
-    format!("{:032x}", u128::from_be_bytes(Md5::digest(bytes).into()))
+/// The MD5 of these bytes, as the number that Kinesis compares with the ranges of shards.
+pub(crate) fn md5(bytes: &[u8]) -> u128 {
+    u128::from_be_bytes(Md5::digest(bytes).into())
 }
 
 /// Appends the sequence number of the record on this line, counted from 1: the same on every run,
@@ -191,7 +148,6 @@ pub(crate) fn covered(place: &ExtendedSequenceNumber<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use kcl_protocol::SequenceNumber;
-    use md5::{Digest, Md5};
     use proptest::prelude::*;
 
     use super::*;
@@ -250,34 +206,22 @@ mod tests {
             }
         }
 
-        /// Whatever the keys' lengths, each record goes where its own MD5 says, in its place.
+        /// A record of any length goes to the shard that the MD5 of its key belongs to.
         #[test]
-        fn sorted_as_one_by_one(
-            lengths in prop::collection::vec(prop_oneof![0..40usize, 0..300usize, 900..1200usize], 0..600),
+        fn records_go_where_their_keys_hash_to(
+            length in prop_oneof![0..40usize, 0..300usize, 900..1200usize],
             letter in prop_oneof![Just("x"), Just("\u{e9}"), Just("\u{1f600}")],
             count in 1..50u32,
         ) {
-            let shards = Shards::new(count);
-            let texts: Vec<_> =
-                lengths.iter().enumerate().map(|(index, length)| format!("{index}{}", letter.repeat(*length))).collect();
-            let mut sorted = Vec::new();
-            let mut sorter = Sorter::new(shards);
-            for (line, text) in (1..).zip(&texts) {
-                sorter.add(line, text.as_bytes(), |record| sorted.push(*record));
-            }
-            sorter.finish(|record| sorted.push(*record));
-            prop_assert_eq!(sorted.len(), texts.len());
-            for (line, (record, text)) in (1..).zip(sorted.iter().zip(&texts)) {
-                let is_key = text.chars().count() <= 256;
-                let digest = md5_hex(text.as_bytes());
-                let key = if is_key { text } else { &digest };
-                let hash = u128::from_be_bytes(Md5::digest(key).into());
-                let expected = (hash / shards.width).min(u128::from(count - 1));
-                prop_assert_eq!((record.line, record.data), (line, text.as_bytes()));
-                prop_assert_eq!(record.digest.is_some(), !is_key);
-                prop_assert_eq!(record.key(), key.as_bytes());
-                prop_assert_eq!(u128::from(record.shard), expected);
-            }
+            let text = letter.repeat(length);
+            let record = Sorted::new(7, text.as_bytes(), Shards::new(count));
+            let is_key = (1..=256).contains(&text.chars().count());
+            let digest = format!("{:032x}", md5(text.as_bytes()));
+            let key = if is_key { &text } else { &digest };
+            prop_assert_eq!((record.line, record.data), (7, text.as_bytes()));
+            prop_assert_eq!(record.digest.is_some(), !is_key);
+            prop_assert!(record.digest.is_none_or(|digits| digits == digest.as_bytes()));
+            prop_assert_eq!(record.shard, Shards::new(count).of_hash(md5(key.as_bytes())));
         }
 
         #[test]
@@ -329,7 +273,7 @@ mod tests {
             assert!(!is_own_key(line), "{line:?}");
         }
         assert!(!is_own_key(&[&[b'\xc3'; 300][..], b"x"].concat()));
-        assert_eq!(md5_hex(b""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(&hex(md5(b"")), b"d41d8cd98f00b204e9800998ecf8427e");
     }
 
     #[test]
