@@ -51,6 +51,8 @@ mod signals;
 mod text;
 #[cfg(unix)]
 mod this_program;
+#[cfg(unix)]
+mod threads;
 
 /// For the fuzz targets alone: any version may change it.
 #[cfg(unix)]

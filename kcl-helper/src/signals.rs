@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::dispositions;
 use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
+use crate::threads;
 
 /// The signals that ask for a stop.
 pub(crate) const STOP_SIGNALS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
@@ -150,8 +151,7 @@ pub(crate) fn watch(signals: &[i32], mut hear: impl FnMut(i32) + Send + 'static)
     let ignored = dispositions::ignored(signals);
     let wanted = signals.iter().filter(|signal| !ignored.contains(signal));
     let mut signals = signal_hook::iterator::Signals::new(wanted)?;
-    let run = move || signals.forever().for_each(&mut hear);
-    thread::Builder::new().name("signals".into()).stack_size(256 << 10).spawn(run).map(drop)
+    threads::start("signals", move || signals.forever().for_each(&mut hear))
 }
 
 /// Requests to stop: SIGTERM, SIGINT, SIGHUP, and the end of `--timeout`.
@@ -184,15 +184,11 @@ impl Requests {
         watch(&STOP_SIGNALS, move |signal| to.request(Cause::Signal(signal))).map_err(failed)?;
         if let Some(timeout) = timeout {
             let to = requests.clone();
-            let run = move || {
+            threads::start("timeout", move || {
                 thread::sleep(timeout);
                 to.request(Cause::Timeout(timeout));
-            };
-            thread::Builder::new()
-                .name("timeout".into())
-                .stack_size(256 << 10)
-                .spawn(run)
-                .map_err(failed)?;
+            })
+            .map_err(failed)?;
         }
         Ok(requests)
     }

@@ -345,7 +345,7 @@ fn a_child_that_hangs_is_named_and_then_killed() {
 fn a_child_that_checkpoints_for_ever_is_killed_too() {
     let text = bench(&format!("{SMALL} --answer-timeout 1s -- AWKWARD insistent"));
     let error = "error: shard 0: the child gave no answer to processRecords for 1s\n\
-                 hint: --answer-timeout is how long it may take\n";
+                 hint: raise --answer-timeout if the child needs longer\n";
     assert!(text.starts_with("exit status: 1\n") && text.ends_with(error), "{text}");
 }
 
@@ -371,7 +371,7 @@ fn noise_is_shown_and_floods_are_borne() {
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD noise=1 flood-stderr=300000")));
     let text = bench(&format!("{SMALL} -- AWKWARD flood-stdout=3000000"));
     assert!(text.starts_with("exit status: 0"), "{text}");
-    assert!(text.contains("skipped 29,990 more lines on stdout that are no messages"), "{text}");
+    assert!(text.contains("skipped 29,990 more lines on stdout that are not messages"), "{text}");
 }
 
 #[test]

@@ -736,7 +736,7 @@ fn a_child_that_dies_of_a_signal() {
     let outcome = Place::with_lines(3).local("-- AWKWARD abort-at=2");
     assert_eq!(outcome.status, "exit status: 1");
     let line =
-        "shard 0: the child ended with signal 6, SIGABRT at processRecords of lines 1 to 3; ";
+        "shard 0: the child ended with signal 6, SIGABRT during processRecords of lines 1 to 3; ";
     assert!(outcome.stderr.contains(line), "{}", outcome.stderr);
 }
 
@@ -811,7 +811,7 @@ fn a_child_that_hangs() {
     let running = Running::start(place.command(args));
     for time in ["100ms", "200ms", "400ms"] {
         running.wait_for(&format!(
-            "shard 0: no answer to processRecords for {time}; the real daemon would wait for ever \
+            "shard 0: no answer to processRecords for {time}; the real daemon would wait forever \
              (timeoutInSeconds is unset)"
         ));
     }
@@ -855,9 +855,9 @@ fn a_child_whose_first_status_is_lost_behind_words() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD words=ready"));
     running.wait_for(
-        "shard 0: skipped a line on stdout that is no message: \
-         ready{\"action\":\"status\",\"responseFor\":\"initialize\"} (a message is lost behind words \
-         that lack their line's end; words for people belong on stderr)",
+        "shard 0: skipped a line on stdout that is not a message: \
+         ready{\"action\":\"status\",\"responseFor\":\"initialize\"} (the message is lost because text \
+         without a line end precedes it; write text for people to stderr)",
     );
     running.wait_for("shard 0: no answer to initialize for ");
     running.stop_and_kill(Signal::INT);
@@ -869,7 +869,7 @@ fn a_child_that_checkpoints_for_ever() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD insistent"));
     for _ in 0..2 {
-        running.wait_for(" checkpoints were asked for; the real daemon would answer them for ever");
+        running.wait_for(" checkpoint requests; the real daemon would answer them forever");
     }
     running.stop_and_kill(Signal::INT);
     assert_eq!(running.end(&place).status, "exit status: 130");
@@ -901,7 +901,7 @@ fn a_child_that_never_ends_its_line() {
 fn a_child_that_closes_stdout() {
     let outcome = Place::with_lines(3).local("-- AWKWARD close=stdout");
     assert_eq!(outcome.status, "exit status: 1");
-    assert!(outcome.stderr.contains("shard 0: the child closed its stdout at processRecords"));
+    assert!(outcome.stderr.contains("shard 0: the child closed its stdout during processRecords"));
 }
 
 #[test]
@@ -910,7 +910,7 @@ fn a_child_that_closes_stdin() {
     let outcome = Place::with_lines(3000).local("-- AWKWARD close=stdin ignore-eof");
     assert_eq!(outcome.status, "exit status: 1", "{outcome}");
     assert!(
-        outcome.stderr.contains("shard 0: the child closed its stdin at processRecords"),
+        outcome.stderr.contains("shard 0: the child closed its stdin during processRecords"),
         "{outcome}"
     );
 }
@@ -975,7 +975,7 @@ fn one_signal_ends_a_run_over_a_child_that_hangs() {
         ("freeze=initialize", "no answer to initialize"),
         ("hang=processRecords", "no answer to processRecords"),
         ("freeze=processRecords", "no answer to processRecords"),
-        ("insistent", "checkpoints were asked for"),
+        ("insistent", "checkpoint requests"),
     ] {
         let place = Place::with_lines(3);
         let args = "-i input --patience 100ms --grace 300ms -- AWKWARD pids=pids";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::load::Load;
-use super::shard::{Life, Until};
+use super::shard::{ShardResult, Until};
 use super::usage::Memory;
 use super::{Options, report};
 
@@ -62,16 +62,16 @@ impl Default for Figures {
 }
 
 impl Figures {
-    pub(crate) fn take(&mut self, lives: &[Life], load: &Load) {
-        for life in lives {
+    pub(crate) fn add(&mut self, results: &[ShardResult], load: &Load) {
+        for result in results {
             // Whatever the shards have counted fits.
-            for value in life.latency.iter_recorded() {
+            for value in result.latency.iter_recorded() {
                 let count = u64::from(value.count_at_value());
                 let _ = self.latency.record_n(value.value_iterated_to(), count);
             }
-            self.checkpoints += life.checkpoints;
-            let sums = load.sums(life.batches);
-            self.checked += u64::from(life.last_words.as_ref() == Some(&sums));
+            self.checkpoints += result.checkpoints;
+            let sums = load.sums(result.batches);
+            self.checked += u64::from(result.last_words.as_ref() == Some(&sums));
         }
     }
 

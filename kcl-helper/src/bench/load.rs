@@ -1,5 +1,6 @@
-//! What the children are given: one batch, serialised before any clock starts.
+//! What the children get: one batch, encoded before any clock starts.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kcl_protocol::{
@@ -9,11 +10,11 @@ use kcl_protocol::{
 use crate::error::{Error, Exit, Result};
 use crate::local::shards::push_sequence_number;
 
-/// A batch as the line that a daemon writes. Every batch of a run is this one, read-only and shared
-/// by all shards, so that memory does not grow with their number nor with the run's length.
+/// A batch as the line that a daemon writes. Every batch of a run is this one, shared by all shards,
+/// so that memory grows neither with their number nor with the length of the run.
 #[derive(Debug)]
 pub(crate) struct Load {
-    pub(crate) line: Vec<u8>,
+    pub(crate) line: Arc<Vec<u8>>,
     pub(crate) records: u64,
     /// The payloads' bytes, before base64.
     pub(crate) bytes: u64,
@@ -21,9 +22,9 @@ pub(crate) struct Load {
     edge: u64,
 }
 
-/// How long the digits of [`push_sequence_number`] are.
+/// The length of what [`push_sequence_number`] appends.
 const DIGITS: usize = 56;
-/// What a record has around its payload and its key, with a little to spare.
+/// The bytes of a record on the wire beside its payload and its key, rounded up.
 const FRAME: usize = 240;
 
 impl Load {
@@ -76,10 +77,10 @@ impl Load {
         let mut line = Vec::with_capacity(length);
         DaemonMessage::ProcessRecords(input).encode(&mut line);
         line.shrink_to_fit();
-        Ok(Load { line, records: records.into(), bytes: data.len() as u64, edge })
+        Ok(Load { line: Arc::new(line), records: records.into(), bytes: data.len() as u64, edge })
     }
 
-    /// What a child that was given so many batches says at its end, if it sums them up.
+    /// Returns what a child that got so many batches writes at its end, if it sums them up.
     pub(crate) fn sums(&self, batches: u64) -> String {
         let Load { records, bytes, edge, .. } = self;
         let of = |one: &u64| u128::from(*one) * u128::from(batches);
@@ -92,9 +93,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_is_what_the_sums_are_of() {
+    fn sums_are_those_of_the_line() {
         let load = Load::new(3, 100).unwrap();
-        let mut line = load.line.clone();
+        let mut line = load.line.to_vec();
         assert_eq!(line.pop(), Some(b'\n'));
         let DaemonMessage::ProcessRecords(input) = DaemonMessage::decode(&mut line).unwrap() else {
             unreachable!()
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_records_and_too_large_lines() {
+    fn empty_records_are_allowed_and_too_large_lines_are_refused() {
         assert_eq!(Load::new(2, 0).unwrap().sums(1), "BENCH records=2 bytes=0 edge=0");
         let error = Load::new(10_000, 1 << 20).unwrap_err();
         assert_eq!(

@@ -1,9 +1,9 @@
-//! A daemon that measures: children of any language get batches that were serialised before the
-//! clock starts, as fast as they answer or at a fixed rate.
+//! A daemon that measures: children of any language get batches that were encoded before the clock
+//! starts, as fast as they answer or at a fixed rate.
 //!
-//! One thread a child talks to it (`shard.rs`); the calling thread starts turns, reads what the
-//! kernel tells of the children between them, and watches for silence and signals. Two commands
-//! take turns with each other, so that what disturbs the machine disturbs both.
+//! One thread per child leads its conversation (`shard.rs`). The calling thread starts turns, reads
+//! the kernel's figures of the children between them, and watches for silent children and signals. Two
+//! commands take turns with each other, so that what disturbs the machine disturbs both.
 
 mod cpus;
 mod figures;
@@ -13,26 +13,27 @@ mod shard;
 mod usage;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
 pub(crate) use cpus::Cpus;
 pub(crate) use figures::AtLeast;
 pub(crate) use shard::{Answers, Until};
 
-use crate::child::faults::{self, Silence};
-use crate::child::{Process, Program, allow_files};
+use crate::child::faults::{Fault, Silence};
+use crate::child::{ProcessHandle, Program, Watch, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, Patience};
 use crate::output::Reporter;
 use crate::signals::{Cause, Request, Requests};
+use crate::threads;
 use figures::{Figures, TurnFigures};
 use load::Load;
-use shard::{Done, Driver, Life, Order, Told, Turn, Watch, lock, start_thread};
+use shard::{Done, Order, ShardBench, ShardResult, Told, Turn};
 
 /// How often children are looked after.
 const TICK: Duration = Duration::from_millis(50);
-/// To start a program takes milliseconds; a thread that says nothing for so long has panicked.
+/// Starting a program takes milliseconds; a thread that reports nothing for so long has panicked.
 const START_TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// What to measure, and how.
@@ -95,12 +96,12 @@ struct Member {
     orders: mpsc::Sender<Order>,
     watch: Arc<Watch>,
     silence: Silence,
-    process: Option<Arc<Mutex<Process>>>,
+    process: Option<ProcessHandle>,
 }
 
 impl Member {
     fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| lock(process).pid().as_raw_pid().unsigned_abs())
+        self.process.as_ref().map(|process| process.pid().as_raw_pid().unsigned_abs())
     }
 
     fn cpu(&self) -> Option<Duration> {
@@ -178,7 +179,7 @@ impl Bench<'_> {
             for side in sides.clone() {
                 let (crew, start_up) = self.start(side, 1)?;
                 figures[side].start_up.extend(start_up);
-                self.end(side, &crew)?;
+                self.end(&crew)?;
             }
         }
         let mut crews = Vec::new();
@@ -211,8 +212,8 @@ impl Bench<'_> {
             figures[side].busy = self.memory(&crews[side]);
         }
         for side in sides {
-            let lives = self.end(side, &crews[side])?;
-            figures[side].take(&lives, &self.load);
+            let results = self.end(&crews[side])?;
+            figures[side].add(&results, &self.load);
         }
         Ok(figures)
     }
@@ -233,7 +234,7 @@ impl Bench<'_> {
     fn start_one(&mut self, side: usize, shard: u32) -> Result<usize> {
         let options = self.options;
         let (orders, received) = mpsc::channel();
-        let watch = Arc::new(Watch::new());
+        let watch = Arc::new(Watch::default());
         let who = match (options.programs.len(), side) {
             (1, _) => format!("shard {shard}"),
             (_, 0) => format!("A, shard {shard}"),
@@ -241,7 +242,7 @@ impl Bench<'_> {
         };
         let number = self.next_member;
         self.next_member += 1;
-        let driver = Driver {
+        let bench = ShardBench {
             who: who.clone(),
             shard,
             program: options.programs[side].clone(),
@@ -254,12 +255,13 @@ impl Bench<'_> {
             reporter: options.reporter.clone(),
         };
         let sender = self.sender.clone();
-        start_thread(&who, move || {
-            driver.run(&received, |told| {
+        threads::start(&who, move || {
+            bench.run(&received, |told| {
                 let _ = sender.send(News::Member(number, told));
             });
-        })?;
-        let silence = Silence::since(Instant::now(), options.patience);
+        })
+        .map_err(threads::failed)?;
+        let silence = Silence::new(options.patience);
         self.members.insert(number, Member { who, shard, orders, watch, silence, process: None });
         Ok(number)
     }
@@ -300,28 +302,23 @@ impl Bench<'_> {
     }
 
     /// Ends the children properly, and checks their sums.
-    fn end(&mut self, side: usize, crew: &[usize]) -> Result<Vec<Life>, Stop> {
+    fn end(&mut self, crew: &[usize]) -> Result<Vec<ShardResult>, Stop> {
         for number in crew {
             self.order(*number, Order::End);
         }
-        let lives = self.gather(crew.len(), |told| match told {
-            Told::Ended(life) => Some(*life),
+        let results = self.gather(crew.len(), |told| match told {
+            Told::Ended(result) => Some(*result),
             _ => None,
         })?;
-        let _ = side;
-        for (number, life) in &lives {
+        for (number, result) in &results {
             let Some(member) = self.members.remove(number) else { continue };
-            let right = self.load.sums(life.batches);
-            let said = life.last_words.as_deref().filter(|words| words.starts_with("BENCH "));
+            let right = self.load.sums(result.batches);
+            let said = result.last_words.as_deref().filter(|words| words.starts_with("BENCH "));
             if let Some(said) = said.filter(|said| *said != right) {
-                let text = format!("sums are wrong: {said:?}, after it was given {right:?}");
-                let text = format!("{}: the child's {text}", member.who);
-                return Err(Stop::Failed(Error::new(Exit::Failed, text).hint(
-                    "records were lost, doubled or changed on their way, so there are no figures",
-                )));
+                return Err(Stop::Failed(Fault::wrong_sums(&member.who, said, &right).error));
             }
         }
-        Ok(lives.into_iter().map(|(_, life)| life).collect())
+        Ok(results.into_iter().map(|(_, result)| result).collect())
     }
 
     /// Waits for so many answers that `take` takes, looking after all children meanwhile.
@@ -342,10 +339,10 @@ impl Bench<'_> {
                 Err(_) => {}
                 Ok(News::Stop(request)) => return Err(Stop::Asked(request.cause)),
                 Ok(News::Member(number, Told::Started(process))) => self.started(number, process),
-                Ok(News::Member(number, Told::Failed(error, last_words))) => {
-                    self.say_last_words(number, &last_words);
+                Ok(News::Member(number, Told::Failed(fault))) => {
+                    self.show_last_words(number, &fault.last_words);
                     self.failed(number);
-                    return Err(Stop::Failed(error));
+                    return Err(Stop::Failed(fault.error));
                 }
                 Ok(News::Member(number, told)) => {
                     answers.extend(take(told).map(|answer| (number, answer)));
@@ -355,27 +352,22 @@ impl Bench<'_> {
         Ok(answers)
     }
 
-    fn say_last_words(&self, number: usize, last_words: &[String]) {
+    fn show_last_words(&self, number: usize, last_words: &[String]) {
         let Some(member) = self.members.get(&number) else { return };
         self.options.reporter.last_words(&member.who, member.shard, last_words);
     }
 
     /// Says which children are silent, and ends the run when one is silent for too long.
     fn look_after(&mut self) -> Result<(), Stop> {
-        let Options { patience, answer_timeout, reporter, .. } = self.options;
+        let Options { answer_timeout, reporter, .. } = self.options;
         for member in self.members.values_mut() {
-            let Some((since, action)) = member.watch.owed() else { continue };
-            member.silence.follow(since, *patience);
-            if let Some(silent) = member.silence.news() {
-                reporter.result(&format!("{}: {}", member.who, faults::silent(action, &silent)));
+            let Some(pending) = member.watch.pending() else { continue };
+            if let Some(warning) = member.silence.next_warning(&pending) {
+                reporter.result(&format!("{}: {warning}", member.who));
             }
-            if since.elapsed() >= *answer_timeout {
-                let text = format!(
-                    "gave no answer to {action} for {}",
-                    faults::in_seconds(*answer_timeout)
-                );
-                let error = faults::error(&member.who, Exit::Failed, &text);
-                return Err(Stop::Failed(error.hint("--answer-timeout is how long it may take")));
+            if pending.sent.elapsed() >= *answer_timeout {
+                let fault = Fault::no_answer(&member.who, pending.action, *answer_timeout);
+                return Err(Stop::Failed(fault.error));
             }
         }
         Ok(())
@@ -395,7 +387,7 @@ impl Bench<'_> {
         members.filter_map(Member::pid).map(usage::memory).collect()
     }
 
-    fn started(&mut self, number: usize, process: Arc<Mutex<Process>>) {
+    fn started(&mut self, number: usize, process: ProcessHandle) {
         if let Some(member) = self.members.get_mut(&number) {
             member.process = Some(process);
         }
@@ -420,9 +412,9 @@ impl Bench<'_> {
             }
         }
         let processes = self.members.values().filter_map(|member| member.process.as_ref());
-        processes.clone().for_each(|process| lock(process).kill());
+        processes.clone().for_each(ProcessHandle::kill);
         for process in processes {
-            lock(process).finish();
+            process.wait_killed();
         }
     }
 }

@@ -36,7 +36,7 @@ impl Bell {
     }
 
     /// To be called when [`as_fd`](AsFd::as_fd) can be read, and before looking at the news.
-    pub(crate) fn answer(&self) {
+    pub(crate) fn clear(&self) {
         // In this order: whoever rings in between writes a byte of his own, which stays.
         self.0.rung.store(false, Ordering::SeqCst);
         let _ = (&self.0.reader).read(&mut [0]);
@@ -61,13 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn rings_are_one_until_answered() {
+    fn rings_are_one_until_cleared() {
         let bell = Bell::new().unwrap();
         assert!(!is_rung(&bell));
         for _ in 0..3 {
             (0..100_000).for_each(|_| bell.clone().ring());
             assert!(is_rung(&bell));
-            bell.answer();
+            bell.clear();
             assert!(!is_rung(&bell));
         }
     }
@@ -87,7 +87,7 @@ mod tests {
             }
             while news.load(Ordering::SeqCst) < 60_000 {
                 poll(&mut [PollFd::new(&bell, PollFlags::IN)], None).unwrap();
-                bell.answer();
+                bell.clear();
             }
         });
     }

@@ -1,17 +1,21 @@
-//! One child process: started in a process group of its own, and talked to over its pipes.
+//! One child process, in a process group of its own, and the conversation with it.
 //!
 //! Whoever drives a child must never wait for one pipe while the child waits for another. So stdin
-//! and stdout are a [`Wire`], which waits for both at a time, and for the driver's [`Bell`]; that
-//! is rung by a thread that reads stderr and by one that learns of the child's end.
+//! and stdout are a [`Wire`], which waits for both at a time and for the [`Bell`], which other threads
+//! ring: the one that reads stderr, the one that waits for the child's end, and the [`Control`] of the
+//! run.
 //!
-//! Everything is bounded. What stands on stdout and the driver has not taken fills a small buffer
-//! and then the pipe, so that a child that talks too much waits, as it would with the Java daemon.
-//! stderr is shown as it comes and never waits for the driver.
+//! Everything is bounded. Output on stdout that nobody has taken fills a small buffer and then the
+//! pipe, so that a child that writes too much waits, as it would with the Java daemon. stderr is shown
+//! as it comes and never waits for the conversation.
 
 mod bell;
+mod control;
+mod conversation;
 pub(crate) mod faults;
 mod process;
 mod stderr;
+mod watch;
 mod wire;
 
 use std::collections::VecDeque;
@@ -19,22 +23,24 @@ use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::Instant;
 
 use kcl_protocol::Line;
 
 pub(crate) use bell::Bell;
-pub(crate) use process::{Pipes, Process, Program, allow_files, describe};
-pub(crate) use stderr::{LastWords, pump as pump_stderr};
-pub(crate) use wire::{Broken, StdoutEnd, Wire};
+pub(crate) use control::Control;
+pub(crate) use conversation::{Answer, Conversation, Daemon, EndedEarly, OutgoingLine, Setup};
+pub(crate) use process::{Pipes, Process, ProcessHandle, Program, allow_files, describe};
+pub(crate) use watch::Watch;
 
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, How};
+use crate::threads;
+use stderr::LastWords;
+use wire::{StdoutEnd, Wire};
 
-/// The longest line of stdout that is taken. The Java daemon has no limit, and no message of a
-/// child comes near this one: it is there so that a child that never ends its line cannot fill our
-/// memory.
+/// The longest line of stdout that is accepted. The Java daemon has no limit. No message of a child
+/// comes near this one, which keeps a child that never ends its line from filling our memory.
 pub(crate) const STDOUT_LINE_LIMIT: usize = 16 << 20;
 
 /// A running child. Dropping it kills its process group.
@@ -42,13 +48,14 @@ pub(crate) const STDOUT_LINE_LIMIT: usize = 16 << 20;
 pub(crate) struct Child {
     process: Process,
     wire: Wire,
-    /// Lines that have not gone through, and how much of the first has.
-    unwritten: VecDeque<Vec<u8>>,
+    /// Lines that are not written yet, and how much of the first one is.
+    unwritten: VecDeque<OutgoingLine>,
     written: usize,
-    write_error: Option<String>,
-    /// The memory of a line that has gone through.
+    /// Nobody reads the child's stdin any more.
+    has_closed_stdin: bool,
+    /// The memory of a line that was written.
     spare: Vec<u8>,
-    /// The conversation is over: stdin is closed behind what is still to be written, and what comes
+    /// The conversation is over: stdin is closed after what is still to be written, and what comes
     /// from stdout is thrown away.
     is_over: bool,
     news: Arc<News>,
@@ -56,29 +63,27 @@ pub(crate) struct Child {
     last_words: LastWords,
 }
 
-/// What threads tell of a child.
+/// What the threads of a child report about it.
 #[derive(Debug, Default)]
 struct News {
-    /// How much of stderr has come.
     stderr_bytes: AtomicU64,
-    /// Lines of stderr are on their way to whoever reads ours.
+    /// Lines of stderr are being written to ours.
     showing: AtomicBool,
     stderr_ended: AtomicBool,
     exited: AtomicBool,
 }
 
 impl Child {
-    /// Starts the program. Every piece of news about it rings the bell; whole lines of its stderr
-    /// go to `show` as they come.
+    /// Starts the program. News about it rings the bell; whole lines of its stderr go to `show` as
+    /// they come.
     pub(crate) fn spawn(
         guardian: &Guardian,
         program: &Program,
         how: How,
         bell: Bell,
-        mut show: impl FnMut(&[String]) + Send + 'static,
+        show: impl FnMut(&[String]) + Send + 'static,
     ) -> Result<Child> {
         let (process, Pipes { stdin, stdout, stderr }) = Process::spawn(guardian, program, how)?;
-        let waiter = process.waiter();
         let wire = Wire::new(stdin, stdout).map_err(|error| {
             Error::new(Exit::Environment, "cannot set up a pipe").because(error)
         })?;
@@ -87,63 +92,67 @@ impl Child {
             wire,
             unwritten: VecDeque::new(),
             written: 0,
-            write_error: None,
+            has_closed_stdin: false,
             spare: Vec::new(),
             is_over: false,
             news: Arc::default(),
-            bell: bell.clone(),
+            bell,
             last_words: LastWords::default(),
         };
-
-        let words = child.last_words.clone();
-        let threads = (|| {
-            let (news, rung) = (child.news.clone(), bell.clone());
-            start("stderr", move || {
-                let stderr = Counted { from: stderr, bytes: &news.stderr_bytes };
-                stderr::pump(stderr, &words, |lines| {
-                    news.showing.store(true, Ordering::SeqCst);
-                    show(lines);
-                    news.showing.store(false, Ordering::SeqCst);
-                });
-                news.stderr_ended.store(true, Ordering::SeqCst);
-                rung.ring();
-            })?;
-            let news = child.news.clone();
-            start("exit", move || {
-                waiter.wait();
-                news.exited.store(true, Ordering::SeqCst);
-                bell.ring();
-            })
-        })();
-        threads.map_err(|error| {
-            child.kill();
-            Error::new(Exit::Environment, "cannot start a thread").because(error)
-        })?;
+        child.start_threads(stderr, show)?;
         Ok(child)
     }
 
-    /// Hands over a line to be written, and writes what there is room for. All has gone through
-    /// when [`unwritten`](Self::unwritten) says 0 again.
-    pub(crate) fn send(&mut self, line: Vec<u8>) {
+    fn start_threads(
+        &self,
+        stderr: impl io::Read + Send + 'static,
+        mut show: impl FnMut(&[String]) + Send + 'static,
+    ) -> Result<()> {
+        let (news, bell, last_words) =
+            (self.news.clone(), self.bell.clone(), self.last_words.clone());
+        threads::start("stderr", move || {
+            let stderr = Counted { from: stderr, bytes: &news.stderr_bytes };
+            stderr::pump(stderr, &last_words, |lines| {
+                news.showing.store(true, Ordering::SeqCst);
+                show(lines);
+                news.showing.store(false, Ordering::SeqCst);
+            });
+            news.stderr_ended.store(true, Ordering::SeqCst);
+            bell.ring();
+        })
+        .map_err(threads::failed)?;
+        let (news, bell, process) = (self.news.clone(), self.bell.clone(), self.process());
+        threads::start("exit", move || {
+            process.wait();
+            news.exited.store(true, Ordering::SeqCst);
+            bell.ring();
+        })
+        .map_err(threads::failed)
+    }
+
+    /// Hands over a line to be written, and writes what fits into the pipe. The rest follows while
+    /// somebody [waits](Self::wait).
+    pub(crate) fn send(&mut self, line: OutgoingLine) {
         self.unwritten.push_back(line);
         self.write();
     }
 
     fn write(&mut self) {
         while let Some(line) = self.unwritten.front() {
-            if self.write_error.is_none() {
+            if !self.has_closed_stdin {
                 match self.wire.write(&line[self.written..]) {
                     Ok(count) => self.written += count,
-                    Err(error) => self.write_error = Some(error.to_string()),
+                    Err(_) => self.has_closed_stdin = true,
                 }
-                if self.write_error.is_none() && self.written < line.len() {
+                if !self.has_closed_stdin && self.written < line.len() {
                     return;
                 }
             }
-            // It has gone through, or never will.
+            // It is written, or never will be.
             self.written = 0;
-            let line = self.unwritten.pop_front().unwrap_or_default();
-            if line.capacity() > self.spare.capacity() {
+            if let Some(OutgoingLine::Owned(line)) = self.unwritten.pop_front()
+                && line.capacity() > self.spare.capacity()
+            {
                 self.spare = line;
             }
         }
@@ -152,29 +161,43 @@ impl Child {
         }
     }
 
-    /// The memory of a line that has gone through, for another one.
-    pub(crate) fn spare(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.spare)
+    /// The memory of a line that was written, for another one.
+    pub(crate) fn spare(&mut self) -> &mut Vec<u8> {
+        &mut self.spare
     }
 
-    /// Waits for news of this child or a ring of the bell, at most until then; reads and writes
-    /// meanwhile. It may return for nothing.
+    /// Waits for news of this child or for the bell, at most until then; reads and writes meanwhile.
+    /// It may return early.
     pub(crate) fn wait(&mut self, until: Option<Instant>) {
         self.wire.wait(!self.unwritten.is_empty(), Some(&self.bell), until);
         self.write();
         while self.is_over && self.next_line().is_some() {}
     }
 
-    pub(crate) fn unwritten(&self) -> usize {
-        self.unwritten.len()
+    /// Waits for output alone, which takes one system call where [`wait`](Self::wait) takes two.
+    pub(crate) fn wait_for_output(&mut self) {
+        if self.unwritten.is_empty() && !self.wire.has_ended() {
+            self.wire.read();
+        } else {
+            self.wait(None);
+        }
     }
 
-    /// Why the child's stdin takes no more.
-    pub(crate) fn write_error(&self) -> Option<&str> {
-        self.write_error.as_deref()
+    /// Whether all lines are written, or never will be as stdin is closed.
+    pub(crate) fn all_written(&self) -> bool {
+        self.unwritten.is_empty()
     }
 
-    /// The next line that has come from stdout.
+    /// Whether a line could not be written, as nobody reads the child's stdin.
+    pub(crate) fn has_closed_stdin(&self) -> bool {
+        self.has_closed_stdin
+    }
+
+    pub(crate) fn process(&self) -> ProcessHandle {
+        self.process.handle()
+    }
+
+    /// Takes the next line that has come from stdout.
     pub(crate) fn next_line(&mut self) -> Option<Line> {
         self.wire.take_line()
     }
@@ -198,17 +221,17 @@ impl Child {
         self.wire.has_ended() && self.news.stderr_ended.load(Ordering::SeqCst)
     }
 
-    /// How much of its stderr has come.
     pub(crate) fn stderr_bytes(&self) -> u64 {
         self.news.stderr_bytes.load(Ordering::SeqCst)
     }
 
+    /// Whether lines of its stderr are being written to ours.
     pub(crate) fn is_showing(&self) -> bool {
         self.news.showing.load(Ordering::SeqCst)
     }
 
-    /// Closes stdin behind what is still to be written, and drains stdout, while somebody
-    /// [waits](Self::wait).
+    /// Closes stdin after what is still to be written, and throws away what comes from stdout, while
+    /// somebody [waits](Self::wait).
     pub(crate) fn close_input(&mut self) {
         self.is_over = true;
         self.write();
@@ -252,8 +275,4 @@ impl<R: io::Read> io::Read for Counted<'_, R> {
         self.bytes.fetch_add(count as u64, Ordering::SeqCst);
         Ok(count)
     }
-}
-
-fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.into()).stack_size(256 << 10).spawn(run).map(drop)
 }

@@ -104,9 +104,9 @@ pub(crate) struct Pipes {
     pub(crate) stderr: ChildStderr,
 }
 
-/// What a thread needs to wait for a process's end.
+/// A process that another thread owns.
 #[derive(Debug, Clone)]
-pub(crate) struct Waiter(Arc<Guarded>);
+pub(crate) struct ProcessHandle(Arc<Guarded>);
 
 impl Process {
     pub(crate) fn spawn(
@@ -139,8 +139,8 @@ impl Process {
         self.guarded.pid()
     }
 
-    pub(crate) fn waiter(&self) -> Waiter {
-        Waiter(self.guarded.clone())
+    pub(crate) fn handle(&self) -> ProcessHandle {
+        ProcessHandle(self.guarded.clone())
     }
 
     /// Sends a signal to it alone.
@@ -163,7 +163,7 @@ impl Process {
     pub(crate) fn finish(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.kill();
-            self.ended = self.guarded.status_within(KILLED_WITHIN).ok().flatten();
+            self.ended = self.handle().wait_killed();
         }
         self.ended
     }
@@ -175,29 +175,37 @@ impl Drop for Process {
     }
 }
 
-impl Waiter {
+impl ProcessHandle {
+    pub(crate) fn pid(&self) -> Pid {
+        self.0.pid()
+    }
+
     /// Waits for the end.
     pub(crate) fn wait(&self) {
-        // Where nobody can tell of it, it has ended.
+        // If its status is lost, it has ended.
         let _ = self.status();
     }
 
-    /// Waits for the end, and tells how it came.
+    /// Waits for the end and returns how it ended.
     ///
     /// # Errors
-    /// Nobody can tell.
+    /// The status is lost.
     pub(crate) fn status(&self) -> io::Result<ExitStatus> {
         self.0.status()
     }
 
-    /// Whether the end has come.
     pub(crate) fn has_exited(&self) -> bool {
-        self.has_exited_within(Duration::ZERO)
+        !matches!(self.0.status_within(Duration::ZERO), Ok(None))
     }
 
-    /// Waits for the end, at most so long; whether it has come.
-    pub(crate) fn has_exited_within(&self, time: Duration) -> bool {
-        !matches!(self.0.status_within(time), Ok(None))
+    /// Kills it and every process that it left in its group.
+    pub(crate) fn kill(&self) {
+        let _ = self.0.kill();
+    }
+
+    /// Waits until what was killed has ended, or cannot be ended.
+    pub(crate) fn wait_killed(&self) -> Option<ExitStatus> {
+        self.0.status_within(KILLED_WITHIN).ok().flatten()
     }
 }
 
@@ -213,10 +221,9 @@ pub(crate) fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Makes sure that so many children may have their pipes.
+/// Raises the limit of open files, if need be, for the pipes of so many children.
 pub(crate) fn allow_files(children: u64) -> Result<()> {
-    // Three pipes, the guardian's socket and the two ends of a bell; a few files are open for other
-    // ends.
+    // Three pipes, the guardian's socket and the two ends of a bell; and a few for other purposes.
     let needed = children * 6 + 100;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {

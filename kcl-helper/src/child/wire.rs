@@ -1,8 +1,9 @@
-//! Our end of a child's stdin and stdout, as cheap as it gets: a batch is one write and its answer
-//! one read, on one thread, with no other to be woken.
+//! Our end of a child's stdin and stdout, on one thread: a batch takes one write, and its answer one
+//! read.
 //!
-//! Where a line is longer than the pipe, the child may speak before it has read all of it, and then
-//! both pipes are looked at. What it says meanwhile is kept up to a limit, and then in the pipe.
+//! If a line is longer than the pipe, the child may write before it has read all of it; then the
+//! thread waits for both pipes. What the child writes meanwhile is read up to a limit, and the rest
+//! stays in the pipe.
 
 use std::io::{self, Read, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -14,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::{Bell, STDOUT_LINE_LIMIT};
 
-/// How much of what a child says is taken while nobody wants to hear it.
+/// How much of a child's stdout is read before somebody takes it.
 const AHEAD: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -38,13 +39,6 @@ pub(crate) enum StdoutEnd {
     Failed(String),
 }
 
-/// Why a conversation cannot go on.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Broken {
-    Stdin,
-    Stdout(StdoutEnd),
-}
-
 impl Wire {
     pub(crate) fn new(stdin: ChildStdin, stdout: ChildStdout) -> io::Result<Wire> {
         fcntl_setfl(&stdin, fcntl_getfl(&stdin)? | OFlags::NONBLOCK)?;
@@ -52,7 +46,7 @@ impl Wire {
         Ok(Wire { stdin: Some(stdin), stdout, lines, next: None, ahead: 0, ended: None })
     }
 
-    /// Writes what there is room for, and gives its length. It does not wait.
+    /// Writes what fits into the pipe and returns its length. It does not wait.
     ///
     /// # Errors
     /// Nobody reads the pipe any more.
@@ -70,20 +64,8 @@ impl Wire {
         Ok(written)
     }
 
-    /// Writes it all.
-    pub(crate) fn send(&mut self, mut line: &[u8]) -> Result<(), Broken> {
-        loop {
-            line = &line[self.write(line).map_err(|_| Broken::Stdin)?..];
-            if line.is_empty() {
-                return Ok(());
-            }
-            self.wait(true, None, None);
-        }
-    }
-
-    /// Waits until stdin has room, if there is something to write, or the child has said something
-    /// and it is not yet too much, or the bell has been rung; at most until then. It may return for
-    /// nothing. What the child has said is read.
+    /// Waits until the child has written something, which is read, or until stdin takes more, if we
+    /// have something to write, or until the bell rings; at most until then. It may return early.
     pub(crate) fn wait(&mut self, writes: bool, bell: Option<&Bell>, until: Option<Instant>) {
         let time = until.map(|until| {
             let left = until.saturating_duration_since(Instant::now());
@@ -100,54 +82,33 @@ impl Wire {
         if let Some(stdin) = self.stdin.as_ref().filter(|_| writes) {
             pipes.push(PollFd::new(stdin, PollFlags::OUT));
         }
-        // An interrupted poll has found nothing: the caller looks once more.
+        // An interrupted poll finds nothing, and the caller tries again.
         let _ = poll(&mut pipes, time.as_ref());
         let has = |index: usize| pipes.get(index).is_some_and(|pipe| !pipe.revents().is_empty());
         let (speaks, is_rung) = (listens && has(0), bell.is_some() && has(usize::from(listens)));
         if let Some(bell) = bell.filter(|_| is_rung) {
-            bell.answer();
+            bell.clear();
         }
         if speaks {
             self.read();
         }
     }
 
-    /// The next line, waiting for it.
-    pub(crate) fn next_line(&mut self) -> Result<Line, Broken> {
-        loop {
-            if let Some(line) = self.take_line() {
-                return Ok(line);
-            }
-            if let Some(end) = &self.ended {
-                return Err(Broken::Stdout(end.clone()));
-            }
-            self.read();
-        }
-    }
-
-    /// The next line of those that have been read.
+    /// Takes the next line that has been read.
     pub(crate) fn take_line(&mut self) -> Option<Line> {
         let line = self.next.take()?;
         self.find_line();
         Some(line)
     }
 
-    /// Why no more lines come, once all that came have been taken.
+    /// Returns why no more lines come, once all that came have been taken.
     pub(crate) fn end(&self) -> Option<&StdoutEnd> {
         if self.next.is_none() { self.ended.as_ref() } else { None }
     }
 
-    /// Whether stdout has come to its end, whatever is left to be taken.
+    /// Whether stdout has ended, even if lines are left to be taken.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.is_some()
-    }
-
-    /// Whether the next line, or the end, is there already.
-    pub(crate) fn has_more(&self) -> bool {
-        let mut pipe = [PollFd::new(&self.stdout, PollFlags::IN)];
-        self.next.is_some()
-            || self.ended.is_some()
-            || poll(&mut pipe, Some(&Timespec::default())).is_ok_and(|count| count > 0)
     }
 
     /// Gives a line's memory back.
@@ -160,16 +121,11 @@ impl Wire {
         self.stdin = None;
     }
 
-    /// Closes the child's stdin; what it still says is to be read by nobody.
-    pub(crate) fn close(self) -> ChildStdout {
-        self.stdout
-    }
-
     /// Reads once, waiting for something to read.
-    fn read(&mut self) {
+    pub(crate) fn read(&mut self) {
         match self.stdout.read(self.lines.spare()) {
             Ok(0) => {
-                // Java's reader takes what stands behind the last line's end as a line too.
+                // As for Java's reader, what follows the last line end is a line too.
                 self.lines.push(b"\n");
                 self.ended = Some(StdoutEnd::Closed);
             }
@@ -190,7 +146,7 @@ impl Wire {
                 Err(_) => self.ended = Some(StdoutEnd::TooLong),
             }
             if self.next.is_none() {
-                // What stands there is the beginning of a line, which has its own limit.
+                // What is left is the beginning of a line, which has a limit of its own.
                 self.ahead = 0;
             }
         }
@@ -214,29 +170,53 @@ mod tests {
         (child, wire)
     }
 
+    /// Writes it all, reading meanwhile.
+    fn send(wire: &mut Wire, mut line: &[u8]) -> io::Result<()> {
+        while !line.is_empty() {
+            line = &line[wire.write(line)?..];
+            if !line.is_empty() {
+                wire.wait(true, None, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next line; `None` at the end.
+    fn next_line(wire: &mut Wire) -> Option<Line> {
+        loop {
+            if let Some(line) = wire.take_line() {
+                return Some(line);
+            }
+            if wire.has_ended() {
+                return None;
+            }
+            wire.read();
+        }
+    }
+
     #[test]
     fn a_child_that_echoes_a_line_longer_than_both_pipes_does_not_hang() {
         let (mut child, mut wire) = start("exec cat");
         for size in [1, 100, 300_000, 700_000] {
             let mut line = vec![b'x'; size];
             line.push(b'\n');
-            wire.send(&line).unwrap();
-            let back = wire.next_line().unwrap();
+            send(&mut wire, &line).unwrap();
+            let back = next_line(&mut wire).unwrap();
             assert_eq!(back.bytes().len(), size);
             wire.recycle(back);
         }
-        drop(wire.close());
+        wire.close_stdin();
         assert!(child.wait().unwrap().success());
     }
 
     #[test]
     fn an_unfinished_last_line_is_a_line_and_then_comes_the_end() {
         let (mut child, mut wire) = start("printf 'one\\ntwo'");
-        assert_eq!(wire.next_line().unwrap().bytes(), b"one");
-        assert_eq!(wire.next_line().unwrap().bytes(), b"two");
-        assert!(wire.has_more());
-        assert_eq!(wire.next_line().unwrap_err(), Broken::Stdout(StdoutEnd::Closed));
+        assert_eq!(next_line(&mut wire).unwrap().bytes(), b"one");
+        assert_eq!(next_line(&mut wire).unwrap().bytes(), b"two");
+        assert!(next_line(&mut wire).is_none());
+        assert_eq!(wire.end(), Some(&StdoutEnd::Closed));
         child.wait().unwrap();
-        assert_eq!(wire.send(b"three\n").unwrap_err(), Broken::Stdin);
+        assert!(send(&mut wire, b"three\n").is_err());
     }
 }

@@ -11,7 +11,6 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -22,6 +21,7 @@ use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guarded, Guardian, How, Patience};
 use crate::output::{Reporter, stderr_of_another};
 use crate::signals::{self, Cause, Request, Requests, Step, Stop, Stopping};
+use crate::threads;
 
 /// How long we wait for a JVM that was killed.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
@@ -195,13 +195,10 @@ fn spawn(
         .map_err(failed)?;
     let daemon = Arc::new(daemon);
     let (waits, ends) = (daemon.clone(), events.sender.clone());
-    thread::Builder::new()
-        .name("daemon".into())
-        .stack_size(256 << 10)
-        .spawn(move || {
-            let _ = ends.send(Event::Ended(waits.status()));
-        })
-        .map_err(failed)?;
+    threads::start("daemon", move || {
+        let _ = ends.send(Event::Ended(waits.status()));
+    })
+    .map_err(failed)?;
     Ok(daemon)
 }
 

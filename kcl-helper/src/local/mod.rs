@@ -1,19 +1,21 @@
 //! The built-in daemon: lines of a file become records, one child process per shard gets them as
-//! the MultiLangDaemon would give them, and its checkpoints are kept on disk.
+//! from the MultiLangDaemon, and its checkpoints are stored on disk.
 //!
 //! One thread reads the input and fills a bounded queue per shard; one thread per shard leads that
-//! shard's conversation; the calling thread watches signals, progress and the first failure.
+//! shard's conversation; the calling thread watches for signals, silent children and the first
+//! failure, and shows the progress.
 
-mod driver;
+mod batch;
 mod prefix;
 mod progress;
 mod queue;
+mod shard;
 pub(crate) mod shards;
 mod source;
 mod state;
 mod summary;
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,19 +25,22 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kcl_protocol::DaemonCheckpointer;
 
-use crate::child::{Bell, Child, Program, allow_files};
+use crate::child::faults::{Fault, Silence};
+use crate::child::{Bell, Child, Control, Conversation, Program, Setup, Watch, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, How, Patience};
 use crate::output::{Reporter, with_commas};
 use crate::signals::{Cause, Request, Requests, Step, Stop, Stopping};
-use driver::{Control, Driver, Outcome, Report};
+use crate::threads;
 use prefix::{Checked, Expected, History, Mark, Mismatch, Prefix};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
-use shards::{Shards, Sorted};
+use shard::{BatchSource, Checkpoints, Report, ShardRun};
+use shards::{Covered, KeyedRecord, Place, Shards};
 pub(crate) use source::Source;
 use source::{Input, Lines, LinesError, MAX_RECORD};
 use state::{Checkpoint, State, Store};
+use summary::Row;
 
 /// A batch is full with so much; Kinesis' own limits are 10,000 records and 10 MB.
 const BATCH: BatchLimit = BatchLimit { records: 1000, bytes: 1 << 20 };
@@ -72,8 +77,8 @@ pub(crate) enum AtEnd {
 /// Where a run goes on.
 #[derive(Debug)]
 struct Resume {
-    /// The last line covered by each shard's checkpoint.
-    covered: Vec<u64>,
+    /// What each shard's checkpoint covers.
+    covered: Vec<Covered>,
     /// How many records of each shard that is.
     skipped: Vec<u64>,
     records: u64,
@@ -87,7 +92,7 @@ impl Resume {
     /// At the input's beginning.
     fn from_start(shards: u32) -> Resume {
         Resume {
-            covered: vec![0; shards as usize],
+            covered: vec![Covered::Nothing; shards as usize],
             skipped: vec![0; shards as usize],
             records: 0,
             start: Prefix::default(),
@@ -104,7 +109,7 @@ impl Resume {
 enum News {
     Stop(Request),
     Input(Result<End, LinesError>),
-    Shard(u32, thread::Result<Report>),
+    Shard(u32, thread::Result<(Report, Option<Fault>)>),
 }
 
 /// How the reading of the input ended.
@@ -136,7 +141,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
     let mut resume = Resume::from_start(options.shards);
     if let Some(state) = state.as_ref().filter(|state| !state.is_new()) {
         resume = find_resume(&options.source, &input, state)?;
-        let is_ended = resume.covered.iter().all(|covered| *covered == u64::MAX);
+        let is_ended = resume.covered.iter().all(|covered| *covered == Covered::ShardEnd);
         if resume.left() == 0 && (options.at_end == AtEnd::Shutdown || is_ended) {
             let all = with_commas(resume.records);
             reporter.result(&format!("0 of {all} left; --reset starts over"));
@@ -153,32 +158,28 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
 fn find_resume(source: &Source, input: &Input, state: &State) -> Result<Resume> {
     let checkpoints = state.checkpoints();
     let shards = Shards::new(checkpoints.len() as u32);
-    let covered =
-        |checkpoint: &Option<Checkpoint>| checkpoint.as_ref().map_or(0, Checkpoint::covered);
+    let covered = |checkpoint: &Option<Checkpoint>| {
+        checkpoint.as_ref().map_or(Covered::Nothing, Checkpoint::covered)
+    };
     let mut resume = Resume {
         covered: checkpoints.iter().map(covered).collect(),
         expected: checkpoints.iter().flatten().map(Checkpoint::expected).collect(),
         ..Resume::from_start(checkpoints.len() as u32)
     };
-    // Behind the furthest checkpoint every record is left, whichever its shard; and of one shard all
-    // records are.
-    let furthest = resume.covered.iter().max().copied().unwrap_or(0);
-    let last = if checkpoints.len() > 1 { furthest } else { 0 };
+    // Every record after the furthest checkpoint is left, whatever its shard.
+    let furthest = resume.covered.iter().max().copied().unwrap_or(Covered::Nothing);
     let bad_input = |error| bad_input(source, Some(state), error);
     let expected = resume.expected.iter().copied();
     let checked = Checked::new(input.reader(0), Prefix::default(), expected, None);
     let mut lines = Lines::behind(checked.map_err(|error| bad_input(error.into()))?, 0, 0);
     let mut count = |line, data: &[u8]| {
-        if line <= last {
-            let shard = Sorted::new(line, data, shards).shard as usize;
-            resume.skipped[shard] += u64::from(line <= resume.covered[shard]);
+        if furthest.includes(line) {
+            let shard = shards.of_record(data) as usize;
+            resume.skipped[shard] += u64::from(resume.covered[shard].includes(line));
         }
     };
     while lines.read(&mut count).map_err(bad_input)? {}
     resume.records = lines.number();
-    if let [skipped] = &mut resume.skipped[..] {
-        *skipped = resume.records.min(furthest);
-    }
     if checkpoints.iter().all(Option::is_some)
         && let Some(first) = lines.into_reader().into_first()
     {
@@ -244,15 +245,11 @@ struct Run {
     reporter: Reporter,
     source: Source,
     control: Arc<Control>,
-    queues: Vec<Arc<Queue>>,
+    shards: Vec<Shard>,
     news: mpsc::Receiver<News>,
-    stats: Vec<Arc<ShardStats>>,
-    /// How much of the input has been read, and how much there is.
+    /// How many bytes of the input have been read, and how many there are.
     position: Arc<AtomicU64>,
     length: Option<u64>,
-    skipped: Vec<u64>,
-    /// `None` while a shard is at work.
-    reports: Vec<Option<Report>>,
     guardian: Guardian,
     /// What went wrong first.
     failure: Option<Error>,
@@ -262,6 +259,38 @@ struct Run {
     started: Instant,
     /// Held to the end: it keeps other runs out.
     state: Option<State>,
+}
+
+/// What a run shares with the thread of one shard, and knows of it.
+struct Shard {
+    bell: Bell,
+    queue: Arc<Queue>,
+    stats: Arc<ShardStats>,
+    watch: Arc<Watch>,
+    silence: Silence,
+    covered: Covered,
+    /// How many records its checkpoint covers.
+    skipped: u64,
+    /// `None` while the shard is at work.
+    report: Option<Report>,
+}
+
+impl Shard {
+    fn new(covered: Covered, skipped: u64, patience: Duration, only_full: bool) -> Result<Shard> {
+        let bell = Bell::new().map_err(|error| {
+            Error::new(Exit::Environment, "cannot set up a pipe").because(error)
+        })?;
+        Ok(Shard {
+            queue: Arc::new(Queue::new(BATCH, only_full, bell.clone())),
+            stats: Arc::new(ShardStats::new(covered)),
+            watch: Arc::default(),
+            silence: Silence::new(patience),
+            bell,
+            covered,
+            skipped,
+            report: None,
+        })
+    }
 }
 
 impl Run {
@@ -278,24 +307,20 @@ impl Run {
         let (sender, news) = mpsc::channel();
         let stop = sender.clone();
         requests.receive(move |request| drop(stop.send(News::Stop(request))));
-        let bells: io::Result<Vec<Bell>> = (0..options.shards).map(|_| Bell::new()).collect();
-        let bells = bells.map_err(|error| {
-            Error::new(Exit::Environment, "cannot set up a pipe").because(error)
-        })?;
-        let only_full = input.is_repeatable();
-        let queue = |bell: &Bell| Arc::new(Queue::new(BATCH, only_full, bell.clone()));
-        let history = Arc::new(History::new(input.clone(), &resume.start));
+        let shards = resume.covered.iter().zip(&resume.skipped).map(|(covered, skipped)| {
+            Shard::new(*covered, *skipped, options.patience, input.is_repeatable())
+        });
+        let shards = shards.collect::<Result<Vec<_>>>()?;
         let mut run = Run {
             reporter: reporter.clone(),
             source: options.source.clone(),
-            control: Arc::new(Control::new(bells.clone())),
-            queues: bells.iter().map(queue).collect(),
+            control: Arc::new(Control::new(
+                shards.iter().map(|shard| shard.bell.clone()).collect(),
+            )),
+            shards,
             news,
-            stats: bells.iter().map(|_| Arc::default()).collect(),
             position: Arc::default(),
             length: input.length(),
-            skipped: resume.skipped.clone(),
-            reports: bells.iter().map(|_| None).collect(),
             guardian: guardian.clone(),
             failure: None,
             stopping: Stopping::new(options.grace),
@@ -303,58 +328,96 @@ impl Run {
             started: Instant::now(),
             state,
         };
+        let history = Arc::new(History::new(input.clone(), &resume.start));
+        for shard in run.start_children(options, &history)? {
+            let (sender, number) = (sender.clone(), shard.shard);
+            threads::start(&format!("shard {number}"), move || {
+                let result = catch_unwind(AssertUnwindSafe(|| shard.run()));
+                let _ = sender.send(News::Shard(number, result));
+            })
+            .map_err(threads::failed)?;
+        }
+        run.start_reading(input, resume, history, sender)?;
+        Ok(run)
+    }
 
-        let mut drivers = Vec::new();
-        for (shard, bell) in (0..).zip(&bells) {
-            let index = shard as usize;
-            run.stats[index].set_checkpoint(resume.covered[index]);
-            let stored = run.state.as_ref().and_then(|state| state.checkpoints()[index].as_ref());
-            let start = stored.map(|checkpoint| checkpoint.place.clone());
-            let start = start.unwrap_or_else(shards::trim_horizon);
-            if resume.covered[index] == u64::MAX {
+    /// Starts the child of every shard that has not ended yet.
+    fn start_children(
+        &mut self,
+        options: &Options,
+        history: &Arc<History>,
+    ) -> Result<Vec<ShardRun>> {
+        let mut runs = Vec::new();
+        for number in 0..options.shards {
+            let position = self.start_position(number);
+            let shard = &mut self.shards[number as usize];
+            if shard.covered == Covered::ShardEnd {
                 // Its end was stored by an earlier run: as with the real daemon, no child starts.
-                run.queues[index].close();
-                run.reports[index] = Some(Report::ended_before(start));
+                shard.queue.close();
+                shard.report = Some(Report::ended_before(position));
                 continue;
             }
-            let to = run.reporter.clone();
-            let how = How { group: None, cpu: None, grace: options.grace };
-            let child =
-                Child::spawn(guardian, &options.program, how, bell.clone(), move |lines| {
-                    if !to.is_quiet() {
-                        to.child(shard, lines);
-                    }
-                })?;
-            drivers.push(Driver {
-                shard,
-                program: options.program.name(),
-                child,
-                queue: run.queues[index].clone(),
-                control: run.control.clone(),
-                reporter: run.reporter.clone(),
-                stats: run.stats[index].clone(),
-                checkpoints: DaemonCheckpointer::new(start),
-                store: run
-                    .state
-                    .as_ref()
-                    .map_or_else(Store::nowhere, |state| state.store(shard, history.clone())),
+            let store = self.state.as_ref().map(|state| state.store(number, history.clone()));
+            let shard = &self.shards[number as usize];
+            runs.push(ShardRun {
+                shard: number,
+                conversation: self.start_child(options, number)?,
+                source: BatchSource { queue: shard.queue.clone(), ahead: None },
+                control: self.control.clone(),
+                checkpoints: Checkpoints {
+                    rules: DaemonCheckpointer::new(position),
+                    store: store.unwrap_or_else(Store::disabled),
+                    stats: shard.stats.clone(),
+                },
                 at_end: options.at_end,
-                patience: options.patience,
             });
         }
-        for driver in drivers {
-            let sender = sender.clone();
-            spawn(&format!("shard {}", driver.shard), move || {
-                let shard = driver.shard;
-                let report = catch_unwind(AssertUnwindSafe(|| driver.run()));
-                let _ = sender.send(News::Shard(shard, report));
-            })?;
-        }
-        let (queues, position) = (run.queues.clone(), run.position.clone());
-        let lines = open_lines(input, &resume, run.state.is_some().then(|| history.clone()));
-        let lines = lines.map_err(|error| bad_input(&run.source, run.state.as_ref(), error))?;
-        let shards = Shards::new(options.shards);
-        spawn("input", move || {
+        Ok(runs)
+    }
+
+    /// Returns the position that a shard starts from.
+    fn start_position(&self, shard: u32) -> Place {
+        let checkpoints = self.state.as_ref().map_or(&[][..], |state| state.checkpoints());
+        let stored = checkpoints.get(shard as usize).and_then(Option::as_ref);
+        stored.map_or_else(shards::trim_horizon, |checkpoint| checkpoint.place.clone())
+    }
+
+    fn start_child(&self, options: &Options, number: u32) -> Result<Conversation> {
+        let shard = &self.shards[number as usize];
+        let how = How { group: None, cpu: None, grace: options.grace };
+        let (bell, reporter) = (shard.bell.clone(), self.reporter.clone());
+        let show = move |lines: &[String]| {
+            if !reporter.is_quiet() {
+                reporter.child(number, lines);
+            }
+        };
+        let child = Child::spawn(&self.guardian, &options.program, how, bell, show)?;
+        let setup = Setup {
+            who: format!("shard {number}"),
+            program: options.program.name(),
+            reporter: self.reporter.clone(),
+            watch: shard.watch.clone(),
+            control: Some(self.control.clone()),
+            exit_patience: options.patience,
+        };
+        Ok(Conversation::new(child, setup))
+    }
+
+    /// Starts the thread that reads the input.
+    fn start_reading(
+        &self,
+        input: &Input,
+        resume: Resume,
+        history: Arc<History>,
+        sender: mpsc::Sender<News>,
+    ) -> Result<()> {
+        let remembered = self.state.is_some().then(|| history.clone());
+        let lines = open_lines(input, &resume, remembered)
+            .map_err(|error| bad_input(&self.source, self.state.as_ref(), error))?;
+        let shards = Shards::new(self.shards.len() as u32);
+        let queues: Vec<_> = self.shards.iter().map(|shard| shard.queue.clone()).collect();
+        let position = self.position.clone();
+        threads::start("input", move || {
             let result = distribute(lines, shards, &resume.covered, &queues, &position);
             if let Ok(End::Finished) = result {
                 history.end();
@@ -363,15 +426,16 @@ impl Run {
             // Before the queues end, as then the shards do, and with the last of them the run.
             let _ = sender.send(News::Input(result));
             queues.iter().for_each(|queue| queue.end(is_complete));
-        })?;
-        Ok(run)
+        })
+        .map_err(threads::failed)
     }
 
-    /// Waits for every shard's end, passing on what one of them must know of the others.
+    /// Waits for the end of every shard. The first failure and requests to stop end all of them.
     fn supervise(mut self, requests: &Requests) -> Result<Exit> {
-        let (reporter, stats) = (self.reporter.clone(), self.stats.clone());
-        let mut progress = Progress::new(reporter, stats, self.position.clone(), self.length);
-        while self.reports.iter().any(Option::is_none) {
+        let stats = self.shards.iter().map(|shard| shard.stats.clone()).collect();
+        let position = self.position.clone();
+        let mut progress = Progress::new(self.reporter.clone(), stats, position, self.length);
+        while self.shards.iter().any(|shard| shard.report.is_none()) {
             match self.news.recv_timeout(TICK) {
                 Ok(news) => self.hear(news),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -381,6 +445,7 @@ impl Run {
             if let Some(step) = self.stopping.tick(Instant::now()) {
                 self.stop(step);
             }
+            self.warn_of_silence();
             progress.tick();
         }
         progress.end();
@@ -398,27 +463,32 @@ impl Run {
                 let error = bad_input(&self.source, self.state.as_ref(), error);
                 self.failure.get_or_insert(error);
             }
-            News::Shard(shard, Ok(report)) => {
-                let index = shard as usize;
-                self.reports[index] = Some(report);
-                let report = self.reports[index].as_mut();
-                if let Some(Report { outcome: Outcome::Failed(_, error), last_words, .. }) = report
-                {
-                    let error = std::mem::replace(error, Error::new(Exit::Bug, String::new()));
-                    let last_words = std::mem::take(last_words);
+            News::Shard(shard, Ok((report, fault))) => {
+                self.shards[shard as usize].report = Some(report);
+                if let Some(Fault { error, last_words, .. }) = fault {
                     self.fail(shard, error, &last_words);
                 }
             }
             News::Shard(shard, Err(_)) => {
-                // The panic has been printed, and its child killed when the driver was dropped.
+                // The panic has been printed, and its child was killed when it was dropped.
                 let error = Error::new(Exit::Bug, format!("shard {shard}: kcl-helper is at fault"));
-                self.reports[shard as usize] = Some(Report::of_a_bug());
+                self.shards[shard as usize].report = Some(Report::of_a_bug());
                 self.fail(shard, error, &[]);
             }
             News::Stop(request) => {
                 if let Some(step) = self.stopping.request(request) {
                     self.stop(step);
                 }
+            }
+        }
+    }
+
+    fn warn_of_silence(&mut self) {
+        for (number, shard) in self.shards.iter_mut().enumerate() {
+            let pending = shard.watch.pending();
+            let warning = pending.and_then(|pending| shard.silence.next_warning(&pending));
+            if let Some(warning) = warning {
+                self.reporter.result(&format!("shard {number}: {warning}"));
             }
         }
     }
@@ -443,7 +513,7 @@ impl Run {
         }
         match step {
             Step::Ask(cause) => {
-                let busy = self.reports.iter().filter(|report| report.is_none()).count();
+                let busy = self.shards.iter().filter(|shard| shard.report.is_none()).count();
                 let shards = if busy == 1 { "1 shard".into() } else { format!("{busy} shards") };
                 self.reporter.result(&format!(
                     "{cause}: sending shutdownRequested and leaseLost to {shards}, for up to \
@@ -485,8 +555,10 @@ impl Run {
             (None, None) => "done in",
         };
         self.reporter.say(&format!("{how} {:.1}s", took.as_secs_f64()));
-        let rows = summary::rows(&self.reports, &self.stats, &self.skipped);
-        self.reporter.print_lines(summary::table(&rows, took))?;
+        let rows = self.shards.iter().filter_map(|shard| {
+            Some(Row::new(shard.report.as_ref()?, &shard.stats, shard.skipped))
+        });
+        self.reporter.print_lines(summary::table(&rows.collect::<Vec<_>>(), took))?;
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
@@ -497,7 +569,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         // Whatever ends the run: the thread that reads the input must not wait for room for ever.
-        self.queues.iter().for_each(|queue| queue.close());
+        self.shards.iter().for_each(|shard| shard.queue.close());
     }
 }
 
@@ -520,7 +592,7 @@ fn open_lines(
 fn distribute(
     mut lines: Lines<Box<dyn Read + Send>>,
     shards: Shards,
-    covered: &[u64],
+    covered: &[Covered],
     queues: &[Arc<Queue>],
     position: &AtomicU64,
 ) -> Result<End, LinesError> {
@@ -529,9 +601,9 @@ fn distribute(
         let now = SystemTime::now();
         let mut chunks: Vec<Chunk> = queues.iter().map(|queue| queue.chunk(now)).collect();
         let more = lines.read(|line, data| {
-            let record = Sorted::new(line, data, shards);
+            let record = KeyedRecord::new(line, data, shards);
             let shard = record.shard as usize;
-            if line > covered[shard] {
+            if !covered[shard].includes(line) {
                 chunks[shard].push(&record);
             }
         });
@@ -545,14 +617,6 @@ fn distribute(
             return Ok(lines.unfinished().map_or(End::Finished, End::Unfinished));
         }
     }
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn(run)
-        .map(drop)
-        .map_err(|error| Error::new(Exit::Environment, "cannot start a thread").because(error))
 }
 
 #[cfg(test)]
@@ -571,7 +635,10 @@ mod tests {
         #[test]
         fn what_is_left_is_counted_and_delivered(
             lines in 0..200u64,
-            covered in prop::collection::vec(prop_oneof![0..220u64, Just(u64::MAX)], 1..5),
+            covered in prop::collection::vec(
+                prop_oneof![(0..220u64).prop_map(Covered::up_to), Just(Covered::ShardEnd)],
+                1..5,
+            ),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let input = folder.path().join("input");
@@ -587,15 +654,23 @@ mod tests {
             let mut read = open_lines(&input, &resume, Some(history.clone())).unwrap();
             while read.read(|_, _| {}).unwrap() {}
             history.end();
-            for (shard, line) in (0..).zip(&covered) {
-                let end = ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0);
-                let place = if *line < u64::MAX { shards::at_line(*line) } else { end };
+            for (shard, covered) in (0..).zip(&covered) {
+                let place = match covered {
+                    Covered::Nothing => shards::at_line(0),
+                    Covered::Line(line) => shards::at_line(*line),
+                    Covered::ShardEnd => ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0),
+                };
                 state.store(shard, history.clone()).put(&place).unwrap();
             }
             drop(state);
             // Nothing is covered that is not there.
-            let covered: Vec<_> =
-                covered.iter().map(|line| if *line < u64::MAX { *line.min(&lines) } else { *line }).collect();
+            let covered: Vec<_> = covered
+                .iter()
+                .map(|covered| match covered {
+                    Covered::Line(line) => Covered::up_to(*line.min(&lines)),
+                    covered => *covered,
+                })
+                .collect();
             let state = State::open(&state_folder, count, false).unwrap();
             let resume = find_resume(&source, &input, &state).unwrap();
             prop_assert_eq!(&resume.covered, &covered);
@@ -606,7 +681,7 @@ mod tests {
                 shards.of_hash(md5((line % 30).to_string().as_bytes())) as usize
             };
             let left: Vec<u64> =
-                (1..=lines).filter(|line| *line > covered[shard_of_line(line)]).collect();
+                (1..=lines).filter(|line| !covered[shard_of_line(line)].includes(*line)).collect();
             prop_assert_eq!(resume.left(), left.len() as u64);
 
             let unlimited = BatchLimit { records: 1000, bytes: 100_000 };

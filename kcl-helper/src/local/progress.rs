@@ -1,9 +1,10 @@
 //! How far a run is: counters that the drivers keep, and their display.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::shards::Covered;
 use crate::output::{Reporter, bar, percent, with_commas};
 
 /// Nothing is drawn before this.
@@ -14,24 +15,37 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const MAX_SHARD_LINES: usize = 8;
 
 /// What a shard has done so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ShardStats {
     records: AtomicU64,
     bytes: AtomicU64,
     batches: AtomicU64,
-    /// The last line covered by the checkpoint.
-    checkpoint: AtomicU64,
+    checkpoint: Mutex<Covered>,
 }
 
 impl ShardStats {
+    /// Of a shard whose checkpoint covers this.
+    pub(crate) fn new(checkpoint: Covered) -> ShardStats {
+        ShardStats {
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            checkpoint: Mutex::new(checkpoint),
+        }
+    }
+
     pub(crate) fn add_batch(&self, records: usize, bytes: usize) {
         self.records.fetch_add(records as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_checkpoint(&self, line: u64) {
-        self.checkpoint.store(line, Ordering::Relaxed);
+    pub(crate) fn set_checkpoint(&self, covered: Covered) {
+        *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner) = covered;
+    }
+
+    fn checkpoint(&self) -> Covered {
+        *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn records(&self) -> u64 {
@@ -110,10 +124,10 @@ impl Progress {
             return lines;
         }
         for (shard, stats) in self.stats.iter().enumerate() {
-            let checkpoint = match stats.checkpoint.load(Ordering::Relaxed) {
-                0 => "no checkpoint".into(),
-                u64::MAX => "checkpoint at the shard's end".into(),
-                line => format!("checkpoint at line {}", with_commas(line)),
+            let checkpoint = match stats.checkpoint() {
+                Covered::Nothing => "no checkpoint".into(),
+                Covered::ShardEnd => "checkpoint at the shard's end".into(),
+                Covered::Line(line) => format!("checkpoint at line {}", with_commas(line)),
             };
             let done = done(std::slice::from_ref(stats));
             lines.push(format!("shard {shard}  {done}  {checkpoint}"));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::shards::Sorted;
+use super::shards::KeyedRecord;
 use crate::child::Bell;
 
 /// What makes a batch full: whichever is reached first. A single record may have more bytes.
@@ -61,7 +61,7 @@ impl Chunk {
         Chunk { arrival, data: Vec::new(), records: Vec::new(), bytes: 0 }
     }
 
-    pub(crate) fn push(&mut self, record: &Sorted<'_>) {
+    pub(crate) fn push(&mut self, record: &KeyedRecord<'_>) {
         self.data.extend_from_slice(record.digest.as_ref().map_or(&[], |digest| digest));
         let key_end = self.data.len();
         self.data.extend_from_slice(record.data);
@@ -334,7 +334,7 @@ mod tests {
                     line += 1;
                     let data = vec![line as u8; *length];
                     expected.push((line, data.clone()));
-                    chunk.push(&Sorted { line, data: &data, digest: None, shard: 0 });
+                    chunk.push(&KeyedRecord { line, data: &data, digest: None, shard: 0 });
                 }
                 prop_assert!(queue.push(chunk));
             }
@@ -364,7 +364,7 @@ mod tests {
 
     fn chunk(line: u64) -> Chunk {
         let mut chunk = Chunk::new(SystemTime::UNIX_EPOCH);
-        chunk.push(&Sorted { line, data: b"data", digest: None, shard: 0 });
+        chunk.push(&KeyedRecord { line, data: b"data", digest: None, shard: 0 });
         chunk
     }
 

@@ -34,7 +34,13 @@ impl Shards {
         Shards { count, width }
     }
 
-    /// The shard whose range has this hash.
+    /// Returns the shard that a record belongs to.
+    pub(crate) fn of_record(self, data: &[u8]) -> u32 {
+        // One shard has every hash, even that of a key that takes long to find.
+        if self.count > 1 { KeyedRecord::new(0, data, self).shard } else { 0 }
+    }
+
+    /// Returns the shard whose range has this hash.
     pub(crate) fn of_hash(self, hash: u128) -> u32 {
         // A division of 128 bits takes longer than all else here. This is never too much, as no
         // range is wider than 2^128 / count, and too little only by what the rounding takes.
@@ -47,9 +53,9 @@ impl Shards {
     }
 }
 
-/// A record and the shard that it belongs to.
+/// A record with its partition key and its shard.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sorted<'a> {
+pub(crate) struct KeyedRecord<'a> {
     /// The number of its line, counted from 1.
     pub(crate) line: u64,
     pub(crate) data: &'a [u8],
@@ -58,14 +64,13 @@ pub(crate) struct Sorted<'a> {
     pub(crate) shard: u32,
 }
 
-impl<'a> Sorted<'a> {
-    /// Finds the key and the shard of a record.
-    pub(crate) fn new(line: u64, data: &'a [u8], shards: Shards) -> Sorted<'a> {
+impl<'a> KeyedRecord<'a> {
+    pub(crate) fn new(line: u64, data: &'a [u8], shards: Shards) -> KeyedRecord<'a> {
         let digest = if is_own_key(data) { None } else { Some(hex(md5(data))) };
         let key = digest.as_ref().map_or(data, |digest| digest);
         // One shard has every hash.
         let shard = if shards.count > 1 { shards.of_hash(md5(key)) } else { 0 };
-        Sorted { line, data, digest, shard }
+        KeyedRecord { line, data, digest, shard }
     }
 }
 
@@ -127,21 +132,49 @@ pub(crate) fn at_line(line: u64) -> Place {
     ExtendedSequenceNumber::new(number.to_owned(), 0)
 }
 
-/// The last line that a checkpoint at this place covers; 0 if none.
-pub(crate) fn covered(place: &ExtendedSequenceNumber<'_>) -> u64 {
-    let number = &place.sequence_number;
-    if *number == kcl_protocol::SequenceNumber::SHARD_END {
-        return u64::MAX;
+/// The records of a shard that a checkpoint covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Covered {
+    Nothing,
+    /// The records up to this line, counted from 1.
+    Line(u64),
+    /// The whole shard, which has ended.
+    ShardEnd,
+}
+
+impl Covered {
+    /// Returns what is covered up to this line. There is no line 0.
+    pub(crate) fn up_to(line: u64) -> Covered {
+        if line == 0 { Covered::Nothing } else { Covered::Line(line) }
     }
-    let digits = number.as_str().trim_start_matches('0');
-    if number.is_sentinel() || digits.len() < NUMBER_PREFIX.len() + 20 {
-        return 0;
+
+    /// Returns what a checkpoint at this position covers.
+    pub(crate) fn by(position: &ExtendedSequenceNumber<'_>) -> Covered {
+        let number = &position.sequence_number;
+        if *number == SequenceNumber::SHARD_END {
+            return Covered::ShardEnd;
+        }
+        let digits = number.as_str().trim_start_matches('0');
+        if number.is_sentinel() || digits.len() < NUMBER_PREFIX.len() + 20 {
+            return Covered::Nothing;
+        }
+        match digits.strip_prefix(NUMBER_PREFIX) {
+            // 20 digits reach a little further than 64 bits.
+            Some(line) if line.len() == 20 => Covered::up_to(line.parse().unwrap_or(u64::MAX)),
+            _ if digits.len() == NUMBER_PREFIX.len() + 20 && digits < NUMBER_PREFIX => {
+                Covered::Nothing
+            }
+            // No line has a number so large.
+            _ => Covered::Line(u64::MAX),
+        }
     }
-    match digits.strip_prefix(NUMBER_PREFIX) {
-        // 20 digits reach a little further than 64 bits.
-        Some(line) if line.len() == 20 => line.parse().unwrap_or(u64::MAX),
-        _ if digits.len() == NUMBER_PREFIX.len() + 20 && digits < NUMBER_PREFIX => 0,
-        _ => u64::MAX,
+
+    pub(crate) fn includes(self, line: u64) -> bool {
+        match self {
+            Covered::Nothing => false,
+            Covered::Line(last) => line <= last,
+            Covered::ShardEnd => true,
+        }
     }
 }
 
@@ -214,7 +247,7 @@ mod tests {
             count in 1..50u32,
         ) {
             let text = letter.repeat(length);
-            let record = Sorted::new(7, text.as_bytes(), Shards::new(count));
+            let record = KeyedRecord::new(7, text.as_bytes(), Shards::new(count));
             let is_key = (1..=256).contains(&text.chars().count());
             let digest = format!("{:032x}", md5(text.as_bytes()));
             let key = if is_key { &text } else { &digest };
@@ -244,7 +277,7 @@ mod tests {
             prop_assert_eq!(text_a.len(), 56);
             let place = |text| ExtendedSequenceNumber::new(SequenceNumber::new(text).unwrap(), sub);
             prop_assert_eq!(place(&text_a).cmp(&place(&text_b)), a.cmp(&b));
-            prop_assert_eq!(covered(&place(&text_a)), a);
+            prop_assert_eq!(Covered::by(&place(&text_a)), Covered::up_to(a));
         }
 
         /// Whatever number a child checkpoints, the lines it covers are those whose own numbers
@@ -252,13 +285,13 @@ mod tests {
         #[test]
         fn covered_agrees_with_the_order(
             number in prop_oneof!["[0-9]{1,58}", "49[0-9]{54}", "490{34}[0-9]{20}", "0{0,9}490{34}[0-9]{20}"],
-            line: u64,
+            line in 1..=u64::MAX,
         ) {
             let place = ExtendedSequenceNumber::new(SequenceNumber::new(&number).unwrap(), 0);
             let mut text = String::new();
             push_sequence_number(line, &mut text);
             let of_line = ExtendedSequenceNumber::new(SequenceNumber::new(&text).unwrap(), 0);
-            prop_assert_eq!(line <= covered(&place), of_line <= place);
+            prop_assert_eq!(Covered::by(&place).includes(line), of_line <= place);
         }
     }
 
@@ -278,12 +311,12 @@ mod tests {
 
     #[test]
     fn sentinels_cover_nothing_or_all() {
-        for (number, line) in [
-            (SequenceNumber::TRIM_HORIZON, 0),
-            (SequenceNumber::LATEST, 0),
-            (SequenceNumber::SHARD_END, u64::MAX),
+        for (number, covered) in [
+            (SequenceNumber::TRIM_HORIZON, Covered::Nothing),
+            (SequenceNumber::LATEST, Covered::Nothing),
+            (SequenceNumber::SHARD_END, Covered::ShardEnd),
         ] {
-            assert_eq!(covered(&ExtendedSequenceNumber::new(number, 0)), line);
+            assert_eq!(Covered::by(&ExtendedSequenceNumber::new(number, 0)), covered);
         }
     }
 }

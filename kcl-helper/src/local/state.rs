@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::prefix::{Expected, History, Mark, Prover, Unproven};
-use super::shards::{MAX_SHARDS, Place, at_line, covered, shard_id};
+use super::shards::{Covered, MAX_SHARDS, Place, at_line, shard_id};
 use crate::error::{Error, Exit, Result};
 use crate::files::{OpenDir, UNFINISHED, create_private_dir};
 
@@ -138,9 +138,8 @@ impl State {
 }
 
 impl Checkpoint {
-    /// The last line that it covers; `u64::MAX` at the shard's end.
-    pub(crate) fn covered(&self) -> u64 {
-        if self.is_shard_end() { u64::MAX } else { self.mark.lines }
+    pub(crate) fn covered(&self) -> Covered {
+        if self.is_shard_end() { Covered::ShardEnd } else { Covered::up_to(self.mark.lines) }
     }
 
     /// What it expects of the input.
@@ -153,7 +152,7 @@ impl Checkpoint {
     }
 }
 
-/// Where one shard's checkpoints go; `None` keeps nothing.
+/// Where one shard's checkpoints go; `None` stores nothing.
 #[derive(Debug)]
 pub(crate) struct Store(Option<ShardStore>);
 
@@ -170,8 +169,8 @@ struct ShardStore {
 }
 
 impl Store {
-    /// Keeps nothing: for input that is not resumed.
-    pub(crate) fn nowhere() -> Store {
+    /// Stores nothing: for input that cannot be resumed.
+    pub(crate) fn disabled() -> Store {
         Store(None)
     }
 
@@ -184,15 +183,19 @@ impl Store {
 
 impl ShardStore {
     fn put(&mut self, place: &Place) -> Result<()> {
-        let line = covered(place);
-        let is_end = place.sequence_number == SequenceNumber::SHARD_END;
-        let whole = self.prover.whole().filter(|_| is_end);
-        let mark = match whole {
-            Some(whole) => whole,
-            None if line == self.last.lines => self.last,
-            None => self.mark(line)?,
+        let covered = Covered::by(place);
+        let (mark, is_exact) = match (covered, self.prover.whole()) {
+            (Covered::ShardEnd, Some(whole)) => (whole, true),
+            // The shard has not ended: the last line may still grow.
+            (Covered::ShardEnd, None) => (self.mark(u64::MAX)?, false),
+            (Covered::Nothing, _) => (Mark::START, true),
+            (Covered::Line(line), _) if line == self.last.lines => (self.last, true),
+            (Covered::Line(line), _) => {
+                let mark = self.mark(line)?;
+                (mark, mark.lines == line)
+            }
         };
-        let place = if whole.is_some() || mark.lines == line {
+        let place = if is_exact {
             place.clone()
         } else if mark.lines > self.last.lines {
             at_line(mark.lines)
@@ -305,7 +308,9 @@ impl Folder {
             Hash::from_hex(&file.digest).map_err(|error| self.damaged(&name, error.to_string()))?;
         let mark = Mark { lines: file.lines, bytes: file.bytes, digest };
         let checkpoint = Checkpoint { place, mark };
-        if !checkpoint.is_shard_end() && covered(&checkpoint.place) != mark.lines {
+        if !checkpoint.is_shard_end()
+            && Covered::by(&checkpoint.place) != Covered::up_to(mark.lines)
+        {
             return Err(self.damaged(&name, "its number is not that of its last line"));
         }
         Ok(Some(checkpoint))
@@ -499,7 +504,10 @@ mod tests {
         let folder = with_checkpoints(1);
         let path = folder.path().join(shard_file(0));
         fs::write(&path, fs::read_to_string(&path).unwrap() + "0d\"}\n").unwrap();
-        assert_eq!(open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(), 5);
+        assert_eq!(
+            open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(),
+            Covered::Line(5)
+        );
     }
 
     #[test]
@@ -511,7 +519,10 @@ mod tests {
         fs::remove_file(folder.path().join(shard_file(0))).unwrap();
         store.put(&at_line(4)).unwrap();
         drop(state);
-        assert_eq!(open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(), 4);
+        assert_eq!(
+            open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(),
+            Covered::Line(4)
+        );
     }
 
     #[test]
@@ -573,7 +584,10 @@ mod tests {
         state.store(0, history()).put(&at_line(3)).unwrap();
         assert!(!folder.path().join(&unfinished).exists());
         drop(state);
-        assert_eq!(open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(), 3);
+        assert_eq!(
+            open(folder.path(), 1).unwrap().checkpoints()[0].as_ref().unwrap().covered(),
+            Covered::Line(3)
+        );
     }
 
     #[test]
@@ -588,22 +602,22 @@ mod tests {
             checkpoint.map(|checkpoint| (checkpoint.covered(), checkpoint.place))
         };
         let with_sub = |line, sub| Place { sub_sequence_number: sub, ..at_line(line) };
-        for (puts, line) in [
-            (vec![at_line(3)], 3),
-            (vec![with_sub(3, 9)], 3),
-            (vec![at_line(3), with_sub(3, 9)], 3),
+        for (puts, covered) in [
+            (vec![at_line(3)], Covered::Line(3)),
+            (vec![with_sub(3, 9)], Covered::Line(3)),
+            (vec![at_line(3), with_sub(3, 9)], Covered::Line(3)),
             // Numbers of no line.
-            (vec![place("0", 0)], 0),
-            (vec![place("12", 5)], 0),
-            (vec![place("TRIM_HORIZON", 0)], 0),
-            (vec![place("LATEST", 0)], 0),
-            (vec![at_line(5), place("SHARD_END", 0)], u64::MAX),
+            (vec![place("0", 0)], Covered::Nothing),
+            (vec![place("12", 5)], Covered::Nothing),
+            (vec![place("TRIM_HORIZON", 0)], Covered::Nothing),
+            (vec![place("LATEST", 0)], Covered::Nothing),
+            (vec![at_line(5), place("SHARD_END", 0)], Covered::ShardEnd),
         ] {
-            assert_eq!(stored(&puts), Some((line, puts.last().unwrap().clone())));
+            assert_eq!(stored(&puts), Some((covered, puts.last().unwrap().clone())));
         }
         // There are 2,365 lines, and the shard has not ended.
         for puts in [vec![at_line(2366)], vec![at_line(2000), place(&"9".repeat(56), 7)]] {
-            assert_eq!(stored(&puts), Some((2365, at_line(2365))));
+            assert_eq!(stored(&puts), Some((Covered::Line(2365), at_line(2365))));
         }
     }
 
@@ -664,7 +678,7 @@ mod tests {
                     checkpoint.place.sequence_number.as_str(),
                     place.sequence_number.as_str()
                 );
-                prop_assert_eq!(checkpoint.covered(), covered(place));
+                prop_assert_eq!(checkpoint.covered(), Covered::by(place));
             }
             prop_assert_eq!(state.checkpoints().iter().flatten().count(), places.len());
         }

@@ -1,16 +1,14 @@
-//! The closing table.
+//! The table at the end of a run.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::driver::{Outcome, Report};
 use super::progress::ShardStats;
-use super::shards::{Place, covered};
+use super::shard::{Outcome, Report};
+use super::shards::{Covered, Place};
 use crate::columns::{self, Side};
-use crate::error::{Error, Exit};
 use crate::output::with_commas;
 
-/// A shard's line.
+/// The row of a shard.
 #[derive(Debug)]
 pub(crate) struct Row {
     records: u64,
@@ -25,70 +23,56 @@ pub(crate) struct Row {
 impl Report {
     /// Of a shard that an earlier run brought to its end.
     pub(crate) fn ended_before(checkpoint: Place) -> Report {
-        Report {
-            outcome: Outcome::ShardEnded,
-            checkpoint,
-            last_words: vec![],
-            took: Duration::ZERO,
-        }
+        Report { outcome: Outcome::ShardEnded, checkpoint, took: Duration::ZERO }
     }
 
-    /// Of a shard whose driver is lost.
+    /// Of a shard whose thread has panicked.
     pub(crate) fn of_a_bug() -> Report {
-        let error = Error::new(Exit::Bug, String::new());
         Report {
-            outcome: Outcome::Failed("our bug".into(), error),
+            outcome: Outcome::Failed("our bug".into()),
             checkpoint: super::shards::trim_horizon(),
-            last_words: vec![],
             took: Duration::ZERO,
         }
     }
 }
 
-pub(crate) fn rows(
-    reports: &[Option<Report>],
-    stats: &[Arc<ShardStats>],
-    skipped: &[u64],
-) -> Vec<Row> {
-    let all = reports.iter().zip(stats).zip(skipped);
-    all.filter_map(|((report, stats), skipped)| {
-        let report = report.as_ref()?;
+impl Row {
+    pub(crate) fn new(report: &Report, stats: &ShardStats, skipped: u64) -> Row {
         let outcome = match &report.outcome {
             Outcome::Ok => "ok",
             Outcome::ShardEnded => "shard ended",
             Outcome::Stopped => "stopped",
             Outcome::CutOff => "cut off",
             Outcome::Killed => "killed",
-            Outcome::Failed(short, _) => short,
+            Outcome::Failed(summary) => summary,
         };
-        let checkpoint = match covered(&report.checkpoint) {
-            0 => "none".into(),
-            u64::MAX => "SHARD_END".into(),
-            line => format!("line {}", with_commas(line)),
+        let checkpoint = match Covered::by(&report.checkpoint) {
+            Covered::Nothing => "none".into(),
+            Covered::ShardEnd => "SHARD_END".into(),
+            Covered::Line(line) => format!("line {}", with_commas(line)),
         };
-        Some(Row {
+        Row {
             records: stats.records(),
-            skipped: *skipped,
+            skipped,
             batches: stats.batches(),
             bytes: stats.bytes(),
             took: report.took,
             checkpoint,
             outcome: outcome.into(),
-        })
-    })
-    .collect()
+        }
+    }
 }
 
 const HEAD: [&str; 8] =
     ["shard", "records", "skipped", "batches", "MB", "records/s", "checkpoint", "outcome"];
-/// Words stand to the left, numbers to the right.
+/// Text is aligned to the left, numbers to the right.
 const SIDES: [Side; 8] = {
     let mut sides = [Side::Right; 8];
     (sides[0], sides[6], sides[7]) = (Side::Left, Side::Left, Side::Left);
     sides
 };
 
-/// A line for each shard, and one for their sum.
+/// Lays out a row for each shard, and one for their sum.
 pub(crate) fn table(rows: &[Row], took: Duration) -> Vec<String> {
     let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum();
     let total = Row {
@@ -127,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_each_other() {
+    fn columns_are_aligned() {
         let row = |records, skipped, checkpoint: &str, outcome: &str| Row {
             records,
             skipped,

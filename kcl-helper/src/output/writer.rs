@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::queue::{Chunk, Kind, PATIENCE, Phase, Put, Queue};
+use crate::threads;
 
 /// How often a thread that waits for stdout checks whether we are stopping.
 const TICK: Duration = Duration::from_millis(50);
@@ -126,7 +126,7 @@ impl Writer {
         self.flush_within(BEFORE_DATA);
         let began = Instant::now();
         let (done, written) = mpsc::channel();
-        start("stdout", move || drop(done.send(write())))?;
+        threads::start("stdout", move || drop(done.send(write())))?;
         loop {
             match written.recv_timeout(TICK) {
                 Ok(written) => return written,
@@ -145,7 +145,7 @@ impl Writer {
     fn wake<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let has_thread = *state.thread.get_or_insert_with(|| {
             let shared = self.0.clone();
-            start("output", move || shared.write_for_ever()).is_ok()
+            threads::start("output", move || shared.write_for_ever()).is_ok()
         });
         if has_thread {
             self.0.work.notify_one();
@@ -251,10 +251,6 @@ fn write_all(to: impl AsFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.into()).stack_size(256 << 10).spawn(run).map(drop)
 }
 
 #[cfg(test)]

@@ -27,7 +27,6 @@ use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -41,6 +40,7 @@ use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, How};
 use crate::output::{Reporter, stdout_of_another};
 use crate::signals::{self, Cause, Request, STOP_SIGNALS, Stopping};
+use crate::threads;
 use pump::{End, Ours, pump};
 use tape::{Kind, Recorder};
 
@@ -94,7 +94,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
     let start = |kind: Kind, from: End, to: End, before_close: Box<dyn FnOnce() + Send>| {
         let (recorder, reporter) = (recorder.clone(), reporter.clone());
         let (pieces, ends) = (pieces.clone(), (kind != Kind::Stdin).then(|| ends.clone()));
-        thread::Builder::new().stack_size(256 << 10).spawn(move || {
+        threads::start(kind.name(), move || {
             let passed_on = pump(&from, &to, |piece| {
                 recorder.write(kind, piece);
                 pieces.fetch_add(1, Ordering::Relaxed);
@@ -110,7 +110,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
             reporter.flush();
             before_close();
             drop(to);
-            ends.map(|ends| ends.send(passed_on.is_ok()))
+            let _ = ends.map(|ends| ends.send(passed_on.is_ok()));
         })
     };
     // Trouble with stdout is told on stderr, which a program that ends closes at the same moment.
@@ -129,7 +129,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
     drop(ends);
     started.map_err(failed)?;
     // Its number stays its own until we end ourselves: signals are still passed on.
-    let status = process.waiter().status().map_err(failed)?;
+    let status = process.handle().status().map_err(failed)?;
     let passed_on = all_passed_on(&ended, &pieces, reporter);
     recorder.end(&describe(status));
     // What the program has left on purpose would be left without us as well.
@@ -250,14 +250,14 @@ impl Signals {
                     reporter.warn(&format!("not stopped within {grace}: killing the program"));
                     // Also what it has started, which may hold its pipes.
                     guardian.kill_all(&reporter);
-                    if !process.waiter().has_exited() {
+                    if !process.handle().has_exited() {
                         // Which has been said.
                         reporter.exit(Exit::Environment as i32);
                     }
                 }
             }
         };
-        thread::Builder::new().stack_size(256 << 10).spawn(run).map(drop)
+        threads::start("signals of the program", run)
     }
 
     fn passed_on(&self, signal: i32) -> Option<Signal> {
