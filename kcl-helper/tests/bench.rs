@@ -130,7 +130,7 @@ fn arguments_that_cannot_be() {
         ("--sample --batches 5 --records 5", "cannot be used with"),
         ("--sample --cpus a", "write the numbers of cores, such as 0 or 0,1"),
         ("--sample --checkpoints throttled", "write ok, or an error and how often: throttled@10"),
-        ("--sample --batch 10000 --size 1MiB", "is a line of about 13335 MiB: children take 256"),
+        ("--sample --batch 10000 --size 1MiB", "is a line of about 13335 MiB: children accept 256"),
     ] {
         let output = command(args).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -183,7 +183,9 @@ fn a_core_that_is_not_there() {
     let output = command("--sample --cpus 1023").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        stderr.starts_with("error: there is no core 1023 for us\nhint: we may use "),
+        stderr.starts_with(
+            "error: cannot use core 1023: it is not available to this process\nhint: choose from "
+        ),
         "{stderr}"
     );
     assert_eq!(output.status.code(), Some(2));
@@ -212,7 +214,7 @@ fn cores_that_nobody_can_choose() {
     let output = command("--sample --cpus 0").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     let system = std::env::consts::OS;
-    let error = format!("error: cannot choose cores: {system} places threads by itself\n");
+    let error = format!("error: cannot choose cores: {system} decides where threads run\n");
     assert_eq!(stderr, format!("{error}hint: leave --cpus out\n"));
     assert_eq!(output.status.code(), Some(2));
 }

@@ -275,7 +275,7 @@ fn a_folder_is_no_program() {
     let outcome = Place::with_lines(1).local("-- ./");
     assert!(
         outcome.stderr.ends_with(
-            "error: cannot start `./`: Permission denied (os error 13)\nhint: it is a folder\n"
+            "error: cannot start `./`: Permission denied (os error 13)\nhint: write the path of a program: this is a folder\n"
         ),
         "{outcome}"
     );

@@ -535,7 +535,7 @@ fn what_cannot_be_run_is_said() {
     assert_snapshot!(said, @r"
     exit status: 3
     error: cannot start `./no-such-program`: No such file or directory (os error 2)
-    hint: a path counts from the working folder, [here]
+    hint: write a path that is relative to the working folder, [here]
     ");
     assert_snapshot!(say(&["--max-size", "100"], &["true"]), @r"
     exit status: 2

@@ -1,8 +1,8 @@
-//! On which cores we and the children run.
+//! The cores that we and the children run on.
 
 use crate::error::{Error, Exit, Result};
 
-/// Cores: the first is ours, and the others take the children in turns. One alone is for all.
+/// The first core is ours, and the children are spread over the others. A single one is for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cpus {
     ours: usize,
@@ -23,20 +23,22 @@ impl Cpus {
         }
     }
 
-    /// That this machine lets us run on all of them.
+    /// Checks that this process may run on all of them.
     pub(crate) fn check(&self) -> Result<()> {
         let allowed = system::allowed()?;
         match [self.ours].iter().chain(&self.theirs).find(|cpu| !allowed.contains(cpu)) {
             None => Ok(()),
             Some(cpu) => {
                 let all: Vec<_> = allowed.iter().map(usize::to_string).collect();
-                Err(Error::new(Exit::Usage, format!("there is no core {cpu} for us"))
-                    .hint(format!("we may use {}", all.join(","))))
+                let why = "it is not available to this process";
+                Err(Error::new(Exit::Usage, format!("cannot use core {cpu}"))
+                    .because(why)
+                    .hint(format!("choose from {}", all.join(","))))
             }
         }
     }
 
-    /// Where our own threads run, in words.
+    /// Describes who runs where.
     pub(crate) fn words(&self) -> String {
         let theirs: Vec<_> = self.theirs.iter().map(usize::to_string).collect();
         format!("driver on core {}, children on {}", self.ours, theirs.join(","))
@@ -47,7 +49,7 @@ impl Cpus {
         system::move_to(self.ours)
     }
 
-    /// The core of a shard's child.
+    /// Returns the core of a shard's child.
     pub(crate) fn of_child(&self, shard: u32) -> usize {
         self.theirs[shard as usize % self.theirs.len()]
     }
@@ -85,7 +87,7 @@ mod system {
 
     pub(super) fn allowed() -> Result<Vec<usize>> {
         let system = std::env::consts::OS;
-        let message = format!("cannot choose cores: {system} places threads by itself");
+        let message = format!("cannot choose cores: {system} decides where threads run");
         Err(Error::new(Exit::Usage, message).hint("leave --cpus out"))
     }
 
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_for_all_and_the_first_is_ours() {
+    fn first_core_is_ours_and_a_single_one_is_for_all() {
         assert_eq!(Cpus::parse("3"), Ok(Cpus { ours: 3, theirs: vec![3] }));
         assert_eq!(Cpus::parse("0,1,2"), Ok(Cpus { ours: 0, theirs: vec![1, 2] }));
         for bad in ["", "a", "0,", "-1", "99999", "0-1", "0, 1"] {

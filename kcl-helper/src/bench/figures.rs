@@ -1,4 +1,4 @@
-//! What was measured, and what it comes to.
+//! What was measured, and the figures that follow from it.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::shard::{ShardResult, Until};
 use super::usage::Memory;
 use super::{Options, report};
 
-/// Of one command.
+/// The figures of one command.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// From the start of a child to its status of `initialize`.
+    /// From the start of a child to its status for `initialize`.
     pub(crate) start_up: Vec<Duration>,
-    /// Of each child, before its first batch and behind its last.
+    /// The memory of each child before its first batch and after its last one.
     pub(crate) idle: Vec<Memory>,
     pub(crate) busy: Vec<Memory>,
     pub(crate) turns: Vec<TurnFigures>,
@@ -22,20 +22,20 @@ pub(crate) struct Figures {
     /// nanoseconds.
     pub(crate) latency: Histogram<u64>,
     pub(crate) checkpoints: u64,
-    /// How many children summed up what they were given; their sums were right.
+    /// How many children summed up what they got. Their sums were right.
     pub(crate) checked: u64,
 }
 
-/// Of all shards of one command in one turn.
+/// The figures of all shards of one command in one turn.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TurnFigures {
     pub(crate) batches: u64,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
-    /// The children's, if the system tells it.
+    /// CPU time of the children, if the system provides it.
     pub(crate) cpu: Option<Duration>,
-    /// Of the threads which drive them.
+    /// CPU time of the threads that lead their conversations.
     pub(crate) our_cpu: Duration,
 }
 
@@ -47,7 +47,7 @@ impl TurnFigures {
 
 impl Default for Figures {
     fn default() -> Figures {
-        // Three digits, as many as it takes.
+        // Three significant digits, over the whole range.
         let latency = Histogram::new_with_bounds(1, u64::MAX / 2, 3);
         Figures {
             start_up: vec![],
@@ -75,7 +75,7 @@ impl Figures {
         }
     }
 
-    /// Of all turns together.
+    /// Returns the figures of all turns together.
     pub(crate) fn total(&self) -> TurnFigures {
         let mut total = TurnFigures { cpu: Some(Duration::ZERO), ..TurnFigures::default() };
         for turn in &self.turns {
@@ -98,12 +98,12 @@ impl Figures {
         Duration::from_secs_f64(median(self.start_up.iter().map(Duration::as_secs_f64).collect()))
     }
 
-    /// The largest peak of a child.
+    /// Returns the largest peak of a child.
     pub(crate) fn peak(&self) -> Option<u64> {
         Memory::of_all(&self.busy).peak
     }
 
-    /// Resident before the first batch, in the median of the children.
+    /// Returns the median of the children's resident memory before the first batch.
     pub(crate) fn idle(&self) -> Option<u64> {
         let sizes: Option<Vec<_>> = self.idle.iter().map(|memory| memory.rss).collect();
         Some(median(sizes?.into_iter().map(|size| size as f64).collect()) as u64)
@@ -133,7 +133,7 @@ impl Ratio {
     }
 }
 
-/// What must be reached.
+/// A figure that must be reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum AtLeast {
     RecordsPerSecond(f64),
@@ -142,7 +142,7 @@ pub(crate) enum AtLeast {
 }
 
 impl AtLeast {
-    /// What to say if it was not.
+    /// Returns the message if it was not reached.
     pub(crate) fn missed(self, figures: &[Figures]) -> Option<String> {
         let first = figures.first()?;
         let (got, wanted, got_text, wanted_text) = match self {
@@ -163,13 +163,13 @@ impl AtLeast {
     }
 }
 
-/// A turn is an outlier from this modified Z-score on, as hyperfine has it.
+/// A turn with this modified Z-score or more is an outlier, as for hyperfine.
 const OUTLIER: f64 = 14.826;
-/// With fewer batches a shard than this, a percentile is a batch or two.
+/// With fewer batches than this, a percentile is a batch or two.
 const FEW_BATCHES: u64 = 100;
 const SHORT: Duration = Duration::from_millis(500);
 
-/// What makes the figures doubtful, and what would cure it.
+/// Returns what makes the figures doubtful, each with a hint.
 pub(crate) fn warnings(options: &Options, figures: &[Figures]) -> Vec<(String, String)> {
     let mut warnings = vec![];
     for (figures, name) in figures.iter().zip(["A: ", "B: "]) {
@@ -184,8 +184,8 @@ pub(crate) fn warnings(options: &Options, figures: &[Figures]) -> Vec<(String, S
                 report::time(total.took.as_nanos() as u64)
             );
             let hint = match options.until {
-                Until::Passed(_) => "--duration 30s".to_owned(),
-                Until::Batches(count) => format!("--batches {}", count.max(1) * 10),
+                Until::Passed(_) => "set --duration 30s".to_owned(),
+                Until::Batches(count) => format!("set --batches {}", count.max(1) * 10),
             };
             warn(&text, &hint);
             continue;
@@ -198,35 +198,37 @@ pub(crate) fn warnings(options: &Options, figures: &[Figures]) -> Vec<(String, S
         let is_slow = |index: usize| scores[index] < -OUTLIER;
         if scores.len() >= 4 && is_slow(0) {
             let twice = (options.warmup * 3).max(Duration::from_secs(1));
-            let hint = format!("--warmup {}s", twice.as_secs_f64().ceil());
-            warn("the first turn was slow, as if the child was still warming up", &hint);
+            let hint = format!("set --warmup {}s", twice.as_secs_f64().ceil());
+            warn("the first turn was slow, perhaps as the child was still warming up", &hint);
         } else if scores.len() >= 4 && (1..scores.len()).any(|index| scores[index].abs() > OUTLIER)
         {
             let hint = match (&options.cpus, options.until) {
-                (None, _) => "end other programs; --cpus 0,1 keeps children in their places".into(),
+                (None, _) => "end other programs, or set --cpus 0,1 to choose cores".into(),
                 (_, Until::Passed(time)) => {
-                    format!("end other programs; --duration {}s", (time * 3).as_secs_f64().ceil())
+                    let seconds = (time * 3).as_secs_f64().ceil();
+                    format!("end other programs, or set --duration {seconds}s")
                 }
                 (_, Until::Batches(count)) => {
-                    format!("end other programs; --batches {}", count * 3)
+                    format!("end other programs, or set --batches {}", count * 3)
                 }
             };
-            warn("some turns were far from the others, as if other programs were at work", &hint);
+            warn("some turns were far from the others, perhaps as other programs were busy", &hint);
         }
     }
     warnings
 }
 
-/// Modified Z-scores: how far each is from the median, in units that a single outlier does not move.
+/// Returns modified Z-scores: the distance of each value from the median, in units that a single outlier
+/// does not change.
 fn scores(values: &[f64]) -> Vec<f64> {
     let middle = median(values.to_vec());
     let deviation = median(values.iter().map(|value| (value - middle).abs()).collect());
-    // Where more than half are equal, any other would be infinitely far.
+    // If more than half are equal, any other would be infinitely far.
     let deviation = deviation.max(middle.abs() * 0.005).max(f64::MIN_POSITIVE);
     values.iter().map(|value| (value - middle) / deviation).collect()
 }
 
-/// The middle value; 0 of nothing.
+/// Returns the middle value, or 0 if there is none.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -237,7 +239,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// A quotient that is 0 where there is nothing to divide by.
+/// Divides, or returns 0 if there is nothing to divide by.
 pub(crate) fn per(value: f64, by: f64) -> f64 {
     if by > 0.0 { value / by } else { 0.0 }
 }
@@ -247,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians_and_scores() {
+    fn median_and_scores_of_small_samples() {
         assert_eq!(median(vec![]), 0.0);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_the_median_of_pairs() {
+    fn ratio_is_the_median_of_pairs() {
         let side = |rates: &[u64]| Figures {
             turns: rates
                 .iter()

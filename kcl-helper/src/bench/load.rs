@@ -18,7 +18,7 @@ pub(crate) struct Load {
     pub(crate) records: u64,
     /// The payloads' bytes, before base64.
     pub(crate) bytes: u64,
-    /// The sum of every payload's first and last byte.
+    /// The sum of the first and the last byte of every payload.
     edge: u64,
 }
 
@@ -38,7 +38,7 @@ impl Load {
                 length >> 20
             );
             return Err(Error::new(Exit::Usage, text)
-                .because(format!("children take {} MiB at most", DEFAULT_LINE_LIMIT >> 20))
+                .because(format!("children accept {} MiB at most", DEFAULT_LINE_LIMIT >> 20))
                 .hint("lower --batch or --size"));
         }
         let mut random = fastrand::Rng::with_seed(7);

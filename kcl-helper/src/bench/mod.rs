@@ -31,7 +31,7 @@ use figures::{Figures, TurnFigures};
 use load::Load;
 use shard::{Done, Order, ShardBench, ShardResult, Told, Turn};
 
-/// How often children are looked after.
+/// How often silent children are looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// Starting a program takes milliseconds; a thread that reports nothing for so long has panicked.
 const START_TOLD_WITHIN: Duration = Duration::from_secs(5);
@@ -41,25 +41,25 @@ const START_TOLD_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Options {
     /// One command, or two to be compared.
     pub(crate) programs: Vec<Program>,
-    /// Records in a batch.
+    /// Records per batch.
     pub(crate) batch: u32,
-    /// Bytes of a record's payload.
+    /// Bytes per payload.
     pub(crate) size: usize,
     pub(crate) shards: u32,
-    /// Of each command, all turns together; batches are those of each shard.
+    /// How much to measure of each command, all turns together. Batches are counted per shard.
     pub(crate) until: Until,
     pub(crate) warmup: Duration,
     pub(crate) turns: u32,
-    /// How often a child is started to take its start-up time.
+    /// How often a child is started to measure its start-up time.
     pub(crate) starts: u32,
-    /// Records a second, of all shards together.
+    /// Records per second, all shards together.
     pub(crate) rate: Option<f64>,
     pub(crate) answers: Answers,
     pub(crate) cpus: Option<Cpus>,
     pub(crate) at_least: Option<AtLeast>,
-    /// How long a child may be silent before that is said.
+    /// How long a child may be silent before a warning.
     pub(crate) patience: Duration,
-    /// How long a child may be silent at all.
+    /// How long a child may take for an answer.
     pub(crate) answer_timeout: Duration,
     /// How long the run may take before it is stopped.
     pub(crate) timeout: Option<Duration>,
@@ -67,15 +67,15 @@ pub(crate) struct Options {
     pub(crate) reporter: Reporter,
 }
 
-/// What the calling thread hears of.
+/// What other threads report to the calling thread.
 #[derive(Debug)]
 enum News {
     Stop(Request),
-    /// By the number of a member.
+    /// By the thread of the member with this number.
     Member(usize, Told),
 }
 
-/// Why a run ends before its time.
+/// Why a run ends early.
 #[derive(Debug)]
 enum Stop {
     Failed(Error),
@@ -109,14 +109,14 @@ impl Member {
     }
 }
 
-/// Measures, prints, and judges.
+/// Measures, prints the figures, and checks `--at-least`.
 pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
     let requests = Requests::watch(options.timeout, &options.reporter)?;
     if let Some(cpus) = &options.cpus {
         cpus.check()?;
     }
     allow_files(u64::from(options.shards) * options.programs.len() as u64)?;
-    // Its own start is no part of a child's.
+    // So that its start is not measured as part of a child's.
     guardian.start()?;
     let load = Arc::new(Load::new(options.batch, options.size)?);
     options.reporter.say(&report::banner(options, &load));
@@ -173,56 +173,60 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn measure(&mut self) -> Result<Vec<Figures>, Stop> {
         let options = self.options;
-        let sides = 0..options.programs.len();
-        let mut figures: Vec<Figures> = sides.clone().map(|_| Figures::default()).collect();
+        let commands = 0..options.programs.len();
+        let mut figures: Vec<Figures> = commands.clone().map(|_| Figures::default()).collect();
         for _ in 1..options.starts {
-            for side in sides.clone() {
-                let (crew, start_up) = self.start(side, 1)?;
-                figures[side].start_up.extend(start_up);
+            for command in commands.clone() {
+                let (crew, start_up) = self.start(command, 1)?;
+                figures[command].start_up.extend(start_up);
                 self.end(&crew)?;
             }
         }
         let mut crews = Vec::new();
-        for side in sides.clone() {
-            let (crew, start_up) = self.start(side, options.shards)?;
-            figures[side].start_up.extend(start_up);
+        for command in commands.clone() {
+            let (crew, start_up) = self.start(command, options.shards)?;
+            figures[command].start_up.extend(start_up);
             crews.push(crew);
         }
-        for side in sides.clone() {
-            figures[side].idle = self.memory(&crews[side]);
+        for command in commands.clone() {
+            figures[command].idle = self.memory(&crews[command]);
         }
         if !options.warmup.is_zero() {
-            for side in sides.clone() {
-                self.turn(&crews[side], Until::Passed(options.warmup), false)?;
+            for command in commands.clone() {
+                self.turn(&crews[command], Until::Passed(options.warmup), false)?;
             }
         }
         for number in 0..options.turns {
             let Some(until) = options.until.of_turn(number, options.turns) else { continue };
-            // Who was first is second in the next turn.
-            let mut order: Vec<usize> = sides.clone().collect();
+            // The command that was first is second in the next turn.
+            let mut order: Vec<usize> = commands.clone().collect();
             if number % 2 == 1 {
                 order.reverse();
             }
-            for side in order {
-                let turn = self.turn(&crews[side], until, true)?;
-                figures[side].turns.push(turn);
+            for command in order {
+                let turn = self.turn(&crews[command], until, true)?;
+                figures[command].turns.push(turn);
             }
         }
-        for side in sides.clone() {
-            figures[side].busy = self.memory(&crews[side]);
+        for command in commands.clone() {
+            figures[command].busy = self.memory(&crews[command]);
         }
-        for side in sides {
-            let results = self.end(&crews[side])?;
-            figures[side].add(&results, &self.load);
+        for command in commands {
+            let results = self.end(&crews[command])?;
+            figures[command].add(&results, &self.load);
         }
         Ok(figures)
     }
 
-    /// Starts children and waits until each has answered `initialize`; with how long that took.
-    fn start(&mut self, side: usize, shards: u32) -> Result<(Vec<usize>, Vec<Duration>), Stop> {
+    /// Starts children and waits until each has answered `initialize`. Returns how long that took.
+    fn start(
+        &mut self,
+        command_index: usize,
+        shards: u32,
+    ) -> Result<(Vec<usize>, Vec<Duration>), Stop> {
         let mut crew = Vec::new();
         for shard in 0..shards {
-            crew.push(self.start_one(side, shard)?);
+            crew.push(self.start_one(command_index, shard)?);
         }
         let ready = self.gather(shards as usize, |told| match told {
             Told::Ready(time) => Some(time),
@@ -231,11 +235,11 @@ impl Bench<'_> {
         Ok((crew, ready.into_iter().map(|(_, time)| time).collect()))
     }
 
-    fn start_one(&mut self, side: usize, shard: u32) -> Result<usize> {
+    fn start_one(&mut self, command_index: usize, shard: u32) -> Result<usize> {
         let options = self.options;
         let (orders, received) = mpsc::channel();
         let watch = Arc::new(Watch::default());
-        let who = match (options.programs.len(), side) {
+        let who = match (options.programs.len(), command_index) {
             (1, _) => format!("shard {shard}"),
             (_, 0) => format!("A, shard {shard}"),
             (_, _) => format!("B, shard {shard}"),
@@ -245,7 +249,7 @@ impl Bench<'_> {
         let bench = ShardBench {
             who: who.clone(),
             shard,
-            program: options.programs[side].clone(),
+            program: options.programs[command_index].clone(),
             load: self.load.clone(),
             answers: options.answers.clone(),
             cpus: options.cpus.clone(),
@@ -266,7 +270,7 @@ impl Bench<'_> {
         Ok(number)
     }
 
-    /// Lets the children work, all from the same moment on.
+    /// Lets the children work, all from the same moment.
     fn turn(
         &mut self,
         crew: &[usize],
@@ -321,7 +325,7 @@ impl Bench<'_> {
         Ok(results.into_iter().map(|(_, result)| result).collect())
     }
 
-    /// Waits for so many answers that `take` takes, looking after all children meanwhile.
+    /// Waits for so many reports that `take` accepts, and looks for silent children meanwhile.
     fn gather<T>(
         &mut self,
         count: usize,
@@ -357,7 +361,7 @@ impl Bench<'_> {
         self.options.reporter.last_words(&member.who, member.shard, last_words);
     }
 
-    /// Says which children are silent, and ends the run when one is silent for too long.
+    /// Warns of silent children, and fails if an answer takes too long.
     fn look_after(&mut self) -> Result<(), Stop> {
         let Options { answer_timeout, reporter, .. } = self.options;
         for member in self.members.values_mut() {
@@ -374,7 +378,7 @@ impl Bench<'_> {
     }
 
     fn order(&self, number: usize, order: Order) {
-        // A thread that is gone has told why.
+        // A thread that has ended has reported why.
         let _ = self.members.get(&number).map(|member| member.orders.send(order));
     }
 
@@ -393,7 +397,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Its thread has ended; there is a child only if it was told of.
+    /// Its thread has ended. There is a child only if that was reported.
     fn failed(&mut self, number: usize) {
         if self.members.get(&number).is_some_and(|member| member.process.is_none()) {
             self.members.remove(&number);
@@ -402,7 +406,7 @@ impl Bench<'_> {
 
     /// Kills what still runs, and waits for its end.
     fn kill_all(&mut self) {
-        // A thread may have started its child a moment ago, and is about to tell.
+        // A thread may have just started its child, and is about to report it.
         while self.members.values().any(|member| member.process.is_none()) {
             match self.news.recv_timeout(START_TOLD_WITHIN) {
                 Ok(News::Member(number, Told::Started(process))) => self.started(number, process),
@@ -420,7 +424,7 @@ impl Bench<'_> {
 }
 
 impl Until {
-    /// The part of it that a turn has, or `None` if nothing is left for it.
+    /// Returns the part of it for this turn, or `None` if nothing is left for it.
     fn of_turn(self, number: u32, turns: u32) -> Option<Until> {
         match self {
             Until::Passed(time) => Some(Until::Passed(time / turns)),
@@ -441,7 +445,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn turns_have_all_batches_between_them(count in 0..1000u64, turns in 1..50u32) {
+        fn turns_share_all_batches(count in 0..1000u64, turns in 1..50u32) {
             let batches = (0..turns).map(|number| {
                 match Until::Batches(count).of_turn(number, turns) {
                     Some(Until::Batches(batches)) => batches,

@@ -16,10 +16,10 @@ use crate::columns::{Side, pad};
 use crate::output::with_commas;
 use crate::secret::Masked;
 
-/// How many bars show the latencies: equal steps to the 99th percentile, and the rest.
+/// How many bars show the latencies: in equal steps up to the 99th percentile, and one for the rest.
 const BARS: u64 = 11;
 const BAR_WIDTH: u64 = 40;
-/// What stands for a figure that the system does not tell: never 0.
+/// Shown for a figure that the system does not provide, instead of 0.
 const NOT_KNOWN: &str = "not known";
 
 pub(crate) fn banner(options: &Options, load: &Load) -> String {
@@ -75,7 +75,7 @@ fn one(text: &mut String, figures: &Figures) {
     let cpu = cpu.map_or(NOT_KNOWN.to_owned(), |cpu| format!("{}/record", nanos(cpu)));
     let memory = |size: Option<u64>| size.map_or(NOT_KNOWN.to_owned(), bytes);
     let checked = match figures.checked {
-        0 => "sums not told",
+        0 => "sums not checked",
         _ => "sums right",
     };
     let _ = writeln!(
@@ -103,7 +103,7 @@ fn one(text: &mut String, figures: &Figures) {
     text.push_str(&bars(latency));
 }
 
-/// A bar for each step: the time up to which it reaches, how many batches took as long, and a line.
+/// Draws a bar for each step, with the time at its end and the number of batches in it.
 fn bars(latency: &Histogram<u64>) -> String {
     let mut text = String::new();
     if latency.is_empty() {

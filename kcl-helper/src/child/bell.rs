@@ -1,4 +1,4 @@
-//! What wakes a driver that waits for its child's pipes.
+//! What wakes a thread that waits for its child's pipes.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
@@ -6,15 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-/// Rung by whoever has news for a driver, other than the child itself: the driver waits for it and
-/// for the child's pipes at the same time, and then looks at everything. A ring while nobody waits
-/// is kept for the next wait.
+/// Wakes the thread of a conversation, which waits for the bell and for the child's pipes at the same
+/// time. A ring while nobody waits is kept for the next wait.
 #[derive(Debug, Clone)]
 pub(crate) struct Bell(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// A byte is in the pipe, or about to be.
+    /// A byte is in the pipe, or is about to be written.
     rung: AtomicBool,
     reader: PipeReader,
     writer: PipeWriter,
@@ -22,7 +21,7 @@ struct Inner {
 
 impl Bell {
     /// # Errors
-    /// There is no pipe to be had.
+    /// The pipe of the bell cannot be created.
     pub(crate) fn new() -> io::Result<Bell> {
         let (reader, writer) = io::pipe()?;
         Ok(Bell(Arc::new(Inner { rung: AtomicBool::new(false), reader, writer })))
@@ -30,14 +29,15 @@ impl Bell {
 
     pub(crate) fn ring(&self) {
         if !self.0.rung.swap(true, Ordering::SeqCst) {
-            // There is room: no more than two bytes are ever in the pipe. Both ends are ours.
+            // Never fails: there are at most two bytes in the pipe, and both ends are open.
             let _ = (&self.0.writer).write_all(b"!");
         }
     }
 
-    /// To be called when [`as_fd`](AsFd::as_fd) can be read, and before looking at the news.
+    /// Clears a ring. Call it when [`as_fd`](AsFd::as_fd) can be read, and before looking for the
+    /// reason.
     pub(crate) fn clear(&self) {
-        // In this order: whoever rings in between writes a byte of his own, which stays.
+        // In this order, a ring in between writes a byte of its own, which stays.
         self.0.rung.store(false, Ordering::SeqCst);
         let _ = (&self.0.reader).read(&mut [0]);
     }

@@ -207,7 +207,7 @@ impl Child {
         self.wire.recycle(line);
     }
 
-    /// Why no more lines come, once all that came have been taken.
+    /// Returns why no more lines come, once all that came have been taken.
     pub(crate) fn stdout_end(&self) -> Option<StdoutEnd> {
         self.wire.end().cloned()
     }
@@ -243,7 +243,8 @@ impl Child {
         self.process.kill();
     }
 
-    /// How the child ended, after killing what is left of its group. `None` if it cannot be ended.
+    /// Kills what is left of the child's group and returns its exit status, or `None` if it cannot be
+    /// killed.
     pub(crate) fn finish(&mut self) -> Option<ExitStatus> {
         if self.process.status().is_none() {
             self.kill();

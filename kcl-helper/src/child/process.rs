@@ -1,4 +1,4 @@
-//! A process that was started, whoever talks to it: its number, its end, and what it leaves behind.
+//! A process that we started: its pid, its exit status, and what it leaves in its group.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,11 +20,11 @@ use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guarded, Guardian, How};
 use crate::secret::Masked;
 
-/// How long the kernel may take to end what was killed. Only what waits for a disk or a file server
+/// How long the kernel may take to end a killed process. Only one that waits for a disk or a file server
 /// takes longer.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// What to start.
+/// The command line of a program.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
     pub(crate) program: OsString,
@@ -32,23 +32,23 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The program as it was typed, for messages.
+    /// Returns the program as it was typed, for messages.
     pub(crate) fn name(&self) -> String {
         Masked::of_text(self.program.to_string_lossy()).to_string()
     }
 
-    /// The program and its arguments, for people.
+    /// Returns the program and its arguments, for messages.
     pub(crate) fn shown_words(&self) -> Vec<Masked> {
         Masked::of_words([&self.program].into_iter().chain(&self.args))
     }
 
-    /// Fails as a start would, as far as that can be seen without one: the program is not there, may not
-    /// be executed, or lacks its interpreter. Of its format only a start can tell.
+    /// Fails as a start would, if the program does not exist, is not executable, or lacks its
+    /// interpreter. Only a start can tell about its format.
     pub(crate) fn check(&self) -> Result<()> {
         self.find().map_err(|error| cannot_start(self, error))
     }
 
-    /// As execvp(3) looks for it.
+    /// Looks for the program as execvp(3) does.
     fn find(&self) -> io::Result<()> {
         if self.program.is_empty() {
             return Err(Errno::NOENT.into());
@@ -75,7 +75,7 @@ fn check_executable(path: &Path) -> io::Result<()> {
         return Err(Errno::ACCESS.into());
     }
     rustix::fs::access(path, Access::EXEC_OK)?;
-    // What may be executed need not be readable.
+    // An executable file need not be readable.
     let Ok(file) = File::open(path) else { return Ok(()) };
     let mut start = Vec::new();
     file.take(256).read_to_end(&mut start)?;
@@ -143,9 +143,9 @@ impl Process {
         ProcessHandle(self.guarded.clone())
     }
 
-    /// Sends a signal to it alone.
+    /// Sends a signal to the process, not to its group.
     pub(crate) fn signal(&self, signal: Signal) {
-        // It may have ended, and belongs to us.
+        // It fails only if the process has ended.
         let _ = self.guarded.signal(signal);
     }
 
@@ -154,12 +154,12 @@ impl Process {
         let _ = self.guarded.kill();
     }
 
-    /// How it ended, once that has been taken.
+    /// Returns its exit status, once that has been taken.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         self.ended
     }
 
-    /// How it ended, after killing what is left of its group. `None` if it cannot be ended.
+    /// Kills what is left of its group and returns its exit status, or `None` if it cannot be killed.
     pub(crate) fn finish(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.kill();
@@ -203,13 +203,13 @@ impl ProcessHandle {
         let _ = self.0.kill();
     }
 
-    /// Waits until what was killed has ended, or cannot be ended.
+    /// Waits for the end of a process that was killed. Returns `None` if it cannot be killed.
     pub(crate) fn wait_killed(&self) -> Option<ExitStatus> {
         self.0.status_within(KILLED_WITHIN).ok().flatten()
     }
 }
 
-/// `exit status 3`, `signal 9, SIGKILL`.
+/// Describes an exit status: `exit status 3`, `signal 9, SIGKILL`.
 pub(crate) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
@@ -229,38 +229,40 @@ pub(crate) fn allow_files(children: u64) -> Result<()> {
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
     }
-    // What is more than most children expect is not asked for without need, as they inherit it.
+    // Children inherit the limit, and most expect a small one: it is raised only if need be.
     let raised = Rlimit { current: Some(needed), maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).map_err(|error| {
-        Error::new(Exit::Environment, format!("cannot have {needed} files open"))
+        Error::new(Exit::Environment, format!("cannot open {needed} files"))
             .because(error)
             .hint("lower --shards, or raise `ulimit -n`")
     })
 }
 
-/// Why the program does not start, and what may help.
+/// Explains why a program does not start, with a hint.
 fn cannot_start(program: &Program, error: io::Error) -> Error {
     let failed = || Error::new(Exit::Environment, format!("cannot start `{}`", program.name()));
     let has_slash = program.program.as_encoded_bytes().contains(&b'/');
     let exists_here = Path::new(&program.program).exists();
     let hint = match error.kind() {
         io::ErrorKind::NotFound if !has_slash && exists_here => format!(
-            "without a slash it is looked up in PATH alone, here and by the real daemon: ./{}",
+            "write ./{}: without a slash, programs are looked up in PATH, here and by the real daemon",
             program.name()
         ),
         io::ErrorKind::NotFound if !has_slash => {
-            "it is looked up in PATH; for a file write its path, such as ./NAME".into()
+            "write a path such as ./NAME, or a program that is in PATH".into()
         }
         io::ErrorKind::NotFound if exists_here => {
-            "the file is there, but not the interpreter that its first line names".into()
+            "install the interpreter that the first line of the file names".into()
         }
-        io::ErrorKind::NotFound => format!("a path counts from the working folder, {}", here()),
+        io::ErrorKind::NotFound => {
+            format!("write a path that is relative to the working folder, {}", here())
+        }
         io::ErrorKind::PermissionDenied if Path::new(&program.program).is_dir() => {
-            "it is a folder".into()
+            "write the path of a program: this is a folder".into()
         }
-        io::ErrorKind::PermissionDenied => format!("chmod +x {}", program.name()),
+        io::ErrorKind::PermissionDenied => format!("run `chmod +x {}`", program.name()),
         _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
-            "a script needs `#!` and its interpreter as the first line".into()
+            "begin the script with `#!` and its interpreter".into()
         }
         _ => return failed().because(error),
     };
@@ -273,7 +275,7 @@ fn here() -> String {
 }
 
 impl<S: AsRef<OsStr>> From<&[S]> for Program {
-    /// The first word is the program. No word at all is the empty program, which does not start.
+    /// The first word is the program. Without words it is the empty program, which does not start.
     fn from(words: &[S]) -> Program {
         let mut words = words.iter().map(|word| word.as_ref().to_owned());
         Program { program: words.next().unwrap_or_default(), args: words.collect() }

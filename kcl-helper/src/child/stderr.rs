@@ -1,10 +1,10 @@
-//! A child's stderr: whole lines, the last of them kept.
+//! The stderr of a child, line by line; the last lines are kept.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A longer line is shown in pieces of this many bytes.
+/// Longer lines are shown in pieces of this many bytes.
 const PIECE: usize = 16 << 10;
 /// How many last lines are kept, and how much of each.
 const KEPT_LINES: usize = 10;
@@ -30,7 +30,7 @@ impl LastWords {
     }
 }
 
-/// Reads to the end, showing whole lines as soon as they are there.
+/// Reads to the end and shows whole lines as soon as they are complete.
 pub(crate) fn pump(mut stderr: impl Read, last_words: &LastWords, mut show: impl FnMut(&[String])) {
     let mut give = |lines: Vec<String>| {
         if !lines.is_empty() {
@@ -53,7 +53,7 @@ pub(crate) fn pump(mut stderr: impl Read, last_words: &LastWords, mut show: impl
     }
 }
 
-/// The lines that are complete now; the rest stays in `unfinished`.
+/// Returns the lines that are complete now; the rest stays in `unfinished`.
 fn split(unfinished: &mut Vec<u8>, mut bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some(lf) = memchr::memchr(b'\n', bytes) {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_whole() {
+    fn lines_are_shown_whole() {
         let text = b"one\r\n\n\x1b[2Jtwo\ttabs \xff\xfe\xe2\x80\xaex\nlast";
         assert_eq!(
             lines_of(&[text]),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_comes_in_pieces() {
+    fn endless_line_is_shown_in_pieces() {
         let text = vec![b'x'; 3 * PIECE + 5];
         let pieces: Vec<_> = text.chunks(60_000).collect();
         let lengths: Vec<_> = lines_of(&pieces).iter().map(String::len).collect();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_words_are_few() {
+    fn few_last_lines_are_kept() {
         let words = LastWords::default();
         let text: String = (0..100).map(|n| format!("line {n}\n")).collect();
         pump(text.as_bytes(), &words, |_| {});

@@ -42,9 +42,9 @@ use source::{Input, Lines, LinesError, MAX_RECORD};
 use state::{Checkpoint, State, Store};
 use summary::Row;
 
-/// A batch is full with so much; Kinesis' own limits are 10,000 records and 10 MB.
+/// The size of a full batch. Kinesis' own limits are 10,000 records and 10 MB.
 const BATCH: BatchLimit = BatchLimit { records: 1000, bytes: 1 << 20 };
-/// How often progress is looked at.
+/// How often progress is shown and silent children are looked for.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What to run, over what, and how.
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     pub(crate) program: Program,
     pub(crate) source: Source,
     pub(crate) shards: u32,
-    /// Where checkpoints are kept; `None` starts over each time.
+    /// Where checkpoints are stored; without it each run starts over.
     pub(crate) state: Option<PathBuf>,
     pub(crate) reset: bool,
     pub(crate) at_end: AtEnd,
@@ -65,7 +65,7 @@ pub(crate) struct Options {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// What the children are told when the input has ended.
+/// Which messages end the conversations when the input has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum AtEnd {
     // shutdownRequested, then leaseLost: the daemon stops.
@@ -74,22 +74,22 @@ pub(crate) enum AtEnd {
     ShardEnded,
 }
 
-/// Where a run goes on.
+/// Where a run resumes.
 #[derive(Debug)]
 struct Resume {
     /// What each shard's checkpoint covers.
     covered: Vec<Covered>,
-    /// How many records of each shard that is.
+    /// How many records of each shard that are.
     skipped: Vec<u64>,
     records: u64,
-    /// What every shard's checkpoint covers: reading goes on behind it.
+    /// The part of the input that every shard's checkpoint covers: reading continues after it.
     start: Prefix,
-    /// What the others' checkpoints expect behind that.
+    /// What the checkpoints expect of the input.
     expected: Vec<Expected>,
 }
 
 impl Resume {
-    /// At the input's beginning.
+    /// At the beginning of the input.
     fn from_start(shards: u32) -> Resume {
         Resume {
             covered: vec![Covered::Nothing; shards as usize],
@@ -105,7 +105,7 @@ impl Resume {
     }
 }
 
-/// What the calling thread hears of.
+/// What the other threads report to the calling thread.
 enum News {
     Stop(Request),
     Input(Result<End, LinesError>),
@@ -115,21 +115,21 @@ enum News {
 /// How the reading of the input ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Behind the end of its last line.
+    /// After the end of its last line.
     Finished,
-    /// Behind this line, which has no end: the rest of it may still come.
+    /// After this line, which has no line end and may still grow.
     Unfinished(u64),
-    /// Nobody takes any more of it.
+    /// Nobody needs more of it.
     Unwanted,
 }
 
 /// Runs to the end of the input, or to the first failure, or until told to stop.
 pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let requests = Requests::watch(options.timeout, reporter)?;
-    // Also where an earlier run has left nothing to do.
+    // Even if earlier runs have left nothing to do.
     options.program.check()?;
     allow_files(options.shards.into())?;
-    // Before there is a lock, of which a new process holds a copy until it has become another one.
+    // Before the state is locked, as a new process holds a copy of the lock until its exec.
     guardian.start()?;
     let input = options.source.open()?;
     let state = match &options.state {
@@ -153,8 +153,8 @@ pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -
     run.supervise(&requests)
 }
 
-/// Reads the input once: proves that the checkpoints are of this input, and counts its records, and
-/// those that each shard's checkpoint covers.
+/// Reads the input once, to prove that the checkpoints belong to it, and to count its records and those
+/// that each shard's checkpoint covers.
 fn find_resume(source: &Source, input: &Input, state: &State) -> Result<Resume> {
     let checkpoints = state.checkpoints();
     let shards = Shards::new(checkpoints.len() as u32);
@@ -193,9 +193,11 @@ fn bad_input(source: &Source, state: Option<&State>, error: LinesError) -> Error
     match error {
         LinesError::Io(error) => source.cannot_read().because(error),
         LinesError::TooLong(line) => {
-            let what = format!("line {line} of {name} is no record");
-            let why =
-                format!("it is longer than {} MiB, as much as Kinesis takes", MAX_RECORD >> 20);
+            let what = format!("line {line} of {name} cannot be a record");
+            let why = format!(
+                "it is longer than {} MiB, the most that Kinesis accepts",
+                MAX_RECORD >> 20
+            );
             Error::new(Exit::Usage, what).because(why)
         }
         LinesError::Mismatch(mismatch) => {
@@ -204,13 +206,13 @@ fn bad_input(source: &Source, state: Option<&State>, error: LinesError) -> Error
                     format!("{name} differs at or before line {line} from what was delivered")
                 }
                 Mismatch::Shorter(line) => {
-                    format!("{name} is shorter than what was delivered, up to line {line}")
+                    format!("{name} ends before the end of line {line}, up to which records were delivered")
                 }
                 Mismatch::Grown(line) => {
-                    format!("{name} has grown behind line {line}, where its shards ended")
+                    format!("{name} has grown after line {line}, where its shards ended")
                 }
             };
-            // Only a state expects anything.
+            // Without a state nothing is expected of the input.
             state.map_or_else(|| source.cannot_read(), |state| state.cannot_resume(&why))
         }
     }
@@ -459,7 +461,7 @@ impl Run {
         match news {
             News::Input(Ok(end)) => self.end = Some(end),
             News::Input(Err(error)) => {
-                // What stands before the trouble is still delivered.
+                // What was read before the error is still delivered.
                 let error = bad_input(&self.source, self.state.as_ref(), error);
                 self.failure.get_or_insert(error);
             }
@@ -506,7 +508,7 @@ impl Run {
 
     fn stop(&mut self, step: Step) {
         let grace = humantime::format_duration(self.stopping.grace());
-        // First the deed, then the words.
+        // Act before writing, which may take time.
         match step {
             Step::Ask(_) => self.control.stop(),
             Step::ForceAsAskedAgain(_) | Step::ForceAsGraceIsOver(_) => self.control.kill(),
@@ -529,7 +531,7 @@ impl Run {
         }
     }
 
-    /// The summary, and what it comes to.
+    /// Prints the summary and returns the exit status.
     fn close(mut self) -> Result<Exit> {
         let took = self.started.elapsed();
         match self.stopping.stop() {
@@ -540,7 +542,7 @@ impl Run {
             }
         }
         if let (None, Some(state)) = (&self.failure, &self.state) {
-            // Also where no checkpoint was made that would have told.
+            // A run without checkpoints has not noticed.
             self.failure = state.check().err();
         }
         if let (Some(End::Unfinished(line)), Some(_)) = (self.end, &self.state) {
@@ -568,12 +570,13 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Whatever ends the run: the thread that reads the input must not wait for room for ever.
+        // However the run ends, the thread that reads the input must not wait for room forever.
         self.shards.iter().for_each(|shard| shard.queue.close());
     }
 }
 
-/// The input from where the run goes on, on its way compared with what is expected and remembered.
+/// Opens the input where the run resumes. It is compared with what is expected and remembered while it is
+/// read.
 fn open_lines(
     input: &Input,
     resume: &Resume,
@@ -588,7 +591,7 @@ fn open_lines(
     Ok(Lines::behind(reader, lines, bytes))
 }
 
-/// Reads the input and gives each record to its shard, unless that shard is behind it already.
+/// Reads the input and gives each record to its shard, unless the shard's checkpoint covers it.
 fn distribute(
     mut lines: Lines<Box<dyn Read + Send>>,
     shards: Shards,
@@ -597,7 +600,7 @@ fn distribute(
     position: &AtomicU64,
 ) -> Result<End, LinesError> {
     loop {
-        // What one read gave is handed over before the next, which may have to wait.
+        // Records are handed over before the next read, which may have to wait.
         let now = SystemTime::now();
         let mut chunks: Vec<Chunk> = queues.iter().map(|queue| queue.chunk(now)).collect();
         let more = lines.read(|line, data| {
@@ -630,10 +633,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// What is left is what each shard's checkpoint does not cover, counted one by one; and it
-        /// is what the run then delivers.
+        /// The run delivers exactly the records that no checkpoint covers, as many as were counted.
         #[test]
-        fn what_is_left_is_counted_and_delivered(
+        fn records_left_are_counted_and_delivered(
             lines in 0..200u64,
             covered in prop::collection::vec(
                 prop_oneof![(0..220u64).prop_map(Covered::up_to), Just(Covered::ShardEnd)],
@@ -663,7 +665,7 @@ mod tests {
                 state.store(shard, history.clone()).put(&place).unwrap();
             }
             drop(state);
-            // Nothing is covered that is not there.
+            // A checkpoint cannot cover more than there is.
             let covered: Vec<_> = covered
                 .iter()
                 .map(|covered| match covered {

@@ -1,8 +1,7 @@
-//! What proves that an input still begins as it did: a digest of its first bytes, up to the end of a line.
+//! Proves that an input still begins as it did: by a digest of its first bytes, up to the end of a line.
 //!
-//! The digest is chained over blocks of a fixed size, so the one at the end of any line follows from
-//! the digest where its block begins and from the bytes of that block. It depends on nothing else, not on
-//! how the input was read.
+//! The digest is chained over blocks of a fixed size, so the digest at the end of any line follows from
+//! the digest at the start of its block and the bytes of that block, however the input was read.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -12,19 +11,20 @@ use blake3::{Hash, Hasher};
 
 use super::source::Input;
 
-/// How much of the input a checkpoint reads again at most, where it is at a line that was read lately.
+/// The most that a checkpoint at a recent line reads again.
 const BLOCK: u64 = 64 << 10;
-/// How many starts of blocks are kept: 3 MiB of them. Tests would have to read gigabytes to fill that.
+/// How many starts of blocks are kept, which take 3 MiB. Tests keep fewer, as they would have to read
+/// gigabytes otherwise.
 const MAX_KEPT: usize = if cfg!(test) { 4 } else { 1 << 16 };
 
-/// A point in the input, and what proves everything before it.
+/// A point in the input, and the digest of everything before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// How many lines end before it.
+    /// The number of lines that end before it.
     pub(crate) lines: u64,
-    /// How many bytes are before it.
+    /// The number of bytes before it.
     pub(crate) bytes: u64,
-    /// Their digest.
+    /// The digest of these bytes.
     pub(crate) digest: Hash,
 }
 
@@ -37,7 +37,7 @@ impl Mark {
 pub(crate) struct Prefix {
     /// Where the current block begins.
     block: Mark,
-    /// Of the block's bytes so far.
+    /// Hashes the bytes of the block so far.
     hasher: Hasher,
     lines: u64,
     bytes: u64,
@@ -57,7 +57,7 @@ impl Prefix {
         Mark { lines: self.lines, bytes: self.bytes, digest }
     }
 
-    /// Adds the bytes that follow, and calls `begin` where a block begins.
+    /// Adds the bytes that follow, and calls `begin` at the start of each block.
     fn add(&mut self, mut bytes: &[u8], mut begin: impl FnMut(Mark)) {
         while !bytes.is_empty() {
             let room = self.block.bytes + BLOCK - self.bytes;
@@ -88,24 +88,24 @@ pub(crate) struct Expected {
     pub(crate) is_end: bool,
 }
 
-/// The input is not the one that a checkpoint covers, up to the end of this line.
+/// The input is not the one that a checkpoint covers up to the end of this line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Mismatch {
     #[error("the input differs at or before line {0}")]
     Changed(u64),
     #[error("the input ends before line {0} does")]
     Shorter(u64),
-    #[error("the input has grown behind line {0}")]
+    #[error("the input has grown after line {0}")]
     Grown(u64),
 }
 
-/// Reads an input, and compares it with what is expected of it on the way: a [`Mismatch`] is an error
-/// of the read that meets it.
+/// Reads an input and compares it with what is expected of it. A [`Mismatch`] is an error of the read
+/// that finds it.
 #[derive(Debug)]
 pub(crate) struct Checked<R> {
     reader: R,
     prefix: Prefix,
-    /// What is still to come, in the input's order.
+    /// What is still expected, in the order of the input.
     expected: VecDeque<Expected>,
     /// The input as far as its first expected mark.
     first: Option<Prefix>,
@@ -115,7 +115,7 @@ pub(crate) struct Checked<R> {
 }
 
 impl<R: Read> Checked<R> {
-    /// `reader` goes on where the prefix ends. What is expected before that has been met.
+    /// `reader` continues where the prefix ends. What is expected before that has been checked.
     pub(crate) fn new(
         reader: R,
         prefix: Prefix,
@@ -131,7 +131,7 @@ impl<R: Read> Checked<R> {
         Ok(checked)
     }
 
-    /// The input up to the first mark that was expected.
+    /// Returns the input up to the first mark that was expected.
     pub(crate) fn into_first(self) -> Option<Prefix> {
         self.first
     }
@@ -180,7 +180,7 @@ impl<R: Read> Read for Checked<R> {
     }
 }
 
-/// Remembers what a run has read of its input, so that any line of it can be proven later.
+/// Remembers what a run has read of its input, so that the end of any line can be proven later.
 #[derive(Debug)]
 pub(crate) struct History {
     input: Input,
@@ -189,23 +189,23 @@ pub(crate) struct History {
 
 #[derive(Debug)]
 struct WhatWasRead {
-    /// Where blocks begin. The longer ago they were read, the more of them are left out.
+    /// The starts of blocks. The longer ago they were read, the fewer of them are kept.
     blocks: Vec<Mark>,
     tip: Mark,
-    /// All of the input was read, and it ended with a line's end.
+    /// All of the input was read, and it ended with a line end.
     is_whole: bool,
 }
 
 /// Why a line cannot be proven.
 #[derive(Debug)]
 pub(crate) enum Unproven {
-    /// What is there now is not what was read.
+    /// The input is no longer what was read.
     Changed,
     Io(io::Error),
 }
 
 impl History {
-    /// Of an input that is read from here on.
+    /// For an input that is read from here on.
     pub(crate) fn new(input: Input, start: &Prefix) -> History {
         let read = WhatWasRead { blocks: vec![start.block], tip: start.mark(), is_whole: false };
         History { input, read: Mutex::new(read) }
@@ -224,19 +224,19 @@ impl History {
         read.tip = tip;
     }
 
-    /// Says that all of the input has been read, and that its last line has an end.
+    /// Records that all of the input has been read, and that its last line has an end.
     pub(crate) fn end(&self) {
         self.lock().is_whole = true;
     }
 
-    /// The end of the input, if all of it has been read and its last line has an end.
+    /// Returns the end of the input, if all of it has been read and its last line has an end.
     pub(crate) fn whole(&self) -> Option<Mark> {
         let read = self.lock();
         read.is_whole.then_some(read.tip)
     }
 
-    /// What is known before and behind the end of this line; or of the last line that has an end, where
-    /// there are not so many.
+    /// Returns the known marks before and after the end of this line, or of the last line that has an
+    /// end if there are fewer.
     fn around(&self, line: u64) -> (u64, Option<(Mark, Mark)>) {
         let read = self.lock();
         let line = line.min(read.tip.lines);
@@ -251,14 +251,14 @@ impl History {
     }
 }
 
-/// Proves lines of one history, best one after the other.
+/// Proves the ends of lines of one history; in order it is fastest.
 #[derive(Debug)]
 pub(crate) struct Prover {
     history: Arc<History>,
     block: Option<Block>,
 }
 
-/// Bytes that were read again, and are what they were.
+/// Bytes that were read again, and are the same.
 #[derive(Debug)]
 struct Block {
     start: Mark,
@@ -273,13 +273,13 @@ impl Prover {
         Prover { history, block: None }
     }
 
-    /// The end of the input, if all of it has been read and its last line has an end.
+    /// Returns the end of the input, if all of it has been read and its last line has an end.
     pub(crate) fn whole(&self) -> Option<Mark> {
         self.history.whole()
     }
 
-    /// The end of this line, as it was read; or of the last line that has an end, where there are not
-    /// so many.
+    /// Returns the end of this line as it was read, or of the last line that has an end if there are
+    /// fewer.
     pub(crate) fn mark(&mut self, line: u64) -> Result<Mark, Unproven> {
         let (line, around) = self.history.around(line);
         let Some((start, end)) = around else { return Ok(Mark::START) };
@@ -331,7 +331,7 @@ mod tests {
     use super::super::source::Source;
     use super::*;
 
-    /// The same digest, as plainly as it can be said.
+    /// Computes the same digest in the obvious way.
     fn plain(bytes: &[u8]) -> Mark {
         let mut digest = Hash::from_bytes([0; 32]);
         for block in bytes.chunks(BLOCK as usize) {
@@ -393,8 +393,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Wherever reading began and however it went, every line is proven by the bytes before its
-        /// end.
+        /// Wherever reading began and whatever was read at a time, every line end has the digest of the
+        /// bytes before it.
         #[test]
         fn every_line_that_was_read_has_its_mark(
             text in text(),
@@ -424,7 +424,7 @@ mod tests {
                 prop_assert_eq!(prover.mark(*line).unwrap(), plain(&text[..**end]));
             }
             if let Some((last, _)) = lines.last() {
-                // A line without an end is not there.
+                // A line without an end does not count.
                 prop_assert_eq!(prover.mark(last + 1).unwrap().lines, *last);
             }
             prop_assert_eq!(prover.whole(), None);
@@ -432,7 +432,7 @@ mod tests {
             prop_assert_eq!(prover.whole(), Some(plain(&text)));
         }
 
-        /// An input is accepted if it begins with every prefix that is expected, and else not.
+        /// An input is accepted exactly if it begins with every prefix that is expected.
         #[test]
         fn exactly_the_same_beginning_is_accepted(
             old in text(),
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_has_to_end_may_not_grow() {
+    fn input_after_the_expected_end_is_refused() {
         for old in ["", "one\n", "one\ntwo\n"] {
             let expected = Expected { mark: plain(old.as_bytes()), is_end: true };
             let check = |text: &str| {
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_changes_under_a_run_proves_nothing() {
+    fn input_that_changes_during_a_run_proves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("input");
         let replace = |text: &str| {

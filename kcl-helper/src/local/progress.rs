@@ -1,4 +1,4 @@
-//! How far a run is: counters that the drivers keep, and their display.
+//! The progress of a run: counters of each shard, and how they are shown.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::shards::Covered;
 use crate::output::{Reporter, bar, percent, with_commas};
 
-/// Nothing is drawn before this.
+/// Nothing is shown before this.
 const QUIET_START: Duration = Duration::from_millis(500);
-/// How often a line is printed where nothing can be drawn.
+/// How often a line is printed where nothing can be redrawn.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// More shards than these share one line.
 const MAX_SHARD_LINES: usize = 8;
@@ -61,14 +61,14 @@ impl ShardStats {
     }
 }
 
-/// The display: on a terminal a line a shard, else a line every few seconds.
+/// Shows the progress: on a terminal a line per shard, otherwise a line every few seconds.
 #[derive(Debug)]
 pub(crate) struct Progress {
     reporter: Reporter,
     stats: Vec<Arc<ShardStats>>,
-    /// How much of the input has been read.
+    /// How many bytes of the input have been read.
     position: Arc<AtomicU64>,
-    /// How much there is.
+    /// How many there are, if that is known.
     length: Option<u64>,
     start: Instant,
     last_line: Instant,
@@ -87,7 +87,7 @@ impl Progress {
         Progress { reporter, stats, position, length, start: now, last_line: now, last_records: 0 }
     }
 
-    /// To be called several times a second.
+    /// Updates what is shown. Call it several times a second.
     pub(crate) fn tick(&mut self) {
         if self.reporter.is_quiet() || self.start.elapsed() < QUIET_START {
             return;
@@ -99,7 +99,7 @@ impl Progress {
         }
     }
 
-    /// Takes the display away.
+    /// Removes what is shown.
     pub(crate) fn end(&self) {
         self.reporter.show(vec![]);
     }
@@ -142,7 +142,7 @@ impl Progress {
         }
         let records = sum(&self.stats, ShardStats::records);
         if records == self.last_records {
-            // That a child is silent is said elsewhere; an input at rest needs no words.
+            // Silent children are reported elsewhere, and an idle input needs no line.
             return;
         }
         self.reporter.say(&format!(

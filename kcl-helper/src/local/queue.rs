@@ -1,5 +1,5 @@
 //! The records that wait for one shard: filled by the thread that reads the input, emptied by the
-//! shard's driver, and never larger than what a few batches of the most bytes take, and one read.
+//! thread of the shard. Its size is bounded by a few full batches and one read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,27 +9,26 @@ use std::time::SystemTime;
 use super::shards::KeyedRecord;
 use crate::child::Bell;
 
-/// What makes a batch full: whichever is reached first. A single record may have more bytes.
+/// A batch is full when it reaches either limit. A single record may have more bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchLimit {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
 }
 
-/// How much may wait, in batches of as many bytes as one may have, with what is kept about them.
-/// As records come in any mix of shards, one shard's queue is full while another's may be empty, and
-/// the reader waits for the full one; a thread may wait some milliseconds for its turn, in which
-/// another delivers thousands of small records.
+/// Queue capacity in full batches, bookkeeping included. It is more than one because the reader waits
+/// for a full queue while others may be empty, and a thread may wait milliseconds for a core, in which
+/// another one delivers thousands of small records.
 const AHEAD: usize = 4;
 
-/// Records of one shard that were read at one time.
+/// The records of one shard from one read.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) arrival: SystemTime,
-    /// Each record's key, where that is not the record itself, and then the record.
+    /// For each record its key, unless the record is its own key, and then the record.
     data: Vec<u8>,
     records: Vec<Meta>,
-    /// Of the records alone.
+    /// The bytes of the records, without their keys.
     bytes: usize,
 }
 
@@ -49,12 +48,12 @@ pub(crate) struct Waiting<'a> {
     pub(crate) key: &'a [u8],
 }
 
-/// What a chunk takes beside what is in it, in bytes, roughly: a pipe may give one record a read.
+/// Roughly what a chunk itself takes, in bytes: reads of a pipe may have one record each.
 const CHUNK_COST: usize = 256;
-/// A chunk with more room is not used again: one long line should not be paid for to the end.
-const KEPT_ROOM: usize = 1 << 20;
-/// How many empty chunks are kept.
-const KEPT: usize = 16;
+/// Chunks of more capacity are not reused, so that one long line does not take memory for good.
+const MAX_SPARE_CAPACITY: usize = 1 << 20;
+/// How many empty chunks are kept for reuse.
+const MAX_SPARE_CHUNKS: usize = 16;
 
 impl Chunk {
     fn new(arrival: SystemTime) -> Chunk {
@@ -92,12 +91,12 @@ pub(crate) struct Batch {
     parts: Vec<(Arc<Chunk>, Range<usize>)>,
     pub(crate) records: usize,
     pub(crate) bytes: usize,
-    /// How many bytes of keys there are.
+    /// The bytes of the keys.
     pub(crate) keys: usize,
 }
 
 impl Batch {
-    /// The records, by the time when they were read.
+    /// Returns the records, grouped by the time when they were read.
     pub(crate) fn parts(
         &self,
     ) -> impl Iterator<Item = (SystemTime, impl Iterator<Item = Waiting<'_>>)> {
@@ -107,15 +106,15 @@ impl Batch {
     }
 }
 
-/// What the driver finds in its queue.
+/// What the thread of a shard finds in its queue.
 #[derive(Debug)]
 pub(crate) enum Next {
     Batch(Batch),
-    /// Nothing now; the bell rings when that changes.
+    /// Nothing yet; the bell rings when that changes.
     Wait,
-    /// All has been taken, and no more comes.
+    /// No more records come, and these were all.
     End,
-    /// The same, but the input has more, which cannot be read.
+    /// No more records come, but the input has more, which cannot be read.
     Broken,
 }
 
@@ -125,7 +124,8 @@ pub(crate) struct Queue {
     room: Condvar,
     bell: Bell,
     limit: BatchLimit,
-    /// Whether to wait until a batch is full, for a file, or to take what is there, for a pipe.
+    /// Whether to wait until a batch is full, as for a file, or to deliver what is there, as for a
+    /// pipe.
     only_full: bool,
 }
 
@@ -137,13 +137,14 @@ struct State {
     records: usize,
     bytes: usize,
     ended: bool,
-    /// The end is not the input's.
+    /// The input has more, which cannot be read.
     is_broken: bool,
     closed: bool,
-    /// The reader waits for room, and the driver for records: only then is there anybody to wake.
+    /// Whether the reader waits for room, and the thread of the shard for records: otherwise there is
+    /// nobody to wake.
     is_pushing: bool,
     is_taking: bool,
-    /// Empty chunks whose memory is used again.
+    /// Empty chunks for reuse.
     spare: Vec<Chunk>,
 }
 
@@ -152,16 +153,16 @@ impl Queue {
         Queue { state: Mutex::default(), room: Condvar::new(), bell, limit, only_full }
     }
 
-    /// An empty chunk.
+    /// Returns an empty chunk.
     pub(crate) fn chunk(&self, arrival: SystemTime) -> Chunk {
         let spare = self.lock().spare.pop();
         spare.map_or_else(|| Chunk::new(arrival), |spare| Chunk { arrival, ..spare })
     }
 
-    /// Adds records, after waiting for room. `false` if nobody takes them any more.
+    /// Adds records, after waiting for room. Returns `false` if nobody takes them any more.
     pub(crate) fn push(&self, mut chunk: Chunk) -> bool {
         if chunk.data.len() < chunk.data.capacity() / 4 {
-            // Many small reads behind large ones: what waits takes little more than it shows.
+            // After a large read, many small ones would each take as much memory.
             chunk.data.shrink_to_fit();
             chunk.records.shrink_to_fit();
         }
@@ -178,20 +179,20 @@ impl Queue {
         state.bytes += chunk.bytes;
         state.chunks.push_back(Arc::new(chunk));
         if !self.only_full || state.batches(self.limit) > 0 {
-            self.wake_driver(state);
+            self.wake_shard(state);
         }
         true
     }
 
-    /// Says that no more records come, and whether these were all.
+    /// Marks the end: no more records come, and these were all or not.
     pub(crate) fn end(&self, is_complete: bool) {
         let mut state = self.lock();
         state.ended = true;
         state.is_broken = !is_complete;
-        self.wake_driver(state);
+        self.wake_shard(state);
     }
 
-    fn wake_driver(&self, mut state: MutexGuard<'_, State>) {
+    fn wake_shard(&self, mut state: MutexGuard<'_, State>) {
         let is_taking = std::mem::take(&mut state.is_taking);
         drop(state);
         if is_taking {
@@ -199,7 +200,7 @@ impl Queue {
         }
     }
 
-    /// Says that no more records are taken, and drops those that wait.
+    /// Drops the records that wait, and takes no more.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -209,8 +210,8 @@ impl Queue {
         self.room.notify_all();
     }
 
-    /// The next batch if waiting would not make it larger. If there is none, the bell rings when
-    /// that may have changed.
+    /// Takes the next batch if waiting would not make it larger. If there is none, the bell rings when
+    /// there may be one.
     pub(crate) fn next_full(&self) -> Option<Batch> {
         let mut state = self.lock();
         if state.batches(self.limit) == 0 && (state.records == 0 || !state.ended) {
@@ -249,7 +250,8 @@ impl Queue {
         for (chunk, _) in batch.parts {
             // The next batch may still have a part of it.
             let Some(mut chunk) = Arc::into_inner(chunk) else { continue };
-            let is_kept = chunk.data.capacity() <= KEPT_ROOM && state.spare.len() < KEPT;
+            let is_kept =
+                chunk.data.capacity() <= MAX_SPARE_CAPACITY && state.spare.len() < MAX_SPARE_CHUNKS;
             if is_kept && !state.closed {
                 chunk.data.clear();
                 chunk.records.clear();
@@ -266,7 +268,7 @@ impl Queue {
 }
 
 impl State {
-    /// How many full batches wait.
+    /// Returns how many full batches wait.
     fn batches(&self, limit: BatchLimit) -> usize {
         (self.records / limit.records).max(self.bytes / limit.bytes)
     }
@@ -317,7 +319,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// However records arrive, they leave in order, each once, and as full batches allow.
+        /// However records arrive, they leave in order, once each, in full batches.
         #[test]
         fn batches_are_full_and_in_order(
             chunks in prop::collection::vec(prop::collection::vec(0..30usize, 0..8), 0..10),

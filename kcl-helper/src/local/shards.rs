@@ -1,4 +1,4 @@
-//! Which shard a record belongs to, and its number there, as Kinesis would choose them.
+//! Which shard a record belongs to, and its sequence number, as Kinesis would choose them.
 
 use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
 use md5::{Digest, Md5};
@@ -8,18 +8,18 @@ pub(crate) type Place = ExtendedSequenceNumber<'static>;
 
 /// The most shards that a run may have.
 pub(crate) const MAX_SHARDS: u32 = 1000;
-/// The most characters that Kinesis takes in a partition key.
+/// The most characters that Kinesis accepts in a partition key.
 const MAX_KEY_CHARS: usize = 256;
-/// What every sequence number begins with: digits as Kinesis' own begin, up to the 20 at the end
-/// that hold the line's number.
+/// What every sequence number begins with, like those of Kinesis. The last 20 digits are the number of
+/// the line.
 const NUMBER_PREFIX: &str = "490000000000000000000000000000000000";
 
-/// Equal ranges of the 128-bit hashes, one a shard, split where Kinesis splits them.
+/// The hash ranges of shards: 128-bit hashes in equal parts, split where Kinesis splits them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shards {
     count: u32,
-    /// Every range has this width, but for the last, which takes the rest. Where there is but one,
-    /// this is 1 less than its width.
+    /// The width of every range but the last, which also has the rest. It is 1 too small if there is
+    /// only one range.
     width: u128,
 }
 
@@ -42,10 +42,10 @@ impl Shards {
 
     /// Returns the shard whose range has this hash.
     pub(crate) fn of_hash(self, hash: u128) -> u32 {
-        // A division of 128 bits takes longer than all else here. This is never too much, as no
-        // range is wider than 2^128 / count, and too little only by what the rounding takes.
+        // A 128-bit division would take longer than everything else here. This estimate is never too
+        // large, as no range is wider than 2^128 / count, and too small only by rounding.
         let mut shard = ((hash >> 64) * u128::from(self.count)) >> 64;
-        // What is left over behind the ranges belongs to the last shard.
+        // The rest after the equal ranges belongs to the last shard.
         while shard + 1 < u128::from(self.count) && hash >= self.width * (shard + 1) {
             shard += 1;
         }
@@ -74,25 +74,25 @@ impl<'a> KeyedRecord<'a> {
     }
 }
 
-/// The id of a shard, as Kinesis counts them.
+/// Returns the id of a shard, as Kinesis writes it.
 pub(crate) fn shard_id(shard: u32) -> String {
     format!("shardId-{shard:012}")
 }
 
-/// Where a shard without a checkpoint starts.
+/// Returns the position that a shard without a checkpoint starts from.
 pub(crate) fn trim_horizon() -> Place {
     ExtendedSequenceNumber::new(SequenceNumber::TRIM_HORIZON, 0)
 }
 
-/// Whether the line can be its own key.
+/// Whether a record can be its own partition key.
 pub(crate) fn is_own_key(line: &[u8]) -> bool {
     if line.is_empty() || line.len() > 4 * MAX_KEY_CHARS {
         return false;
     }
     match line.get(..=MAX_KEY_CHARS) {
-        // All ASCII, as most are, is the quickest to see.
+        // Most are ASCII, which is the fastest check.
         None => line.is_ascii() || std::str::from_utf8(line).is_ok(),
-        // So much of ASCII is one character too many, whatever follows.
+        // That many ASCII characters are one too many, whatever follows.
         Some(start) if start.is_ascii() => false,
         Some(_) => {
             std::str::from_utf8(line).is_ok_and(|text| text.chars().count() <= MAX_KEY_CHARS)
@@ -124,7 +124,7 @@ pub(crate) fn push_sequence_number(line: u64, out: &mut String) {
     out.push_str(digits);
 }
 
-/// The checkpoint at the record on this line.
+/// Returns the position of the record on this line.
 pub(crate) fn at_line(line: u64) -> Place {
     let mut number = String::new();
     push_sequence_number(line, &mut number);
@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// 128-bit numbers times small ones, digit by digit in base 2^32, as one does it on paper.
+    /// Multiplies by long multiplication in base 2^32.
     fn times(number: u128, factor: u32) -> [u32; 5] {
         let mut product = [0; 5];
         let mut carry = 0;
@@ -223,8 +223,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every hash is in the one range [shard * width, (shard + 1) * width), the last range
-        /// reaching to the end, where width is the largest number whose count-fold is at most 2^128.
+        /// Every hash is in the range [shard * width, (shard + 1) * width) of one shard, where the last
+        /// range extends to the end and width is the largest number with width * count <= 2^128.
         #[test]
         fn every_hash_is_in_one_shard(hash: u128, count in 1..2000u32) {
             let shards = Shards::new(count);
@@ -258,7 +258,7 @@ mod tests {
         }
 
         #[test]
-        fn edges_are_in_one_shard(count in 2..2000u32, pick: u32) {
+        fn bounds_of_ranges_are_in_one_shard(count in 2..2000u32, pick: u32) {
             let shards = Shards::new(count);
             let shard = 1 + pick % (count - 1);
             let first = shards.width * u128::from(shard);
@@ -267,7 +267,7 @@ mod tests {
         }
 
         #[test]
-        fn numbers_are_in_the_lines_order(a: u64, b: u64, sub: u64) {
+        fn sequence_numbers_are_ordered_as_lines(a: u64, b: u64, sub: u64) {
             let text = |line| {
                 let mut text = String::new();
                 push_sequence_number(line, &mut text);
@@ -280,8 +280,7 @@ mod tests {
             prop_assert_eq!(Covered::by(&place(&text_a)), Covered::up_to(a));
         }
 
-        /// Whatever number a child checkpoints, the lines it covers are those whose own numbers
-        /// are not behind it.
+        /// Whatever number a child checkpoints, it covers the lines whose numbers are not greater.
         #[test]
         fn covered_agrees_with_the_order(
             number in prop_oneof!["[0-9]{1,58}", "49[0-9]{54}", "490{34}[0-9]{20}", "0{0,9}490{34}[0-9]{20}"],
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn keys() {
+    fn records_of_up_to_256_characters_are_their_own_keys() {
         let long = "\u{1f600}".repeat(256);
         for key in ["word", "\u{e9}", &"x".repeat(256), &long] {
             assert!(is_own_key(key.as_bytes()), "{key}");
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_cover_nothing_or_all() {
+    fn sentinels_cover_nothing_or_the_whole_shard() {
         for (number, covered) in [
             (SequenceNumber::TRIM_HORIZON, Covered::Nothing),
             (SequenceNumber::LATEST, Covered::Nothing),

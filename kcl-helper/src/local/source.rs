@@ -1,4 +1,4 @@
-//! Where the records come from: a file, stdin, or the text shipped in this program.
+//! Where the records come from: a file, stdin, or the sample text in this program.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::prefix::Mismatch;
 use crate::error::{Error, Exit, Result};
 
-/// The largest record that Kinesis takes, where a stream allows it.
+/// The largest record that Kinesis accepts, if a stream allows it.
 pub(crate) const MAX_RECORD: usize = 10 << 20;
 /// How much is read at a time.
 const CHUNK: usize = 256 << 10;
@@ -25,19 +25,19 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// An open source. Whatever its name comes to mean, all is read from what was opened.
+/// An open source. Later changes of its path make no difference.
 #[derive(Debug, Clone)]
 pub(crate) enum Input {
     Text(&'static [u8]),
-    /// It can be read again from any place.
+    /// A regular file, which can be read again from any offset.
     File(Arc<File>),
-    /// A pipe or a device, whatever its name.
+    /// A pipe or a device.
     Stream(Arc<File>),
     Stdin,
 }
 
 impl Source {
-    /// Its name for people.
+    /// Returns its name for messages.
     pub(crate) fn name(&self) -> String {
         match self {
             Source::Sample => "the sample text".into(),
@@ -67,12 +67,12 @@ impl Source {
 }
 
 impl Input {
-    /// Whether it can be read again from any place.
+    /// Whether it can be read again from any offset.
     pub(crate) fn is_repeatable(&self) -> bool {
         matches!(self, Input::Text(_) | Input::File(_))
     }
 
-    /// How many bytes it has, where that is known.
+    /// Returns its length in bytes, if that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
             Input::Text(text) => Some(text.len() as u64),
@@ -81,7 +81,7 @@ impl Input {
         }
     }
 
-    /// Reads all of it from this offset on; what cannot be repeated, from where it is.
+    /// Returns a reader that begins at this offset, or where a pipe or device is.
     pub(crate) fn reader(&self, offset: u64) -> Box<dyn Read + Send> {
         match self {
             Input::Text(_) | Input::File(_) => Box::new(Repeated { input: self.clone(), offset }),
@@ -90,14 +90,14 @@ impl Input {
         }
     }
 
-    /// Reads what is at this offset. Only for what is [repeatable](Self::is_repeatable).
+    /// Reads at this offset. The input must be [repeatable](Self::is_repeatable).
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut reader = Repeated { input: self.clone(), offset };
         reader.read_exact(buffer)
     }
 }
 
-/// Reads an input that can be repeated, from a place of its own.
+/// Reads a repeatable input from an offset of its own.
 struct Repeated {
     input: Input,
     offset: u64,
@@ -111,9 +111,9 @@ impl Read for Repeated {
                 text.get(offset..).unwrap_or_default().read(buffer)?
             }
             Input::File(file) => match file.read_at(buffer, self.offset)? {
-                // Whatever it becomes, it is not what was read so far.
+                // It is no longer the file whose beginning was read.
                 0 if file.metadata()?.len() < self.offset => {
-                    return Err(io::Error::other("it has become shorter while it was read"));
+                    return Err(io::Error::other("it became shorter while it was read"));
                 }
                 count => count,
             },
@@ -131,7 +131,7 @@ impl From<&Path> for Source {
     }
 }
 
-/// Splits what a reader gives into lines, blank ones among them, without LF or CR LF.
+/// Splits an input into lines, without LF or CR LF. Blank lines count.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     reader: R,
@@ -139,9 +139,9 @@ pub(crate) struct Lines<R> {
     /// `buffer[start..filled]` has been read and not handed out.
     start: usize,
     filled: usize,
-    /// No LF stands in `buffer[start..searched]`.
+    /// There is no LF in `buffer[start..searched]`.
     searched: usize,
-    /// The number of the last line handed out, counted from 1.
+    /// The number of the last line that was read, counted from 1.
     number: u64,
     position: u64,
     ended: bool,
@@ -179,7 +179,7 @@ impl<R: Read> Lines<R> {
         Lines::behind(reader, 0, 0)
     }
 
-    /// Of a reader that begins behind so many lines, which have so many bytes.
+    /// For a reader that begins after so many lines, which have so many bytes.
     pub(crate) fn behind(reader: R, lines: u64, bytes: u64) -> Lines<R> {
         Lines {
             reader,
@@ -198,23 +198,23 @@ impl<R: Read> Lines<R> {
         self.reader
     }
 
-    /// The number of the last line, if the input has ended without an LF behind it.
+    /// Returns the number of the last line, if the input ended without an LF.
     pub(crate) fn unfinished(&self) -> Option<u64> {
         self.is_unfinished.then_some(self.number)
     }
 
-    /// The number of the last line that was given, counted from 1.
+    /// Returns the number of the last line that was read, counted from 1.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// How many bytes of the input are before what is read next.
+    /// Returns the offset of what is read next.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Reads once, and gives every line that is complete by then to `each`, with its number.
-    /// `false` when the input has ended and all of it was given.
+    /// Reads once and calls `each` for every line that is complete by then, with its number. Returns
+    /// `false` when the input has ended.
     pub(crate) fn read<'a>(
         &'a mut self,
         mut each: impl FnMut(u64, &'a [u8]),
@@ -246,7 +246,7 @@ impl<R: Read> Lines<R> {
         }
         self.searched = self.filled;
         let rest = &self.buffer[self.start..self.filled];
-        // One byte more may still turn out to be the CR of a line's end.
+        // One byte more may be the CR of a line end.
         if rest.len() > MAX_RECORD + usize::from(!self.ended) {
             return Err(LinesError::TooLong(self.number + 1));
         }
@@ -278,7 +278,7 @@ mod tests {
 
     use super::*;
 
-    /// Reads as much at a time as it is told, in turn.
+    /// Reads these numbers of bytes at a time, again and again.
     struct Pieces<'a>(&'a [u8], Vec<usize>);
 
     impl Read for Pieces<'_> {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_lines() {
+    fn line_ends_are_lf_or_cr_lf() {
         let texts =
             |bytes| lines(bytes, vec![]).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
         assert_eq!(texts(b""), [b""; 0]);
@@ -315,7 +315,7 @@ mod tests {
             bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..300),
             pieces in prop::collection::vec(1..50usize, 1..9),
         ) {
-            // The obvious way: the text between the LFs, less a CR before each.
+            // The obvious way: the text between the LFs, without a CR before each.
             let mut expected: Vec<_> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
             let last = expected.pop().unwrap();
             for line in &mut expected {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_shrinks_under_its_reader_has_not_ended() {
+    fn file_that_shrinks_while_it_is_read_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("input");
         std::fs::write(&path, "one\ntwo\n").unwrap();
@@ -342,11 +342,11 @@ mod tests {
         assert_eq!(reader.read(&mut buffer).unwrap(), 0);
         File::options().write(true).open(&path).unwrap().set_len(7).unwrap();
         let error = reader.read(&mut buffer).unwrap_err();
-        assert_eq!(error.to_string(), "it has become shorter while it was read");
+        assert_eq!(error.to_string(), "it became shorter while it was read");
     }
 
     #[test]
-    fn too_long_a_line_has_its_number() {
+    fn line_that_is_too_long_is_reported_with_its_number() {
         for end in ["", "\n", "\r\n", "\nmore"] {
             let fits = format!("one\n{}{end}", "x".repeat(MAX_RECORD));
             let mut count = 0;
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_is_some_thousand_records() {
+    fn sample_has_some_thousand_records() {
         let lines = lines(SAMPLE, vec![usize::MAX]);
         assert!((2_000..10_000).contains(&lines.len()), "{}", lines.len());
         assert!(lines.iter().all(|(_, line)| super::super::shards::is_own_key(line)));

@@ -1,15 +1,16 @@
-//! The state folder: each shard's checkpoint, and what proves that it is one of this input.
+//! The state folder: the checkpoint of each shard, with the proof that it belongs to this input.
 //!
 //! ```text
 //! .kcl-local/
 //!   lock                                  held while a run uses the folder
-//!   run.json                              the number of shards, and what its checkpoints call it
-//!   shardId-000000000000.json             that shard's checkpoint
+//!   run.json                              the number of shards, and a name that checkpoints refer to
+//!   shardId-000000000000.json             the checkpoint of that shard
 //! ```
-//! A checkpoint is written over the one before by one call, which a dying process does not cut in two; a
-//! new file is written beside its place. A power failure may leave an older checkpoint, so that records
-//! come again, or one that is torn, which is refused. No checkpoint is believed by its name alone: it
-//! names the run.json that it belongs to, and [proves](super::prefix) which input it covers.
+//! A checkpoint overwrites the one before in a single call, which a dying process does not cut in two; a
+//! new file is written under another name and renamed. After a power failure there may be an older
+//! checkpoint, so that records are repeated, or a torn one, which is refused. The file name alone proves
+//! nothing: a checkpoint names the run.json that it belongs to, and [proves](super::prefix) which input it
+//! covers.
 
 use std::fs::File;
 use std::io;
@@ -31,23 +32,23 @@ use crate::files::{OpenDir, UNFINISHED, create_private_dir};
 
 /// Raised when older versions would misread what newer ones write.
 const FORMAT: u32 = 3;
-/// The most that is read of a file of the state, in bytes. It has some hundred.
+/// The most bytes that are read of a state file, which has a few hundred.
 const LARGEST_FILE: u64 = 1 << 20;
 const RUN_FILE: &str = "run.json";
 const LOCK_FILE: &str = "lock";
 const START_OVER: &str = "start over with --reset, or use another folder with --state DIR";
 
-/// An open state folder; nobody else uses it meanwhile.
+/// An open state folder, locked against other runs.
 #[derive(Debug)]
 pub(crate) struct State {
     folder: Arc<Folder>,
-    /// What this state's checkpoints call it.
+    /// The name in `run.json`.
     run: String,
-    /// Each shard's checkpoint, where it has one.
+    /// The checkpoint of each shard, if it has one.
     checkpoints: Vec<Option<Checkpoint>>,
 }
 
-/// A checkpoint that is stored.
+/// A stored checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     pub(crate) place: Place,
@@ -59,12 +60,12 @@ pub(crate) struct Checkpoint {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RunFile {
     format: u32,
-    /// Made at random, so that no checkpoint of another state is taken for one of this.
+    /// Random, so that checkpoints of another state do not match.
     run: String,
     shards: u32,
 }
 
-/// What every format's run.json has.
+/// The part of run.json that every format has.
 #[derive(Debug, Deserialize)]
 struct AnyRunFile {
     format: u32,
@@ -76,14 +77,14 @@ struct ShardFile {
     run: String,
     sequence_number: String,
     sub_sequence_number: u64,
-    /// The beginning of the input that the checkpoint covers.
+    /// The beginning of the input, which the checkpoint covers.
     lines: u64,
     bytes: u64,
     digest: String,
 }
 
 impl State {
-    /// Opens the folder, making it if need be, for so many shards.
+    /// Opens the folder for so many shards, and creates it if it does not exist.
     pub(crate) fn open(path: &Path, shards: u32, reset: bool) -> Result<State> {
         let folder = Arc::new(Folder::open(path)?);
         let run = if reset { None } else { folder.run()? };
@@ -95,9 +96,8 @@ impl State {
                 return Ok(State { folder, run, checkpoints });
             }
             if checkpoints.iter().any(Option::is_some) {
-                return Err(
-                    folder.cannot_resume(&format!("it is of --shards {stored}, not {shards}"))
-                );
+                return Err(folder
+                    .cannot_resume(&format!("it was made with --shards {stored}, not {shards}")));
             }
         }
         let run = folder.start_over(shards)?;
@@ -109,12 +109,12 @@ impl State {
         self.checkpoints.iter().all(Option::is_none)
     }
 
-    /// Where each shard's last run stopped.
+    /// Returns the checkpoint of each shard from earlier runs.
     pub(crate) fn checkpoints(&self) -> &[Option<Checkpoint>] {
         &self.checkpoints
     }
 
-    /// What stores one shard's checkpoints, of an input that is read as this history tells.
+    /// Returns the store for one shard's checkpoints. The history proves what they cover.
     pub(crate) fn store(&self, shard: u32, history: Arc<History>) -> Store {
         let checkpoint = self.checkpoints.get(shard as usize).and_then(Option::as_ref);
         Store(Some(ShardStore {
@@ -142,7 +142,7 @@ impl Checkpoint {
         if self.is_shard_end() { Covered::ShardEnd } else { Covered::up_to(self.mark.lines) }
     }
 
-    /// What it expects of the input.
+    /// Returns what it expects of the input.
     pub(crate) fn expected(&self) -> Expected {
         Expected { mark: self.mark, is_end: self.is_shard_end() }
     }
@@ -164,7 +164,7 @@ struct ShardStore {
     prover: Prover,
     /// The end of the last line that the stored checkpoint covers.
     last: Mark,
-    /// The file that it is in and how long it is, once this run has written one.
+    /// The file and its length, once this run has written it.
     file: Option<(File, usize)>,
 }
 
@@ -174,8 +174,8 @@ impl Store {
         Store(None)
     }
 
-    /// Stores a checkpoint: when this returns it outlives every process. A last line without an end is
-    /// not covered by what is stored, as the rest of it may still come.
+    /// Stores a checkpoint, so that it outlives every process. What is stored does not cover a last
+    /// line without an end, as the line may still grow.
     pub(crate) fn put(&mut self, place: &Place) -> Result<()> {
         self.0.as_mut().map_or(Ok(()), |store| store.put(place))
     }
@@ -216,14 +216,14 @@ impl ShardStore {
         Ok(())
     }
 
-    /// Writes over the file that is there: to replace it each time takes a thousand times as long where the
-    /// file system writes to the disk for that, as ext4 does.
+    /// Overwrites the file. To replace it each time would take a thousand times as long on ext4, which
+    /// writes to the disk for a rename.
     fn write(&mut self, line: &str) -> io::Result<()> {
         let directory = &self.folder.directory;
         match &mut self.file {
             Some((file, length)) if directory.is_named(file, &self.name)? => {
                 file.write_all_at(line.as_bytes(), 0)?;
-                // A reader ends at the line's end, whatever is left behind it.
+                // Readers ignore what follows the line end.
                 if line.len() < std::mem::replace(length, line.len()) {
                     file.set_len(line.len() as u64)?;
                 }
@@ -253,13 +253,13 @@ impl ShardStore {
     }
 }
 
-/// The folder, whatever its name comes to mean, and the lock on it.
+/// The open folder, even if its path changes, and the lock on it.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
     directory: OpenDir,
-    /// Locked as long as it is open. No child inherits the lock, not even before its exec; closing
-    /// another handle of the file would give it up.
+    /// Locked as long as it is open. No child inherits the lock, not even before its exec. Closing any
+    /// other handle of the file would release it.
     lock: File,
 }
 
@@ -273,13 +273,13 @@ impl Folder {
             Ok(()) => {}
             Err(Errno::AGAIN | Errno::ACCESS) => {
                 return Err(cannot("use the state folder", path)
-                    .because("another run of `kcl-helper local` uses it now")
+                    .because("another run of `kcl-helper local` is using it")
                     .hint("wait for that run, or choose another folder: --state DIR"));
             }
             Err(error) => return Err(unusable(error.into())),
         }
         let folder = Folder { path: path.into(), directory, lock };
-        // Between its opening and its locking it may have been removed.
+        // It may have been removed before it was locked.
         folder.check()?;
         Ok(folder)
     }
@@ -294,7 +294,7 @@ impl Folder {
         }
     }
 
-    /// One shard's checkpoint, if it belongs to this run.json.
+    /// Reads the checkpoint of a shard, if it belongs to this run.json.
     fn checkpoint(&self, shard: u32, run: &str) -> Result<Option<Checkpoint>> {
         let name = shard_file(shard);
         let Some(file) = self.read::<ShardFile>(&name)? else { return Ok(None) };
@@ -311,12 +311,12 @@ impl Folder {
         if !checkpoint.is_shard_end()
             && Covered::by(&checkpoint.place) != Covered::up_to(mark.lines)
         {
-            return Err(self.damaged(&name, "its number is not that of its last line"));
+            return Err(self.damaged(&name, "its sequence number is not that of its last line"));
         }
         Ok(Some(checkpoint))
     }
 
-    /// Forgets all checkpoints, at once for whoever reads, by another run.json.
+    /// Forgets all checkpoints, in one step, by replacing run.json.
     fn start_over(&self, shards: u32) -> Result<String> {
         let run = format!("{:016x}", fastrand::u64(..));
         let line = json_line(&RunFile { format: FORMAT, run: run.clone(), shards });
@@ -334,7 +334,7 @@ impl Folder {
         Ok(run)
     }
 
-    /// Fails if the folder was removed or emptied: then the lock is not held against others.
+    /// Fails if the folder was removed or emptied: then other runs do not see the lock.
     fn check(&self) -> Result<()> {
         match self.directory.is_named(&self.lock, LOCK_FILE) {
             Ok(true) => Ok(()),
@@ -413,7 +413,7 @@ mod tests {
         (error.to_string(), error.exit())
     }
 
-    /// Of the sample text, all of which was read.
+    /// The history of the sample text, all of which was read.
     fn history() -> Arc<History> {
         let input = Source::Sample.open().unwrap();
         let history = Arc::new(History::new(input.clone(), &Prefix::default()));
@@ -428,7 +428,7 @@ mod tests {
         ExtendedSequenceNumber::new(SequenceNumber::new(number).unwrap(), sub).to_owned()
     }
 
-    /// A folder in which each of so many shards has a checkpoint.
+    /// A folder with a checkpoint for each of so many shards.
     fn with_checkpoints(shards: u32) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let state = open(folder.path(), shards).unwrap();
@@ -439,15 +439,15 @@ mod tests {
     }
 
     #[test]
-    fn another_number_of_shards_is_refused() {
+    fn other_number_of_shards_is_refused() {
         let folder = with_checkpoints(2);
         drop(open(folder.path(), 2).unwrap());
         let start = format!("cannot resume from the state in {}: ", folder.path().display());
         assert_eq!(
             error(open(folder.path(), 3)),
-            (format!("{start}it is of --shards 2, not 3"), Exit::Usage)
+            (format!("{start}it was made with --shards 2, not 3"), Exit::Usage)
         );
-        // Where nothing is stored, nothing can be wrong.
+        // Without checkpoints nothing can be wrong.
         assert!(State::open(folder.path(), 2, true).unwrap().is_new());
         assert_eq!(open(folder.path(), 3).unwrap().checkpoints().len(), 3);
     }
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_named() {
+    fn damaged_files_are_named() {
         let folder = with_checkpoints(1);
         let shard = "shardId-000000000000.json";
         let good =
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_behind_the_line_does_not_count() {
+    fn bytes_after_the_line_are_ignored() {
         let folder = with_checkpoints(1);
         let path = folder.path().join(shard_file(0));
         fs::write(&path, fs::read_to_string(&path).unwrap() + "0d\"}\n").unwrap();
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_whose_file_was_removed_is_written_anew() {
+    fn removed_checkpoint_file_is_written_again() {
         let folder = tempfile::tempdir().unwrap();
         let state = open(folder.path(), 1).unwrap();
         let mut store = state.store(0, history());
@@ -526,18 +526,18 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_of_another_state_are_not_ours() {
+    fn checkpoints_of_another_state_are_ignored() {
         let [folder, other] = [with_checkpoints(1), with_checkpoints(1)];
         let name = shard_file(0);
         fs::copy(other.path().join(&name), folder.path().join(&name)).unwrap();
         assert!(open(folder.path(), 1).unwrap().is_new());
-        // Without run.json they are nobody's.
+        // Without run.json they belong to no state.
         fs::remove_file(other.path().join(RUN_FILE)).unwrap();
         assert!(open(other.path(), 1).unwrap().is_new());
     }
 
     #[test]
-    fn a_folder_that_was_replaced_is_left_alone() {
+    fn replaced_folder_is_not_written_to() {
         let top = tempfile::tempdir().unwrap();
         let path = top.path().join("state");
         for emptied_only in [false, true] {
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn reset_removes_what_is_ours_only() {
+    fn reset_removes_only_our_files() {
         let folder = with_checkpoints(1);
         let at = |name: &str| folder.path().join(name);
         for name in ["notes.txt", "shardId-7.json", ".unfinished-x"] {
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_left_unfinished_is_written_over() {
+    fn unfinished_file_of_a_killed_run_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let state = open(folder.path(), 1).unwrap();
         let unfinished = format!("{UNFINISHED}{}", shard_file(0));
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_checkpoint_covers_is_in_whole_lines() {
+    fn checkpoint_covers_whole_lines() {
         let folder = tempfile::tempdir().unwrap();
         let stored = |puts: &[Place]| {
             let state = State::open(folder.path(), 1, true).unwrap();
@@ -622,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_not_covered() {
+    fn line_without_an_end_is_not_covered() {
         for (text, stored) in [("one", None), ("one\ntwo", Some(at_line(1)))] {
             let folder = tempfile::tempdir().unwrap();
             let input = Input::Text(text.as_bytes());
@@ -644,7 +644,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn checkpoints_come_back(
+        fn stored_checkpoints_are_read_back(
             places in prop::collection::vec(
                 prop_oneof![
                     ("[0-4][0-9]{0,54}|SHARD_END|TRIM_HORIZON", any::<u64>())
@@ -659,7 +659,7 @@ mod tests {
             let state = open(folder.path(), shards).unwrap();
             prop_assert!(state.is_new());
             let history = history();
-            // Whatever stood there before, longer or shorter.
+            // Whatever was there before, longer or shorter.
             for (shard, place) in (0..).zip(&places) {
                 state.store(shard, history.clone()).put(&at_line(2001)).unwrap();
                 state.store(shard, history.clone()).put(place).unwrap();
