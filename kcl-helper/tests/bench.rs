@@ -1,5 +1,5 @@
-//! `kcl-helper bench` as its users meet it: what it prints on both streams and its status, with the
-//! figures left out, over children that behave and children that do not.
+//! `kcl-helper bench` as its users see it: its output on both streams, without the figures, and its exit
+//! status, with children that behave and children that do not.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
@@ -12,12 +12,12 @@ use serde_json::Value;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
 
-/// With arguments as they would be typed; `_` stands for a blank inside one.
+/// Takes arguments as they would be typed; `_` is a blank inside an argument.
 fn command(args: &str) -> Command {
     let mut command = kcl_fixtures::scrubbed(HELPER);
     command.arg("bench");
     for arg in args.split_whitespace() {
-        // Blanks first: the paths may have underscores of their own.
+        // Blanks first, as the paths may contain underscores.
         let arg = arg.replace('_', " ").replace("AWKWARD", &awkward_child());
         command.arg(arg.replace("HELPER", HELPER));
     }
@@ -35,7 +35,7 @@ fn bench(args: &str) -> String {
     )
 }
 
-/// Small and short, on whatever machine.
+/// A measurement that is short on any machine.
 const SMALL: &str = "--warmup 0s --batches 8 --turns 4 --batch 5 --size 10B";
 
 fn clean(text: &str) -> String {
@@ -53,7 +53,7 @@ fn clean(text: &str) -> String {
     clean
 }
 
-/// With `#` for each number and its unit, and one block for each bar.
+/// Replaces each number and its unit with `#`, and removes the bars.
 fn without_figures(text: &str) -> String {
     const UNITS: [&str; 16] = [
         "ns",
@@ -101,10 +101,10 @@ fn clean_line(words: &[&str]) -> String {
     format!("{}\n", clean(&words.join(" ")).trim_end())
 }
 
-// ---- What is typed
+// ---- The command line
 
 #[test]
-fn nothing_to_measure() {
+fn missing_command_is_an_error() {
     assert_snapshot!(bench(""));
 }
 
@@ -117,7 +117,7 @@ fn help_fits_a_screen() {
 }
 
 #[test]
-fn arguments_that_cannot_be() {
+fn invalid_arguments_are_refused() {
     for (args, problem) in [
         ("--sample -- AWKWARD", "cannot be used with"),
         ("--sample --shards 0", "0 is not in 1..=1000"),
@@ -141,35 +141,35 @@ fn arguments_that_cannot_be() {
 }
 
 #[test]
-fn a_program_that_is_not_in_path() {
+fn program_that_is_not_in_path_is_an_error() {
     assert_snapshot!(bench("-- no-such-program"));
 }
 
 // ---- Runs that go well
 
 #[test]
-fn the_sample() {
+fn sample_is_measured() {
     assert_snapshot!(bench(&format!("{SMALL} --sample")));
 }
 
 #[test]
-fn a_child_that_tells_no_sums() {
+fn child_without_sums_is_measured() {
     assert_snapshot!(bench(&format!("{SMALL} --shards 2 -- AWKWARD")));
 }
 
 #[test]
-fn two_commands() {
+fn two_commands_are_compared() {
     assert_snapshot!(bench(&format!("{SMALL} --starts 2 --vs HELPER_bench-child --sample")));
 }
 
 #[test]
-fn words_of_the_child_with_v() {
+fn v_shows_stderr_of_the_child() {
     let text = bench(&format!("{SMALL} -v -- AWKWARD last-words=hello"));
     assert!(text.contains("\nshard 0 | hello\n"), "{text}");
 }
 
 #[test]
-fn at_a_rate() {
+fn rate_is_kept() {
     let mut command = command(&format!("{SMALL} --format json --rate 1k/s --sample"));
     let output = command.output().unwrap();
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -179,7 +179,7 @@ fn at_a_rate() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_core_that_is_not_there() {
+fn core_that_is_not_available_is_an_error() {
     let output = command("--sample --cpus 1023").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -193,8 +193,8 @@ fn a_core_that_is_not_there() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn on_one_core() {
-    // Of those that we may use, the last one: children may use more by default.
+fn cpus_moves_the_driver_and_the_child() {
+    // The last core that we may use: by default children may use all of them.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     let core = cores.trim().rsplit([',', '-']).next().unwrap();
@@ -210,7 +210,7 @@ fn on_one_core() {
 
 #[cfg(not(target_os = "linux"))]
 #[test]
-fn cores_that_nobody_can_choose() {
+fn cpus_is_an_error_without_linux() {
     let output = command("--sample --cpus 0").output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     let system = std::env::consts::OS;
@@ -228,9 +228,9 @@ fn checkpoints_may_be_refused() {
     assert_eq!(stderr.matches("IllegalArgumentException").count(), 4, "{stderr}");
 }
 
-/// Fields, their types and what follows from the others: what programs may rely on.
+/// Checks what programs may rely on: fields, their types, and figures that follow from others.
 #[test]
-fn json() {
+fn json_has_its_fields() {
     let args = format!("{SMALL} --shards 2 --format json --vs HELPER_bench-child --sample");
     let output = command(&args).output().unwrap();
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -257,7 +257,7 @@ fn json() {
     assert_eq!(json["ratio"]["pairs"].as_array().unwrap().len(), 4);
 }
 
-/// Every path of a JSON value and the type there; of an array the first element's.
+/// Lists every path of a JSON value with its type; of an array only the first element.
 fn schema(value: &Value) -> String {
     fn walk(path: &str, value: &Value, lines: &mut String) {
         match value {
@@ -281,10 +281,10 @@ fn schema(value: &Value) -> String {
     lines
 }
 
-// ---- Judgements
+// ---- Checks of the figures
 
 #[test]
-fn a_rate_that_is_missed() {
+fn missed_rate_is_a_failure() {
     let output = command(&format!("{SMALL} --at-least 900M/s --sample")).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.ends_with("records/s is less than --at-least 900 M records/s\n"), "{stderr}");
@@ -293,58 +293,58 @@ fn a_rate_that_is_missed() {
 }
 
 #[test]
-fn wrong_sums() {
+fn wrong_sums_are_an_error() {
     assert_snapshot!(bench(&format!(
         "{SMALL} -- AWKWARD last-words=BENCH_records=1_bytes=2_edge=3"
     )));
 }
 
-// ---- Children that do not behave
+// ---- Children that misbehave
 
 #[test]
-fn a_wrong_status() {
+fn wrong_status_breaks_the_protocol() {
     let status = r#"status={"action":"status","responseFor":"leaseLost"}"#;
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD {status}")));
 }
 
 #[test]
-fn an_endless_line() {
+fn endless_line_is_an_error() {
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD endless-line")));
 }
 
 #[test]
-fn a_child_that_dies() {
+fn child_that_exits_in_a_batch_is_an_error() {
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD die-at=12")));
 }
 
 #[test]
-fn a_child_that_dies_between_messages() {
+fn child_that_exits_between_messages_is_an_error() {
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD die-after=initialize")));
 }
 
 #[test]
-fn a_program_that_is_no_processor() {
+fn program_that_is_not_a_processor_gets_a_hint() {
     assert_snapshot!(bench(&format!("{SMALL} -- echo hello")));
 }
 
 #[test]
-fn a_child_that_gives_stdout_away() {
+fn closed_stdout_is_an_error() {
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD close=stdout")));
 }
 
 #[test]
-fn a_child_that_gives_stdin_away() {
+fn closed_stdin_is_an_error() {
     assert_snapshot!(bench("--warmup 0s --batch 5000 -- AWKWARD close=stdin"));
 }
 
 #[test]
-fn a_child_that_hangs_is_named_and_then_killed() {
+fn silent_child_is_named_and_killed() {
     let args = "--patience 300ms --answer-timeout 1s -- AWKWARD hang=processRecords";
     assert_snapshot!(bench(&format!("{SMALL} {args}")));
 }
 
 #[test]
-fn a_child_that_checkpoints_for_ever_is_killed_too() {
+fn endless_checkpoints_are_an_error() {
     let text = bench(&format!("{SMALL} --answer-timeout 1s -- AWKWARD insistent"));
     let error = "error: shard 0: the child gave no answer to processRecords for 1s\n\
                  hint: raise --answer-timeout if the child needs longer\n";
@@ -352,24 +352,24 @@ fn a_child_that_checkpoints_for_ever_is_killed_too() {
 }
 
 #[test]
-fn a_child_that_reads_nothing() {
+fn child_that_never_reads_is_an_error() {
     assert_snapshot!(bench(&format!(
         "{SMALL} --patience 300ms --answer-timeout 1s -- AWKWARD deaf"
     )));
 }
 
 #[test]
-fn a_child_that_stays() {
+fn child_that_does_not_exit_is_an_error() {
     assert_snapshot!(bench(&format!("{SMALL} --patience 300ms -- AWKWARD ignore-eof")));
 }
 
 #[test]
-fn a_status_after_a_proper_end_is_shown() {
+fn exit_status_after_a_proper_end_is_a_warning() {
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD exit=7")));
 }
 
 #[test]
-fn noise_is_shown_and_floods_are_borne() {
+fn noise_is_shown_and_floods_are_counted() {
     assert_snapshot!(bench(&format!("{SMALL} -- AWKWARD noise=1 flood-stderr=300000")));
     let text = bench(&format!("{SMALL} -- AWKWARD flood-stdout=3000000"));
     assert!(text.starts_with("exit status: 0"), "{text}");
@@ -377,7 +377,7 @@ fn noise_is_shown_and_floods_are_borne() {
 }
 
 #[test]
-fn a_signal_ends_it_and_its_children() {
+fn signal_ends_the_run_and_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let mut bench = kcl_fixtures::command(HELPER)
@@ -400,7 +400,7 @@ fn a_signal_ends_it_and_its_children() {
 }
 
 #[test]
-fn a_run_is_stopped_when_its_time_is_over() {
+fn timeout_stops_a_run() {
     assert_snapshot!(bench("--duration 100s --timeout 1s -q -- AWKWARD"), @r"
     exit status: 124
     ---- stdout

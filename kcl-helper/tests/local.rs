@@ -1,5 +1,5 @@
-//! `kcl-helper local` as its users meet it: what it prints on both streams and its status, over
-//! children that behave and children that do not.
+//! `kcl-helper local` as its users see it: its output on both streams and its exit status, with children
+//! that behave and children that do not.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
@@ -20,10 +20,10 @@ use proptest::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
 
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
-/// After it a signal is a second request, and not a part of the first one.
+/// After this time a signal is a second request and not part of the first one.
 const LATER: Duration = Duration::from_millis(600);
 
-/// A stage with an input and the state of its runs.
+/// A stage with an input and the state of runs.
 struct Place(Stage);
 
 impl Deref for Place {
@@ -34,7 +34,7 @@ impl Deref for Place {
     }
 }
 
-/// What a run came to, as it would look on paper.
+/// The exit status and the output of a run, as text.
 struct Outcome {
     status: String,
     stdout: String,
@@ -67,7 +67,7 @@ impl Place {
         command
     }
 
-    /// That the so many children which ran with `pids=pids` have all ended.
+    /// Checks that this number of children ran with `pids=pids`, and that all have ended.
     fn check_all_ended(&self, count: usize) {
         let pids = self.read("pids");
         assert_eq!(pids.lines().count(), count);
@@ -85,7 +85,7 @@ impl Place {
         Running::start(self.command(args)).end(self)
     }
 
-    /// With both streams made equal on every machine and at every pace.
+    /// Replaces what differs between machines and runs.
     fn clean(&self, text: &str) -> String {
         let mut text = text
             .replace(&*self.root().to_string_lossy(), "[folder]")
@@ -108,7 +108,7 @@ impl Place {
     }
 }
 
-/// The table with single bars between its columns, and without the rates.
+/// Rewrites the table with single bars between its columns, and without the rates.
 fn table(text: &str) -> String {
     let mut clean = String::new();
     for line in text.lines() {
@@ -122,7 +122,7 @@ fn table(text: &str) -> String {
     clean
 }
 
-/// A run in progress, both of whose streams are being read.
+/// A run in progress. Both of its streams are being read.
 struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -160,7 +160,7 @@ impl Running {
         kill_process(pid(self.child.id()), signal).unwrap();
     }
 
-    /// Asks for a stop, and then, by the same signal, kills the children.
+    /// Asks for a stop, and then kills the children by the same signal.
     fn stop_and_kill(&self, signal: Signal) {
         self.signal(signal);
         self.wait_for("signal again to kill");
@@ -186,7 +186,7 @@ impl Running {
     }
 }
 
-/// The records in a log of [`awkward_child`].
+/// Returns the records in a log of [`awkward_child`].
 fn records(log: &str) -> Vec<String> {
     let records = log.lines().filter(|line| line.contains(" shardId-"));
     records.filter_map(|line| line.splitn(4, ' ').nth(3)).map(str::to_owned).collect()
@@ -196,7 +196,7 @@ fn pid(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
 }
 
-/// Whether this process runs; one that has ended and that nobody waited for does not.
+/// Whether this process runs. A zombie does not.
 fn runs(id: &str) -> bool {
     let ps = kcl_fixtures::command("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
     let state = String::from_utf8(ps.stdout).unwrap();
@@ -210,10 +210,10 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-// ---- What is typed
+// ---- The command line
 
 #[test]
-fn nothing_to_run() {
+fn missing_command_is_an_error() {
     assert_snapshot!(Place::new().run(""));
 }
 
@@ -226,7 +226,7 @@ fn help_fits_a_screen() {
 }
 
 #[test]
-fn arguments_that_cannot_be() {
+fn invalid_arguments_are_refused() {
     for (args, problem) in [
         ("--sample -- AWKWARD", "cannot be used with"),
         ("--sample --shards 0", "0 is not in 1..=1000"),
@@ -241,37 +241,37 @@ fn arguments_that_cannot_be() {
 }
 
 #[test]
-fn an_input_that_is_not_there() {
+fn missing_input_is_an_error() {
     assert_snapshot!(Place::new().run("-i missing --sample"));
 }
 
 #[test]
-fn an_input_that_is_a_folder() {
+fn folder_as_input_is_an_error() {
     assert_snapshot!(Place::new().run("-i . --sample"));
 }
 
 #[test]
-fn a_program_that_is_not_in_path() {
+fn program_that_is_not_in_path_is_an_error() {
     assert_snapshot!(Place::with_lines(1).local("-- no-such-program"));
 }
 
 #[test]
-fn a_program_that_is_not_there() {
+fn missing_program_is_an_error() {
     assert_snapshot!(Place::with_lines(1).local("-- ./no-such-program"));
 }
 
 #[test]
-fn a_program_in_this_folder_needs_a_slash() {
+fn program_in_this_folder_needs_a_slash() {
     assert_snapshot!(Place::with_lines(1).local("-- input"));
 }
 
 #[test]
-fn a_program_that_may_not_run() {
+fn program_that_is_not_executable_is_an_error() {
     assert_snapshot!(Place::with_lines(1).local("-- ./input"));
 }
 
 #[test]
-fn a_folder_is_no_program() {
+fn folder_as_program_is_an_error() {
     let outcome = Place::with_lines(1).local("-- ./");
     assert!(
         outcome.stderr.ends_with(
@@ -282,7 +282,7 @@ fn a_folder_is_no_program() {
 }
 
 #[test]
-fn a_script_without_its_interpreter() {
+fn missing_interpreter_is_an_error() {
     let place = Place::with_lines(1);
     place.write("script", "#!/no/such/interpreter\n");
     let script = place.path("script");
@@ -291,7 +291,7 @@ fn a_script_without_its_interpreter() {
 }
 
 #[test]
-fn a_program_that_cannot_start_is_an_error_where_nothing_is_left() {
+fn program_that_cannot_start_is_an_error_even_if_no_records_are_left() {
     let place = Place::with_lines(3);
     place.write("script", "#!/no/such/interpreter\n");
     fs::set_permissions(place.path("script"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -301,7 +301,7 @@ fn a_program_that_cannot_start_is_an_error_where_nothing_is_left() {
         assert_eq!(outcome.status, "exit status: 3", "{outcome}");
         assert!(outcome.stderr.starts_with(&format!("error: cannot start `{program}`: ")));
     }
-    // Nor is a state looked at, or made.
+    // The state is neither read nor created.
     let outcome = place.local("--reset --state other -- ./no-such-program");
     assert_eq!(outcome.status, "exit status: 3");
     assert!(!place.path("other").exists());
@@ -309,19 +309,19 @@ fn a_program_that_cannot_start_is_an_error_where_nothing_is_left() {
 }
 
 #[test]
-fn a_program_that_is_no_processor() {
+fn program_that_is_not_a_processor_gets_a_hint() {
     assert_snapshot!(Place::with_lines(1).local("-- echo hello"));
 }
 
 #[test]
-fn a_program_that_echoes() {
+fn program_that_echoes_its_stdin_is_named() {
     assert_snapshot!(Place::with_lines(1).local("-- head -n 1"));
 }
 
 // ---- Runs that go well
 
 #[test]
-fn the_sample() {
+fn sample_runs_without_state() {
     let place = Place::new();
     let first = place.run("--sample --shards 2");
     assert_eq!(first.status, "exit status: 0");
@@ -332,18 +332,18 @@ fn the_sample() {
 }
 
 #[test]
-fn a_run_and_the_next_one() {
+fn next_run_resumes_at_the_checkpoints() {
     let place = Place::with_lines(2500);
     assert_snapshot!("first_run", place.local("--shards 2 -- AWKWARD"));
     assert_snapshot!("second_run", place.local("--shards 2 -- AWKWARD"));
     assert_snapshot!("reset_run", place.local("--shards 2 --reset -- AWKWARD"));
-    // More has come since.
+    // The input has grown since.
     place.write("input", place.read("input") + "2501\n2502\n2503\n2504\n");
     assert_snapshot!("grown_run", place.local("--shards 2 -- AWKWARD"));
 }
 
 #[test]
-fn checkpoints_on_disk() {
+fn checkpoint_files_have_their_format_and_mode() {
     let place = Place::with_lines(7);
     place.local("-- AWKWARD");
     let run: serde_json::Value = serde_json::from_str(&place.read(".kcl-local/run.json")).unwrap();
@@ -372,7 +372,7 @@ fn checkpoints_on_disk() {
 }
 
 #[test]
-fn no_umask_opens_the_state() {
+fn state_is_private_whatever_the_umask() {
     let place = Place::with_lines(7);
     let mut command = kcl_fixtures::command("sh");
     let local = "umask 0; exec \"$0\" local -i input -- \"$1\"";
@@ -387,7 +387,7 @@ fn no_umask_opens_the_state() {
 }
 
 #[test]
-fn records_are_lines_whatever_is_in_them() {
+fn any_bytes_of_a_line_are_a_record() {
     let place = Place::new();
     place.write("input", b"one\r\n\n\xff\xfe\nlast");
     assert_eq!(place.local("-- AWKWARD log=log").status, "exit status: 0");
@@ -395,14 +395,14 @@ fn records_are_lines_whatever_is_in_them() {
 }
 
 #[test]
-fn no_input_at_all() {
+fn empty_input_ends_properly() {
     let place = Place::new();
     place.write("input", "");
     assert_snapshot!(place.local("--shards 2 -- AWKWARD"));
 }
 
 #[test]
-fn the_shards_end() {
+fn shard_end_is_stored() {
     let place = Place::with_lines(3);
     let command = "--at-end shard-ended --shards 2 -- AWKWARD";
     assert_snapshot!("shard_end", place.local(command));
@@ -410,10 +410,10 @@ fn the_shards_end() {
 }
 
 #[test]
-fn the_shards_end_without_its_checkpoint() {
+fn shard_end_without_its_checkpoint_fails() {
     let place = Place::with_lines(3);
     assert_snapshot!(place.local("--at-end shard-ended -- AWKWARD checkpoint=never"));
-    // Nor does repeating the number that is stored store the end.
+    // Repeating the number that is stored does not store the end either.
     let repeated = place.local("--at-end shard-ended -- AWKWARD checkpoint=batch");
     assert_eq!(repeated.status, "exit status: 1");
 }
@@ -438,7 +438,7 @@ fn stdin_has_no_state() {
 }
 
 #[test]
-fn a_named_pipe_has_no_state() {
+fn named_pipe_has_no_state() {
     let place = Place::new();
     assert!(kcl_fixtures::command("mkfifo").arg(place.path("input")).status().unwrap().success());
     for _ in 0..2 {
@@ -453,7 +453,7 @@ fn a_named_pipe_has_no_state() {
 }
 
 #[test]
-fn quiet_and_quieter() {
+fn q_hides_the_banner_and_stderr_of_children() {
     let place = Place::with_lines(3);
     let command = "-- AWKWARD checkpoint-at=x noise=1";
     assert_snapshot!("quiet", place.local(&format!("-q {command}")));
@@ -461,10 +461,10 @@ fn quiet_and_quieter() {
     assert_snapshot!("quieter", place.local(&format!("-qq {command}")));
 }
 
-// ---- State that does not fit
+// ---- State that does not match
 
 #[test]
-fn state_of_another_run() {
+fn state_that_does_not_match_is_refused() {
     let place = Place::with_lines(3);
     place.local("-- AWKWARD");
     assert_snapshot!("other_shards", place.local("--shards 2 -- AWKWARD"));
@@ -473,14 +473,14 @@ fn state_of_another_run() {
     assert_snapshot!("changed_input", place.local("-- AWKWARD"));
     place.write("input", "1\n2\n");
     assert_snapshot!("shorter_input", place.local("-- AWKWARD"));
-    // It is the content that counts, whatever its name.
+    // The content decides, not the file name.
     place.write("copy", "1\n2\n3\n4\n");
     assert!(place.run("-i copy -- AWKWARD").stderr.contains("state .kcl-local (1 of 4 left; "));
 }
 
-/// Only as much was compared as the input had at its first run.
+/// An earlier version compared only as much as the input had at its first run.
 #[test]
-fn an_input_that_was_empty_or_a_header_is_compared_whole() {
+fn short_first_input_is_compared_whole() {
     for first in ["", "id,name\n"] {
         let place = Place::new();
         place.write("input", first);
@@ -494,7 +494,7 @@ fn an_input_that_was_empty_or_a_header_is_compared_whole() {
 }
 
 #[test]
-fn edits_behind_the_checkpoint_are_fine() {
+fn edits_after_the_checkpoint_are_accepted() {
     let place = Place::with_lines(10);
     place.local("-- AWKWARD checkpoint=every die-at=6");
     place.write("input", "1\n2\n3\n4\n5\nsix\nseven and more\n");
@@ -504,7 +504,7 @@ fn edits_behind_the_checkpoint_are_fine() {
     assert_eq!(place.local("-- AWKWARD").stderr, "0 of 7 left; --reset starts over\n");
 }
 
-/// Which shard a record belongs to, and its number, depend on all that is before it.
+/// The number of a record depends on all lines before it.
 #[test]
 fn everything_before_the_furthest_checkpoint_is_compared() {
     let place = Place::with_lines(20);
@@ -520,7 +520,7 @@ fn everything_before_the_furthest_checkpoint_is_compared() {
 }
 
 #[test]
-fn an_unfinished_line_comes_again() {
+fn unfinished_line_is_delivered_again() {
     let place = Place::new();
     place.write("input", "one\ntransfer 10");
     assert_snapshot!("unfinished", place.local("-- AWKWARD checkpoint=every log=log"));
@@ -529,7 +529,7 @@ fn an_unfinished_line_comes_again() {
     let log = place.read("log");
     assert_eq!(records(&log), ["one", "transfer 10", "transfer 1000 to bob", "three"]);
 
-    // Where nothing else is there, nothing is covered.
+    // Without any complete line, nothing is covered.
     place.write("input", "on");
     for _ in 0..2 {
         let outcome = place.local("--state other -- AWKWARD");
@@ -539,7 +539,7 @@ fn an_unfinished_line_comes_again() {
 }
 
 #[test]
-fn no_shard_ends_before_its_last_line_does() {
+fn shard_does_not_end_before_its_last_line() {
     let place = Place::with_lines(30);
     let lines = place.read("input");
     let command = "--at-end shard-ended --shards 3 -- AWKWARD log=log";
@@ -550,7 +550,7 @@ fn no_shard_ends_before_its_last_line_does() {
         let warning = "\nline 31 of input is unfinished: the next run delivers it again\n";
         assert!(outcome.stderr.contains(warning), "{outcome}");
     }
-    // To whichever shard it belongs then.
+    // It may belong to another shard now.
     place.write("input", format!("{lines}unfinished no more\nlast\n"));
     place.write("log", "");
     assert_eq!(place.local(command).status, "exit status: 0");
@@ -561,7 +561,7 @@ fn no_shard_ends_before_its_last_line_does() {
 }
 
 #[test]
-fn no_shard_ends_where_the_input_cannot_be_read() {
+fn shard_does_not_end_if_the_input_cannot_be_read() {
     let place = Place::new();
     place.write("input", [b"one\n".as_slice(), &vec![b'x'; (10 << 20) + 1], b"\n"].concat());
     let command = "--at-end shard-ended -- AWKWARD log=log";
@@ -574,7 +574,7 @@ fn no_shard_ends_where_the_input_cannot_be_read() {
 }
 
 #[test]
-fn an_input_that_grows_behind_the_shards_end_is_refused() {
+fn input_that_grows_after_the_shard_end_is_refused() {
     let place = Place::with_lines(3);
     let command = "--at-end shard-ended --shards 2 -- AWKWARD";
     assert_eq!(place.local(command).status, "exit status: 0");
@@ -584,7 +584,7 @@ fn an_input_that_grows_behind_the_shards_end_is_refused() {
 }
 
 #[test]
-fn damaged_state() {
+fn damaged_state_is_refused() {
     let place = Place::with_lines(3);
     place.local("-- AWKWARD");
     place.write(".kcl-local/shardId-000000000000.json", "{\"sequenceNumber\":");
@@ -593,7 +593,7 @@ fn damaged_state() {
 }
 
 #[test]
-fn state_in_use() {
+fn state_in_use_is_refused() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input -- AWKWARD hang=processRecords log=log"));
     eventually("the first record", || !place.read("log").is_empty());
@@ -603,26 +603,26 @@ fn state_in_use() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be() {
+fn state_folder_that_cannot_be_created_is_an_error() {
     assert_snapshot!(Place::with_lines(1).local("--state input/state -- AWKWARD"));
 }
 
 // ---- Checkpoints
 
 #[test]
-fn a_checkpoint_that_is_no_number() {
+fn checkpoint_that_is_not_a_number_is_refused() {
     assert_snapshot!(Place::with_lines(2).local("-- AWKWARD checkpoint-at=12x"));
 }
 
 #[test]
-fn a_checkpoint_behind_the_last_record() {
+fn checkpoint_after_the_last_record_is_refused() {
     let number = format!("49{:054}", 3);
     let place = Place::with_lines(2);
     assert_snapshot!(place.local(&format!("-- AWKWARD checkpoint-at={number}")));
 }
 
 #[test]
-fn checkpoints_when_none_is_possible() {
+fn checkpoints_are_refused_in_initialize_and_lease_lost() {
     for action in ["initialize", "leaseLost"] {
         let outcome = Place::with_lines(1).local(&format!("-- AWKWARD checkpoint-in={action}"));
         assert_eq!(outcome.status, "exit status: 0");
@@ -636,7 +636,7 @@ fn checkpoints_when_none_is_possible() {
 }
 
 #[test]
-fn a_checkpoint_for_every_record() {
+fn checkpoint_for_every_record_is_accepted() {
     let place = Place::with_lines(300);
     let outcome = place.local("--shards 3 -- AWKWARD checkpoint=every log=log");
     assert_eq!(outcome.status, "exit status: 0");
@@ -644,7 +644,7 @@ fn a_checkpoint_for_every_record() {
 }
 
 #[test]
-fn a_state_folder_that_vanishes() {
+fn removed_state_folder_is_an_error() {
     let place = Place::with_lines(3000);
     let running =
         Running::start(place.command("-i input -- AWKWARD slow=300 checkpoint=end log=log"));
@@ -654,7 +654,7 @@ fn a_state_folder_that_vanishes() {
 }
 
 #[test]
-fn checkpoints_never_reach_another_runs_folder() {
+fn checkpoints_are_not_written_to_the_folder_of_another_run() {
     for name in [".kcl-local", ".kcl-local/lock"] {
         let place = Place::with_lines(3000);
         let args = "-i input -- AWKWARD checkpoint=batch log=log wait-at=1 wait-for=go";
@@ -667,7 +667,7 @@ fn checkpoints_never_reach_another_runs_folder() {
                 fs::remove_file(place.path(".kcl-local").join(name)).unwrap();
             }
         }
-        // Another run makes it anew, and dies before its first checkpoint.
+        // Another run creates it again, and ends before its first checkpoint.
         let other = place.local("-- AWKWARD checkpoint=never die-at=1");
         assert!(other.stderr.contains(" · state .kcl-local (new) · "), "{other}");
         place.write("go", "");
@@ -686,7 +686,7 @@ fn checkpoints_never_reach_another_runs_folder() {
 }
 
 #[test]
-fn a_state_folder_that_moves_stays_the_runs() {
+fn moved_state_folder_is_still_used() {
     let place = Place::with_lines(3000);
     let args = "-i input -- AWKWARD checkpoint=batch log=log wait-at=1 wait-for=go";
     let running = Running::start(place.command(args));
@@ -702,12 +702,12 @@ fn a_state_folder_that_moves_stays_the_runs() {
     assert_eq!(outcome.stderr, "0 of 3,000 left; --reset starts over\n");
 }
 
-/// A child between its fork and its exec has every file of its parent, and with it a lock by flock(2).
+/// Between its fork and its exec, a child has all files of its parent, and with them a lock by flock(2).
 #[test]
-fn a_run_right_after_a_kill_is_not_refused() {
+fn run_right_after_a_kill_is_accepted() {
     let place = Place::with_lines(3);
     let start = || {
-        // Its search for the program takes a moment, in which the child is still a copy of its parent.
+        // A long search for the program keeps the child a copy of its parent for a moment.
         let mut command = place.command("-i input --shards 2 -- awkward_child");
         let examples = Path::new(HELPER).with_file_name("examples").display().to_string();
         command.env("PATH", format!("{}{examples}", "/no-such-folder:".repeat(8000)));
@@ -724,15 +724,15 @@ fn a_run_right_after_a_kill_is_not_refused() {
 // ---- Children that misbehave
 
 #[test]
-fn a_child_that_dies_in_a_batch() {
+fn child_that_exits_in_a_batch_fails_the_run() {
     let place = Place::with_lines(2500);
     assert_snapshot!("dies", place.local("-- AWKWARD checkpoint=batch die-at=1500"));
-    // The next run goes on behind the first batch.
+    // The next run resumes after the first batch.
     assert_snapshot!("after_death", place.local("-- AWKWARD"));
 }
 
 #[test]
-fn a_child_that_dies_of_a_signal() {
+fn child_that_is_ended_by_a_signal_fails_the_run() {
     let outcome = Place::with_lines(3).local("-- AWKWARD abort-at=2");
     assert_eq!(outcome.status, "exit status: 1");
     let line =
@@ -741,12 +741,12 @@ fn a_child_that_dies_of_a_signal() {
 }
 
 #[test]
-fn a_child_that_dies_at_once() {
+fn child_that_exits_at_once_fails_the_run() {
     assert_snapshot!(Place::with_lines(3).local("-- AWKWARD die-at-start=7"));
 }
 
 #[test]
-fn a_child_that_dies_while_there_is_nothing_to_say() {
+fn child_that_exits_between_messages_fails_the_run() {
     let place = Place::new();
     let mut command = place.command("-i - --shards 2 -- AWKWARD die-after=initialize");
     command.stdin(Stdio::piped());
@@ -759,10 +759,10 @@ fn a_child_that_dies_while_there_is_nothing_to_say() {
 }
 
 #[test]
-fn one_childs_death_ends_them_all() {
+fn end_of_one_child_ends_all() {
     // All three lines belong to shard 1, so shard 0 is asked for shutdown at once.
     let place = Place::with_lines(3);
-    // It asks for no checkpoint, in whose midst it might be cut off.
+    // It makes no checkpoint, which might be interrupted.
     let child = "AWKWARD pids=pids die-at=3 hang=shutdownRequested checkpoint=never";
     let outcome = place.local(&format!("--shards 2 -- {child}"));
     assert_snapshot!(outcome);
@@ -770,42 +770,42 @@ fn one_childs_death_ends_them_all() {
 }
 
 #[test]
-fn a_child_that_answers_twice() {
+fn second_status_breaks_the_protocol() {
     let place = Place::with_lines(1500);
     let status = r#"status={"action":"status","responseFor":"processRecords"}"#;
     assert_snapshot!(place.local(&format!("-- AWKWARD {status}")));
 }
 
 #[test]
-fn a_child_that_answers_for_another_message() {
+fn status_for_another_message_breaks_the_protocol() {
     let status = r#"status={"action":"status","responseFor":"initialize"}"#;
     assert_snapshot!(Place::with_lines(3).local(&format!("-- AWKWARD {status}")));
 }
 
 #[test]
-fn a_child_that_says_null() {
+fn null_breaks_the_protocol() {
     assert_snapshot!(Place::with_lines(3).local("-- AWKWARD status=null"));
 }
 
 #[test]
-fn a_field_too_many() {
+fn unknown_field_is_skipped_with_a_warning() {
     let status = r#"status={"action":"status","responseFor":"processRecords","ok":true}"#;
     assert_snapshot!(Place::with_lines(3).local(&format!("-- AWKWARD {status}")));
 }
 
 #[test]
-fn a_child_that_makes_noise() {
+fn noise_on_stdout_is_skipped_with_a_warning() {
     assert_snapshot!(Place::with_lines(3).local("-- AWKWARD noise=5"));
 }
 
 #[test]
-fn a_child_without_its_last_lines_end() {
+fn last_status_needs_no_line_end() {
     let outcome = Place::with_lines(3).local("-- AWKWARD unfinished");
     assert_eq!(outcome.status, "exit status: 0", "{outcome}");
 }
 
 #[test]
-fn a_child_that_hangs() {
+fn silent_child_is_named_and_killed_on_request() {
     let place = Place::with_lines(3);
     let args = "-i input --patience 100ms -- AWKWARD pids=pids hang=processRecords";
     let running = Running::start(place.command(args));
@@ -830,7 +830,7 @@ fn a_child_that_hangs() {
 }
 
 #[test]
-fn a_child_that_never_reads() {
+fn child_that_never_reads_is_named() {
     let place = Place::with_lines(3);
     let running =
         Running::start(place.command("-i input --patience 100ms -- AWKWARD pids=pids deaf"));
@@ -842,7 +842,7 @@ fn a_child_that_never_reads() {
 }
 
 #[test]
-fn a_child_that_only_asks() {
+fn child_that_reads_no_answers_is_named() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD beggar"));
     running.wait_for("shard 0: no answer to processRecords for 400ms");
@@ -851,7 +851,7 @@ fn a_child_that_only_asks() {
 }
 
 #[test]
-fn a_child_whose_first_status_is_lost_behind_words() {
+fn status_after_text_without_a_line_end_is_named() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD words=ready"));
     running.wait_for(
@@ -865,7 +865,7 @@ fn a_child_whose_first_status_is_lost_behind_words() {
 }
 
 #[test]
-fn a_child_that_checkpoints_for_ever() {
+fn endless_checkpoints_are_named() {
     let place = Place::with_lines(3);
     let running = Running::start(place.command("-i input --patience 100ms -- AWKWARD insistent"));
     for _ in 0..2 {
@@ -876,7 +876,7 @@ fn a_child_that_checkpoints_for_ever() {
 }
 
 #[test]
-fn a_child_that_floods_stderr() {
+fn flood_of_stderr_is_shown() {
     let outcome = Place::with_lines(3).local("-- AWKWARD flood-stderr=100000000");
     assert_eq!(outcome.status, "exit status: 0");
     assert_eq!(
@@ -886,26 +886,26 @@ fn a_child_that_floods_stderr() {
 }
 
 #[test]
-fn a_child_that_floods_stdout() {
+fn flood_of_stdout_is_counted() {
     assert_snapshot!(Place::with_lines(3).local("-- AWKWARD flood-stdout=10000000"));
 }
 
 #[test]
-fn a_child_that_never_ends_its_line() {
+fn endless_line_is_an_error() {
     let place = Place::with_lines(3);
     assert_snapshot!(place.local("-- AWKWARD pids=pids endless-line"));
     place.check_all_ended(1);
 }
 
 #[test]
-fn a_child_that_closes_stdout() {
+fn closed_stdout_is_an_error() {
     let outcome = Place::with_lines(3).local("-- AWKWARD close=stdout");
     assert_eq!(outcome.status, "exit status: 1");
     assert!(outcome.stderr.contains("shard 0: the child closed its stdout during processRecords"));
 }
 
 #[test]
-fn a_child_that_closes_stdin() {
+fn closed_stdin_is_an_error() {
     // Its own reader then sees the end of input; the daemon's next write fails.
     let outcome = Place::with_lines(3000).local("-- AWKWARD close=stdin ignore-eof");
     assert_eq!(outcome.status, "exit status: 1", "{outcome}");
@@ -916,19 +916,19 @@ fn a_child_that_closes_stdin() {
 }
 
 #[test]
-fn a_child_that_stays() {
+fn child_that_does_not_exit_is_an_error() {
     let place = Place::with_lines(3);
     assert_snapshot!(place.local("--patience 300ms -- AWKWARD pids=pids ignore-eof"));
     place.check_all_ended(1);
 }
 
 #[test]
-fn a_child_with_a_status_of_its_own() {
+fn exit_status_after_a_proper_end_is_a_warning() {
     assert_snapshot!(Place::with_lines(3).local("-- AWKWARD exit=9"));
 }
 
 #[test]
-fn a_grandchild_that_holds_the_pipes() {
+fn grandchild_that_holds_the_pipes_is_killed() {
     let place = Place::with_lines(3);
     assert_snapshot!(place.local("-- AWKWARD grandchild=100 log=log"));
     let log = place.read("log");
@@ -937,7 +937,7 @@ fn a_grandchild_that_holds_the_pipes() {
 }
 
 #[test]
-fn a_line_longer_than_a_record() {
+fn line_that_is_too_long_for_a_record_is_an_error() {
     let place = Place::new();
     place.write("input", [b"one\ntwo\n".as_slice(), &vec![b'x'; (10 << 20) + 1], b"\n"].concat());
     assert_snapshot!(place.local("-- AWKWARD log=log"));
@@ -957,7 +957,7 @@ fn one_signal_ends_a_run_properly() {
         writeln!(stdin, "one\ntwo\nthree").unwrap();
         eventually("the records", || place.read("log").lines().count() == 3);
         running.signal(signal);
-        // stdin is still open, and nobody waits for it.
+        // stdin is still open, and the run does not wait for it.
         let outcome = running.end(&place);
         drop(stdin);
         assert_eq!(outcome.status, format!("exit status: {status}"));
@@ -1012,7 +1012,7 @@ fn one_signal_ends_a_run_whose_child_hangs_at_the_stop() {
 
 /// As coreutils' `timeout` does.
 #[test]
-fn signals_within_a_moment_are_one_request() {
+fn signals_within_half_a_second_are_one_request() {
     let place = Place::new();
     let mut command = place.command("-i - -- AWKWARD log=log slow=700");
     command.stdin(Stdio::piped());
@@ -1032,7 +1032,7 @@ fn signals_within_a_moment_are_one_request() {
 }
 
 #[test]
-fn a_run_is_stopped_when_its_time_is_over() {
+fn timeout_stops_a_run() {
     let place = Place::new();
     let mut command = place.command("-i - --timeout 700ms -- AWKWARD log=log");
     command.stdin(Stdio::piped());
@@ -1046,9 +1046,9 @@ fn a_run_is_stopped_when_its_time_is_over() {
     assert_snapshot!(outcome.stderr.lines().nth(1).unwrap(), @"--timeout 700ms: sending shutdownRequested and leaseLost to 1 shard, for up to 10s; signal again to kill");
 }
 
-/// Before the first child starts there is nothing to stop: a pipe that nobody writes to, say.
+/// Before the first child starts there is nothing to stop, for example while a pipe has no writer.
 #[test]
-fn a_signal_or_the_timeout_ends_a_run_that_cannot_begin() {
+fn signal_or_timeout_ends_a_run_that_cannot_begin() {
     let place = Place::new();
     assert!(kcl_fixtures::command("mkfifo").arg(place.path("input")).status().unwrap().success());
     let running = Running::start(place.command("-i input -- AWKWARD"));
@@ -1061,7 +1061,7 @@ fn a_signal_or_the_timeout_ends_a_run_that_cannot_begin() {
 }
 
 #[test]
-fn without_us_the_children_end() {
+fn children_end_when_kcl_helper_is_killed() {
     let place = Place::new();
     let mut command = place.command("-i - --shards 2 -- AWKWARD log=log pids=pids");
     command.stdin(Stdio::piped());
@@ -1080,9 +1080,8 @@ fn without_us_the_children_end() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// However often children die, and wherever: started again and again, a run delivers every
-    /// record at least once, and in every child's life the records of its shard in order, without
-    /// a gap behind what was delivered before.
+    /// However often children die, and wherever: runs deliver every record at least once, and each
+    /// child gets the records of its shard in order, without a gap after what was delivered before.
     #[test]
     fn every_record_is_delivered(
         lines in 1..3000u64,

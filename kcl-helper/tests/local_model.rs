@@ -1,9 +1,9 @@
-//! Whole runs of `kcl-helper local`, between which anything happens to the input and to the state, held
-//! against a model that knows what was delivered.
+//! Compares whole runs of `kcl-helper local`, between which anything happens to the input and to the state,
+//! with a model that knows what was delivered.
 //!
-//! No run may exit with 0 over a record that was never delivered since the state began; none may refuse
-//! the input where nothing has changed that a checkpoint may cover; and no record comes again that is
-//! covered by a checkpoint of which its child has heard. `PROPTEST_CASES` sets how many sequences run.
+//! No run may exit with 0 if a record was never delivered since the state was created. No run may refuse
+//! the input if nothing has changed that a checkpoint may cover. No record may be repeated that is covered
+//! by a checkpoint whose success the child has seen. `PROPTEST_CASES` sets how many sequences run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
@@ -24,12 +24,12 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use tempfile::TempDir;
 
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
-/// No run takes nearly as long.
+/// Much longer than any run takes.
 const TOO_LONG: Duration = Duration::from_secs(60);
-/// An input up to this size is read in one piece, so that a change under a run comes behind its reading.
+/// An input up to this size is read at once, so that later changes do not affect the run.
 const ONE_READ: usize = 200_000;
 
-/// Lines, the last of which may have no end.
+/// Lines. The last one may have no line end.
 #[derive(Debug, Clone)]
 struct Text {
     lines: Lines,
@@ -39,9 +39,9 @@ struct Text {
 #[derive(Debug, Clone)]
 enum Lines {
     Few(Vec<String>),
-    /// So many: several batches of them.
+    /// This many lines, which are several batches.
     Many(String, u32),
-    /// So long: several reads of them.
+    /// Lines of these lengths, which take several reads.
     Long(Vec<usize>),
 }
 
@@ -59,7 +59,7 @@ impl Text {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// To the input.
+    /// The first ones change the input.
     Append(Text),
     Truncate(Index),
     Edit(Index, u8),
@@ -72,7 +72,7 @@ enum Step {
     /// Every line ends in CR LF.
     Crlf,
     Rename,
-    /// To the state.
+    /// These change the state.
     RemoveState,
     EmptyState,
     RemoveCheckpoint(u32),
@@ -88,16 +88,16 @@ struct Run {
     reset: bool,
 }
 
-/// What happens to a run; some of it when one of its children has so many records.
+/// What happens to a run. Numbers are of the record at which it happens.
 #[derive(Debug, Clone)]
 enum Fate {
     Lives,
     ChildDies(u64),
     Killed(u64),
-    /// After so many microseconds.
+    /// After this many microseconds.
     KilledAfter(u64),
     StateRemoved(u64),
-    /// Removed, and made anew by another run.
+    /// Removed, and created again by another run.
     StateReplaced(u64),
     Appended(u64, Text),
     Edited(u64, Index, u8),
@@ -116,7 +116,7 @@ impl Fate {
     }
 }
 
-/// What is known since the state began.
+/// What is known since the state was created.
 #[derive(Debug, Default)]
 struct Ledger {
     /// Lines by number, and what was in them.
@@ -589,7 +589,7 @@ fn check(first: &Text, steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn nothing_is_skipped_and_nothing_refused_without_a_reason() {
+fn no_record_is_skipped_and_no_input_refused_without_a_reason() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let config = ProptestConfig {
         cases: cases.unwrap_or(16),

@@ -206,7 +206,9 @@ fn bad_input(source: &Source, state: Option<&State>, error: LinesError) -> Error
                     format!("{name} differs at or before line {line} from what was delivered")
                 }
                 Mismatch::Shorter(line) => {
-                    format!("{name} ends before the end of line {line}, up to which records were delivered")
+                    format!(
+                        "{name} ends before the end of line {line}, up to which records were delivered"
+                    )
                 }
                 Mismatch::Grown(line) => {
                     format!("{name} has grown after line {line}, where its shards ended")
