@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kcl_runtime::{
-    Backoff, Cadence, Checkpointer, OnError, ProcessRecordsInput, RecordProcessor, Result, Runtime,
-    Sleep, Timer,
+    Backoff, Cadence, Checkpointer, DeadLetter, OnError, ProcessRecordsInput, RecordProcessor,
+    Result, Runtime, Sleep, Timer,
 };
 
 struct VirtualTimer(Duration);
@@ -36,6 +36,10 @@ impl RecordProcessor for FailingProcessor {
         }
         Ok(checkpointer.checkpoint()?)
     }
+
+    fn dead_letter(&mut self, _: &DeadLetter<'_>) -> Result {
+        Ok(())
+    }
 }
 
 /// Whatever the input, the output consists of complete lines of a child, with at most one status
@@ -43,13 +47,13 @@ impl RecordProcessor for FailingProcessor {
 pub(crate) fn run(bytes: &[u8]) {
     let pauses = Backoff::up_to(Duration::from_secs(1));
     let runtime = Runtime::new()
-        .cadence(Cadence::EachBatch)
+        .cadence(Cadence::each_batch())
         .checkpoint_retry(pauses)
-        .on_error(OnError::retry(pauses).then_skip(|_| Ok(())))
+        .on_error(OnError::retry(pauses).then_dead_letter())
         .line_limit(1 << 20);
     let mut output = Vec::new();
     let outcome =
-        runtime.run_over(bytes, &mut output, VirtualTimer(Duration::ZERO), FailingProcessor);
+        runtime.run_over_with(bytes, &mut output, VirtualTimer(Duration::ZERO), FailingProcessor);
     if let Err(error) = &outcome {
         assert!(!error.to_string().contains(['\n', '\r']), "{error}");
     }

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         }
         "pipe-of-512-kib" => Runtime::new().pipe_size(Some(512 << 10)),
         "pipe-stays" => Runtime::new().pipe_size(None),
-        "default-signals" => Runtime::new().signals(Signals::Default),
+        "default-signals" => Runtime::new().signals(Signals::Unchanged),
         _ => Runtime::new(),
     };
     if what == "own-subscriber" {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kcl_protocol::{ExtendedSequenceNumber, Position, Record};
 
-use crate::{CheckpointFailed, Timer};
+use crate::Timer;
+use crate::error::CheckpointFailed;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -57,6 +58,11 @@ impl Ledger {
         } else {
             self.uncovered_since = Some(now);
         }
+    }
+
+    /// Returns the last checkpoint stored by this process.
+    pub(crate) fn stored(&self) -> Option<ExtendedSequenceNumber<'_>> {
+        self.stored.as_ref().map(ExtendedSequenceNumber::borrowed)
     }
 
     /// Returns whether the last checkpoint covers the last delivered record. Without any delivered

@@ -33,37 +33,48 @@
 //!
 //! Try it without AWS and Java: `kcl-helper local -- PROGRAM`. Test it in a few lines: [`testing`].
 //!
-//! # What it takes care of
-//! - **Delivery.** Each message is answered exactly once, and only when it has been dealt with; no
-//!   record is skipped silently. What an error leads to stands in one table, at
-//!   [`RecordProcessor`], and for batches is a setting: [`Runtime::on_error`].
-//! - **Checkpoints.** By hand, or by a [`Cadence`]; retried where that helps; see [`Checkpointer`].
-//! - **Pipes.** [`run`] takes stdin and stdout for the protocol alone. From then on what anything
-//!   in the process, or a program that it starts, prints to stdout goes to stderr, and stdin reads
-//!   as empty. What was printed before [`run`] went to the daemon, which skips such lines; but what it left
-//!   without a line end makes the first status unreadable, and both sides wait for ever: print
-//!   nothing before [`run`]. It works once in a process, and a second time is an error. So is a stdin
-//!   or stdout that is closed or the null device.
-//! - **One process.** A program that is started (`std::process::Command`) has no part in the protocol.
-//!   A copy made by `fork` without `exec`, as by a crate that daemonizes or forks workers, has: two
-//!   processes then read the daemon's messages and answer them, and records are lost. Fork before
-//!   [`run`] only where the copy never calls it, and never after it.
-//! - **Signals.** A terminal's Ctrl-C and systemd's stop reach the daemon and its children alike.
-//!   The children must live on until the daemon has told them to finish, so SIGINT, SIGTERM and
-//!   SIGHUP do not end this process while the daemon holds its stdin open. The third within 5 s
-//!   does. [`Runtime::signals`] restores the default.
-//! - **Logs.** Through `tracing`, to stderr only, which the daemon copies into its own log. [`run`]
-//!   installs a plain subscriber if there is none (`RUST_LOG` sets its level, `info` by default).
-//!   What ends a run in error is always one line on stderr, and an
-//!   [exit code](RunError#exit-codes).
+//! # What it does for you
+//! - **Delivery.** Each message is answered exactly once, and only after it was processed. No record
+//!   is skipped silently. One table, at [`RecordProcessor`], tells what follows from an error;
+//!   [`OnError`] sets it for batches: retries, and dead letters for records that cannot be processed.
+//! - **Checkpoints.** Your own, or by a [`Cadence`], which calls
+//!   [`flush`](RecordProcessor::flush) first. A busy lease table never ends a worker: see
+//!   [`Checkpointer`].
+//! - **Pipes.** [`run`] takes stdin and stdout for the protocol. Afterwards anything that this process
+//!   or a program that it starts prints to stdout goes to stderr, and stdin is empty. Print nothing
+//!   before [`run`]: the daemon skips such lines, but if the last one has no line end, the first
+//!   status is unreadable, and both sides wait for ever. [`run`] works once per process. A second
+//!   call is an error, and so is a stdin or stdout that is closed or the null device.
+//! - **One process.** Starting programs with `std::process::Command` is safe. A `fork` without `exec`,
+//!   as in crates that daemonize or fork workers, is not: two processes would then read the daemon's
+//!   messages, and records would be lost. Never fork after [`run`], and before it only if the copy
+//!   never calls it.
+//! - **Signals.** Ctrl-C in a terminal and a stop by systemd reach the daemon and its children alike,
+//!   and the children must live on until the daemon tells them to finish. So SIGINT, SIGTERM and
+//!   SIGHUP do not end this process while the daemon keeps stdin open; the third within 5 s does.
+//!   [`Runtime::signals`] changes that.
+//! - **Logs.** Through `tracing`, to stderr, which the daemon copies into its own log. [`run`] installs
+//!   a plain subscriber if there is none (`RUST_LOG` sets its level, `info` by default). A run that
+//!   ends with an error prints one line to stderr and has an [exit code](RunError#exit-codes).
+//!
+//! # Delivery is at least once
+//! A record is delivered again after a crash, a lost lease or a failed batch, if no checkpoint covers
+//! it. Within one process nothing counts twice if errors name their record
+//! ([`for_each_record`]). Across processes, only a sink that stores the position together with the
+//! data counts each record once.
+//!
+//! # Timeouts
+//! The daemon waits for each answer. If its `timeoutInSeconds` is set, `process_records` with all its
+//! retries, `flush` and the checkpoint must end within it. At a shutdown it waits
+//! `shutdownGraceMillis` for `shutdown_requested`, `flush` and the checkpoint.
 //!
 //! # Panics
-//! None of its own; a processor's panic is caught and treated as an error, unless the program is
-//! built with `panic = "abort"`. A panic in an error's text or destructor changes nothing. Once the daemon has died nobody reads stderr, and
-//! a processor's own `println!` and `eprintln!` may panic; `tracing` by our subscriber does not.
+//! None of its own. A processor's panic is caught and treated as an error, unless the program is built
+//! with `panic = "abort"`. After the daemon has died nobody reads stderr, and a processor's own
+//! `println!` and `eprintln!` may panic; `tracing` with our subscriber does not.
 //!
 //! # Platforms
-//! Unix. Elsewhere the crate compiles, but neither guards stdout nor catches signals.
+//! Unix. Elsewhere the crate compiles, but neither protects stdout nor catches signals.
 
 mod checkpointer;
 mod contain;
@@ -79,30 +90,31 @@ pub mod testing;
 mod timer;
 
 pub use checkpointer::{Checkpointer, ShardEndCheckpointer};
-pub use error::{CheckpointFailed, Method, ProcessorError, Result, RunError};
-pub use policy::{Backoff, Cadence, FailedRecords, OnError};
-pub use processor::RecordProcessor;
-pub use runtime::{Runtime, Signals, run};
+pub use error::{HungUp, Method, ProcessorError, Result, RunError, ShardEndError};
+pub use policy::{Backoff, Cadence, OnError};
+pub use processor::{DeadLetter, LeaseLostInput, RecordProcessor, for_each_record, per_shard};
+pub use runtime::{Runtime, Signals, run, run_with};
 pub use timer::{Sleep, SystemTimer, Timer};
 
 pub use kcl_protocol::{
-    CheckpointError, ExtendedSequenceNumber, InitializeInput, OwnedRecord, Position,
-    ProcessRecordsInput, Record, SequenceNumber,
+    Action, CheckpointError, DecodeError, Error as ProtocolError, ExtendedSequenceNumber,
+    InitializeInput, LineError, OwnedRecord, Position, ProcessRecordsInput, Record, SequenceNumber,
+    ShutdownReason,
 };
 
-/// The code of the project's README and guide runs with the documentation's.
+/// Runs the code of the project's README and guide together with the documentation's.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/moving.md")]
 struct Guide;
 
-/// What users hand to other threads, or keep in an error of their own, can be sent.
+/// What users send to other threads, or keep in their own errors, can be sent.
 const _: () = {
     const fn is_send_and_sync<T: Send + Sync + 'static>() {}
     const fn is_send<T: Send + 'static>() {}
     is_send_and_sync::<RunError>();
     is_send_and_sync::<ProcessorError>();
-    is_send_and_sync::<CheckpointFailed>();
+    is_send_and_sync::<CheckpointError>();
     is_send_and_sync::<OwnedRecord>();
     is_send::<Runtime>();
 };

@@ -7,7 +7,7 @@ use kcl_protocol::{
     ProcessRecordsInput, State,
 };
 
-use crate::RunError;
+use crate::{HungUp, RunError};
 
 pub(crate) struct Link<R, W> {
     reader: R,
@@ -59,10 +59,9 @@ impl<R: Read, W: Write> Link<R, W> {
                 Ok(0) => {
                     return match self.lines.end_of_input() {
                         Ok(()) => Ok(None),
-                        Err(LineError::EndInsideLine { length }) => Err(RunError::HungUp {
-                            during: format!("after {length} bytes of a line"),
-                            expected: "the rest of the line",
-                        }),
+                        Err(LineError::EndInsideLine { length }) => {
+                            Err(RunError::hung_up(HungUp::InsideLine(length)))
+                        }
                         Err(error) => Err(error.into()),
                     };
                 }
@@ -108,12 +107,9 @@ impl<R: Read, W: Write> Link<R, W> {
     ) -> Result<Result<(), CheckpointError>, RunError> {
         self.out.clear();
         self.session.checkpoint(at, &mut self.out)?;
-        self.send("before it read a checkpoint request")?;
+        self.send(HungUp::BeforeCheckpoint)?;
         let Some(mut line) = self.next_line()? else {
-            return Err(RunError::HungUp {
-                during: self.state().to_string(),
-                expected: "the checkpoint's answer",
-            });
+            return Err(RunError::hung_up(HungUp::BeforeCheckpointAnswer));
         };
         let DaemonMessage::Checkpoint(answer) = self.receive(&mut line)? else {
             // The session accepts nothing else now.
@@ -128,15 +124,13 @@ impl<R: Read, W: Write> Link<R, W> {
     pub(crate) fn answer(&mut self) -> Result<(), RunError> {
         self.out.clear();
         self.session.answer(&mut self.out)?;
-        self.send("before it read a status")
+        self.send(HungUp::BeforeStatus)
     }
 
-    fn send(&mut self, during: &str) -> Result<(), RunError> {
+    fn send(&mut self, during: HungUp) -> Result<(), RunError> {
         let sent = self.writer.write_all(&self.out).and_then(|()| self.writer.flush());
         sent.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::WriteZero => {
-                RunError::HungUp { during: during.to_owned(), expected: "stdout to stay open" }
-            }
+            io::ErrorKind::BrokenPipe | io::ErrorKind::WriteZero => RunError::hung_up(during),
             _ => RunError::Io { doing: "write to the daemon", error },
         })
     }

@@ -1,15 +1,16 @@
-//! What the user chooses: when to retry, when to checkpoint, what a failing batch leads to.
+//! The user's choices: when to retry, when to checkpoint, and what follows from an error.
 
+use std::error::Error;
+use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use backon::BackoffBuilder;
-use kcl_protocol::Record;
 
-use crate::{ProcessorError, Result};
+use crate::ProcessorError;
 
-/// Pauses between tries: each twice as long as the one before, up to a longest, with up to as much
-/// again of jitter on top, until the pauses add up to a total.
+/// Pauses between tries. Each is twice as long as the one before, up to a longest pause, plus up to
+/// the same again of jitter, until the pauses add up to a total.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::{ProcessorError, Result};
 /// assert_eq!(Backoff::none().pauses().count(), 0);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "pauses do nothing until they are given to a setting"]
+#[must_use = "a backoff does nothing until a setting uses it"]
 pub struct Backoff {
     first: Duration,
     longest: Duration,
@@ -29,11 +30,11 @@ pub struct Backoff {
     jitter: bool,
 }
 
-/// Longer than any pause that makes sense, and short enough that no sum overflows.
+/// Longer than any useful pause, and short enough that no sum overflows.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Backoff {
-    /// Pauses from 200 ms to 5 s that add up to no more than `total`.
+    /// Creates pauses from 200 ms to 5 s that add up to `total` at most.
     pub fn up_to(total: Duration) -> Backoff {
         Backoff {
             first: Duration::from_millis(200),
@@ -43,31 +44,31 @@ impl Backoff {
         }
     }
 
-    /// No second try.
+    /// No retries.
     pub fn none() -> Backoff {
         Backoff::up_to(Duration::ZERO)
     }
 
-    /// Sets the first pause (200 ms); at least 1 ms, so that the tries have an end.
+    /// Sets the first pause (200 ms by default); at least 1 ms, so that the retries end.
     pub fn first(mut self, first: Duration) -> Backoff {
         self.first = first.clamp(Duration::from_millis(1), A_YEAR);
         self
     }
 
-    /// Sets the longest pause before jitter (5 s).
+    /// Sets the longest pause before jitter (5 s by default).
     pub fn longest(mut self, longest: Duration) -> Backoff {
         self.longest = longest.clamp(Duration::from_millis(1), A_YEAR);
         self
     }
 
-    /// Leaves the jitter out: for tests. Children of one daemon are throttled together, and would
-    /// try again together.
+    /// Removes the jitter, for tests. In production it spreads the retries of a daemon's children,
+    /// which are throttled at the same time.
     pub fn without_jitter(mut self) -> Backoff {
         self.jitter = false;
         self
     }
 
-    /// The pauses, in order.
+    /// Returns the pauses, in order.
     pub fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let builder = backon::ExponentialBuilder::new()
             .with_min_delay(self.first.min(self.longest))
@@ -80,143 +81,193 @@ impl Backoff {
 
 /// When the runtime checkpoints by itself.
 ///
-/// To choose any but [`Manual`](Self::Manual) says: `Ok` from `process_records` means that its
-/// records are durably dealt with. A processor that keeps records in memory must checkpoint by
-/// hand.
+/// `Ok` from `process_records` then means that its records are processed, or that
+/// [`flush`](crate::RecordProcessor::flush) will write them: the runtime calls it before each
+/// checkpoint of its own. It checkpoints when the cadence is due after a batch, after
+/// `shutdown_requested`, and at the shard's end.
 ///
-/// With a cadence the runtime also checkpoints after `shutdown_requested` and `shard_ended` have
-/// returned `Ok`. A checkpoint of a cadence that fails, after its retries, is a warning: the next
-/// one covers its records too.
+/// The clock is read after each batch. If no records arrive, nothing happens until the next message,
+/// so a cadence with a time needs `callProcessRecordsEvenForEmptyRecordList = true` in the
+/// properties file: empty batches then serve as ticks. The runtime warns once if records wait much
+/// too long.
 ///
 /// ```
+/// use std::time::Duration;
 /// use kcl_runtime::{Cadence, Runtime};
-/// let runtime = Runtime::new().cadence(Cadence::every_records(1_000));
+///
+/// let cadence = Cadence::every_records(1_000).or_every(Duration::from_secs(10));
+/// let runtime = Runtime::new().cadence(cadence);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Cadence {
-    /// Never: the processor does. Five minutes of records without a checkpoint are warned about,
-    /// once.
-    #[default]
-    Manual,
-    /// After each batch.
-    EachBatch,
-    /// After the batch that completes this many records since the last checkpoint.
-    EveryRecords(NonZeroU64),
-    /// After the first batch that ends this long after the last checkpoint, or after the start.
-    AtMostEvery(Duration),
+pub struct Cadence {
+    records: Option<NonZeroU64>,
+    time: Option<Duration>,
 }
 
 impl Cadence {
-    /// [`EveryRecords`](Self::EveryRecords); 0 counts as 1.
+    /// The processor checkpoints by itself. This is the default. The runtime warns once if records
+    /// wait five minutes for a checkpoint.
+    pub fn manual() -> Cadence {
+        Cadence::default()
+    }
+
+    /// After each batch.
+    pub fn each_batch() -> Cadence {
+        Cadence::every_records(1)
+    }
+
+    /// After the batch that completes this many records since the last checkpoint; 0 counts as 1.
     pub fn every_records(count: u64) -> Cadence {
-        Cadence::EveryRecords(NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN))
+        let records = NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN);
+        Cadence { records: Some(records), time: None }
+    }
+
+    /// After the first batch that ends this long after the last checkpoint or the start.
+    pub fn every(time: Duration) -> Cadence {
+        Cadence { records: None, time: Some(time) }
+    }
+
+    /// Adds a time to a number of records, whichever comes first. See [`every`](Self::every).
+    pub fn or_every(mut self, time: Duration) -> Cadence {
+        self.time = Some(time);
+        self
+    }
+
+    pub(crate) fn is_manual(self) -> bool {
+        self == Cadence::manual()
+    }
+
+    pub(crate) fn time(self) -> Option<Duration> {
+        self.time
+    }
+
+    /// Returns whether a checkpoint is due. `elapsed` is only called for a cadence with a time.
+    pub(crate) fn is_due(self, uncovered: u64, elapsed: impl FnOnce() -> Duration) -> bool {
+        self.records.is_some_and(|count| uncovered >= count.get())
+            || self.time.is_some_and(|time| elapsed() >= time)
     }
 }
 
-/// What an error from `process_records` leads to.
+/// What follows when `process_records` fails.
 ///
-/// The daemon cannot be told of an error: it can only be answered or not. So a failed batch is
-/// either tried again, or handed to a callback of yours that keeps its records (dead letters), or
-/// ends the process, without a status, which makes the daemon stop its worker; the records are then
-/// delivered again to whoever takes the shard.
+/// | error | leads to |
+/// | --- | --- |
+/// | [permanent](ProcessorError::permanent) | its record goes to [`dead_letter`](crate::RecordProcessor::dead_letter) at once, and the batch continues after it |
+/// | may pass (any other) | with [`retry`](Self::retry), the batch is retried; then, or without it, the process ends or, with [`dead_letter`](Self::dead_letter) or [`then_dead_letter`](Self::then_dead_letter), the records go to `dead_letter` |
+/// | panic | the process ends, or with [`dead_letter_panics`](Self::dead_letter_panics) the records go to `dead_letter`; it is never retried, as the processor's state may be inconsistent |
 ///
-/// A retry delivers the batch again from behind the last record that was checkpointed in it, or
-/// from the record that the error names ([`ProcessorError::at`]) on. Skipping gives up the same records,
-/// or the named one alone. An error is what the method returned, also where that is a checkpoint's
-/// (`checkpointer.checkpoint()?`): who skips records may prefer to log that one and return `Ok`.
+/// A processor without a `dead_letter` method ends with the original error instead. That the process
+/// ends means: it exits without a status, the daemon stops its worker, and the records are delivered
+/// again to the shard's next owner. No record is skipped silently.
 ///
-/// All pauses of a batch together must stay well under the daemon's `timeoutInSeconds`, where that
-/// is set, or the daemon stops its worker meanwhile. They end at once when the daemon hangs up.
+/// **Where a retry starts.** At the record that the error names
+/// ([`for_each_record`](crate::for_each_record) names it for you), as the records before it are
+/// processed; if the error names none, at the first record that no checkpoint covers. So that a
+/// retry counts nothing twice, let errors name their record, or leave no trace of a call that fails.
+/// Whenever a retry starts later than the one before, or a record went to `dead_letter`, the backoff
+/// starts anew.
 ///
-/// A panic counts as an error, but is never retried: the processor's own state may be torn. It is
-/// skipped only if [`skip_panics`](Self::skip_panics) says so.
+/// The dead letters are the record that the error names, or all records of the batch that no
+/// checkpoint covers.
+///
+/// All pauses for a record together must stay well under the daemon's `timeoutInSeconds`, if that is
+/// set, or the daemon stops its worker. They end early when the daemon closes stdin.
 ///
 /// ```
 /// use std::time::Duration;
 /// use kcl_runtime::{Backoff, OnError, Runtime};
 ///
-/// let policy = OnError::retry(Backoff::up_to(Duration::from_secs(20))).then_skip(|failed| {
-///     for record in failed.records {
-///         eprintln!("given up: {record:?}: {}", failed.error);
-///     }
-///     Ok(())
-/// });
+/// let policy = OnError::retry(Backoff::up_to(Duration::from_secs(20)))
+///     .permanent_if(|error| error.is::<std::str::Utf8Error>());
 /// let runtime = Runtime::new().on_error(policy);
 /// ```
 #[derive(Default)]
-#[must_use = "a policy does nothing until `Runtime::on_error` has it"]
+#[must_use = "a policy does nothing until `Runtime::on_error` uses it"]
 pub struct OnError {
-    pub(crate) retry: Option<Backoff>,
-    pub(crate) skip: Option<SkipCallback>,
-    pub(crate) skip_panics: bool,
+    retry: Option<Backoff>,
+    dead_letter: bool,
+    pub(crate) dead_letter_panics: bool,
+    is_permanent: Option<Classifier>,
 }
 
-type SkipCallback = Box<dyn FnMut(&FailedRecords<'_, '_>) -> Result + Send>;
+type Classifier = Box<dyn Fn(&(dyn Error + 'static)) -> bool + Send>;
+
+/// What follows from one error of `process_records`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Exit,
+    DeadLetter,
+}
 
 impl OnError {
-    /// Ends the process at the first error. This is the default.
+    /// An error that may pass ends the process. This is the default.
     pub fn exit() -> OnError {
         OnError::default()
     }
 
-    /// Tries the batch again; then ends the process, unless [`then_skip`](Self::then_skip) follows.
+    /// An error that may pass is retried. After the last retry the process ends, unless
+    /// [`then_dead_letter`](Self::then_dead_letter) follows.
     pub fn retry(backoff: Backoff) -> OnError {
         OnError { retry: Some(backoff), ..OnError::default() }
     }
 
-    /// Hands the records to `keep` and goes on with those behind them. If `keep` fails, the process
-    /// ends: no record is skipped silently.
-    pub fn skip(keep: impl FnMut(&FailedRecords<'_, '_>) -> Result + Send + 'static) -> OnError {
-        OnError::default().then_skip(keep)
+    /// Every error sends its records to `dead_letter`, without a retry.
+    pub fn dead_letter() -> OnError {
+        OnError::default().then_dead_letter()
     }
 
-    /// As [`skip`](Self::skip), once the retries are used up.
-    pub fn then_skip(
+    /// After the last retry, the records go to `dead_letter`.
+    pub fn then_dead_letter(mut self) -> OnError {
+        self.dead_letter = true;
+        self
+    }
+
+    /// The records of a panic go to `dead_letter`. The processor continues, so its state must
+    /// survive a panic.
+    pub fn dead_letter_panics(mut self) -> OnError {
+        self.dead_letter_panics = true;
+        self
+    }
+
+    /// Decides which errors are permanent, apart from those made by [`ProcessorError::permanent`] or
+    /// [`ProcessorError::transient`]. By default none is.
+    pub fn permanent_if(
         mut self,
-        keep: impl FnMut(&FailedRecords<'_, '_>) -> Result + Send + 'static,
+        is_permanent: impl Fn(&(dyn Error + 'static)) -> bool + Send + 'static,
     ) -> OnError {
-        self.skip = Some(Box::new(keep));
+        self.is_permanent = Some(Box::new(is_permanent));
         self
     }
 
-    /// Skips the records of a panic too. The processor is used further: its state must bear that.
-    pub fn skip_panics(mut self) -> OnError {
-        self.skip_panics = true;
-        self
+    /// Returns the backoff for retries of an error; none for a permanent one.
+    pub(crate) fn backoff(&self) -> Backoff {
+        self.retry.unwrap_or(Backoff::none())
+    }
+
+    pub(crate) fn is_permanent(&self, error: &ProcessorError) -> bool {
+        let classify = || self.is_permanent.as_ref().is_some_and(|decide| decide(error.get_ref()));
+        error.is_permanent().unwrap_or_else(classify)
+    }
+
+    /// Decides about an error that is not retried, or no longer.
+    pub(crate) fn verdict(&self, error: &ProcessorError) -> Verdict {
+        if self.dead_letter || self.is_permanent(error) {
+            Verdict::DeadLetter
+        } else {
+            Verdict::Exit
+        }
     }
 }
 
-impl std::fmt::Debug for OnError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for OnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OnError")
             .field("retry", &self.retry)
-            .field("skip", &self.skip.is_some())
-            .field("skip_panics", &self.skip_panics)
+            .field("dead_letter", &self.dead_letter)
+            .field("dead_letter_panics", &self.dead_letter_panics)
+            .field("permanent_if", &self.is_permanent.is_some())
             .finish()
     }
-}
-
-/// Records that are about to be skipped, for the callback that keeps them.
-///
-/// ```
-/// use kcl_runtime::OnError;
-/// let policy = OnError::skip(|failed| {
-///     eprintln!("{}: {} records: {}", failed.shard_id, failed.records.len(), failed.error);
-///     Ok(())
-/// });
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct FailedRecords<'a, 'r> {
-    /// The shard.
-    pub shard_id: &'a str,
-    /// The records; never empty.
-    pub records: &'a [Record<'r>],
-    /// What `process_records` returned last; a panic's message for a panic.
-    pub error: &'a ProcessorError,
-    /// How often `process_records` was called with them.
-    pub tries: u32,
 }
 
 #[cfg(test)]
@@ -225,7 +276,7 @@ mod tests {
 
     use super::*;
 
-    /// Mostly of a size that makes sense, at times of any.
+    /// Mostly useful durations, and some of any size.
     fn duration() -> impl Strategy<Value = Duration> {
         prop_oneof![
             4 => (0..100_000u64).prop_map(Duration::from_millis),
@@ -234,8 +285,8 @@ mod tests {
         ]
     }
 
-    /// How many pauses are looked at: with a large total and small pauses there are billions.
-    const MANY: usize = 1000;
+    /// How many pauses are checked: a large total of small pauses has billions.
+    const MAX_CHECKED: usize = 1000;
 
     proptest! {
         #[test]
@@ -249,26 +300,26 @@ mod tests {
             let longest = longest.clamp(least, most);
             let mut next = first.clamp(least, most).min(longest);
             let mut left = total.min(most);
-            let pauses: Vec<_> = backoff.pauses().take(MANY).collect();
+            let pauses: Vec<_> = backoff.pauses().take(MAX_CHECKED).collect();
             for pause in &pauses {
-                // The library reckons in floating point.
+                // The library computes in floating point.
                 prop_assert!(pause.abs_diff(next) <= next / 100_000, "{:?} {:?}", pause, next);
                 prop_assert!(*pause <= left, "{:?} {:?}", pause, left);
                 left -= *pause;
                 next = (*pause * 2).min(longest);
             }
-            prop_assert!(pauses.len() == MANY || next + next / 100_000 > left);
+            prop_assert!(pauses.len() == MAX_CHECKED || next + next / 100_000 > left);
         }
 
         #[test]
-        fn jitter_makes_a_pause_longer_by_itself_at_most(
+        fn jitter_at_most_doubles_a_pause(
             total in duration(),
             first in duration(),
             longest in duration(),
         ) {
             let backoff = Backoff::up_to(total).first(first).longest(longest);
-            let pauses: Vec<_> = backoff.pauses().take(MANY).collect();
-            let plain = backoff.without_jitter().pauses().take(MANY);
+            let pauses: Vec<_> = backoff.pauses().take(MAX_CHECKED).collect();
+            let plain = backoff.without_jitter().pauses().take(MAX_CHECKED);
             prop_assert!(pauses.iter().sum::<Duration>() <= total);
             for (pause, plain) in pauses.into_iter().zip(plain) {
                 prop_assert!(plain <= pause && pause <= plain * 2, "{:?} {:?}", pause, plain);
@@ -276,9 +327,11 @@ mod tests {
         }
 
         #[test]
-        fn a_cadence_of_records_is_never_of_none(count: u64) {
+        fn cadence_of_records_is_due_at_the_count_and_never_at_zero(count: u64) {
             let cadence = Cadence::every_records(count);
-            prop_assert_eq!(cadence, Cadence::EveryRecords(NonZeroU64::new(count.max(1)).unwrap()));
+            prop_assert_eq!(cadence.is_due(0, || Duration::MAX), false);
+            prop_assert!(cadence.is_due(count.max(1), || Duration::ZERO));
+            prop_assert_eq!(cadence.is_due(count.max(1) - 1, || Duration::MAX), false);
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use kcl_protocol::DEFAULT_LINE_LIMIT;
+use kcl_protocol::{DEFAULT_LINE_LIMIT, InitializeInput};
 
 use crate::contain::contain;
 use crate::link::Link;
 use crate::shard::Shard;
-use crate::{Backoff, Cadence, Method, OnError, RecordProcessor, RunError, Timer, stdio};
+use crate::{
+    Backoff, Cadence, Method, OnError, RecordProcessor, RunError, SystemTimer, Timer, per_shard,
+    stdio,
+};
 
 /// Runs a processor over this process's stdin and stdout, with the default [`Runtime`].
 ///
@@ -18,22 +21,48 @@ pub fn run(processor: impl RecordProcessor) -> Result<(), RunError> {
     Runtime::new().run(processor)
 }
 
-/// What the signals that stop a service do to this process: see [`Runtime::signals`].
+/// Runs the processor that `create` returns for the shard, with the default [`Runtime`]. See
+/// [`per_shard`].
+///
+/// ```no_run
+/// # use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result, RunError};
+/// # struct Clicks(String);
+/// # impl Clicks {
+/// #     fn open(shard_id: &str) -> Result<Clicks> { Ok(Clicks(shard_id.to_owned())) }
+/// # }
+/// # impl RecordProcessor for Clicks {
+/// #     fn process_records(&mut self, _: &ProcessRecordsInput<'_>, _: &mut Checkpointer<'_>) -> Result {
+/// #         Ok(())
+/// #     }
+/// # }
+/// kcl_runtime::run_with(|input| Clicks::open(&input.shard_id))?;
+/// # Ok::<(), RunError>(())
+/// ```
+///
+/// # Errors
+/// See [`RunError`], which also gives the process's exit code.
+pub fn run_with<P: RecordProcessor>(
+    create: impl FnOnce(&InitializeInput<'_>) -> crate::Result<P>,
+) -> Result<(), RunError> {
+    run(per_shard(create))
+}
+
+/// What signals that stop a service do to this process: see [`Runtime::signals`].
 ///
 /// ```
 /// use kcl_runtime::{Runtime, Signals};
-/// let runtime = Runtime::new().signals(Signals::Default);
+/// let runtime = Runtime::new().signals(Signals::Unchanged);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Signals {
-    /// SIGINT, SIGTERM and SIGHUP do nothing while the daemon holds our input open, so that it can
-    /// still send `shutdownRequested`. The third of them within 5 s takes its default action, and so
-    /// does the first when the daemon has gone, whatever the processor is busy with.
+    /// SIGINT, SIGTERM and SIGHUP do nothing while the daemon keeps stdin open, so that it can still
+    /// send `shutdownRequested`. The third of them within 5 s takes its default action. So does the
+    /// first one after the daemon is gone, even if the processor is busy.
     #[default]
-    UntilEndOfInput,
-    /// Signals are left alone.
-    Default,
+    IgnoredUntilEndOfInput,
+    /// The runtime installs no signal handlers.
+    Unchanged,
 }
 
 /// The settings of a run.
@@ -50,7 +79,7 @@ pub enum Signals {
 /// # }
 ///
 /// let result = Runtime::new()
-///     .cadence(Cadence::AtMostEvery(Duration::from_secs(10)))
+///     .cadence(Cadence::every(Duration::from_secs(10)))
 ///     .on_error(OnError::retry(Backoff::up_to(Duration::from_secs(20))))
 ///     .run(MyProcessor);
 /// ```
@@ -64,7 +93,7 @@ pub struct Runtime {
     pipe_size: Option<usize>,
 }
 
-/// The pipe's size from the first long line on, unless set: see [`Runtime::pipe_size`].
+/// The default of [`Runtime::pipe_size`].
 const PIPE_SIZE: usize = 256 << 10;
 
 /// What a shard's life depends on.
@@ -82,11 +111,11 @@ impl Default for Runtime {
 }
 
 impl Runtime {
-    /// The defaults: checkpoints by hand, the first error ends the process.
+    /// Creates the default settings: the processor checkpoints, and the first error ends the process.
     pub fn new() -> Runtime {
         Runtime {
             settings: Settings {
-                cadence: Cadence::Manual,
+                cadence: Cadence::manual(),
                 checkpoint_retry: Backoff::up_to(Duration::from_secs(30)),
                 shard_end_retry: Backoff::up_to(Duration::from_secs(300)),
             },
@@ -97,65 +126,66 @@ impl Runtime {
         }
     }
 
-    /// When the runtime checkpoints by itself; by hand unless set.
+    /// Sets when the runtime checkpoints by itself. By default it does not.
     pub fn cadence(mut self, cadence: Cadence) -> Runtime {
         self.settings.cadence = cadence;
         self
     }
 
-    /// What an error from `process_records` leads to; the end of the process unless set.
+    /// Sets what follows when `process_records` fails. By default the process ends.
     pub fn on_error(mut self, on_error: OnError) -> Runtime {
         self.on_error = on_error;
         self
     }
 
-    /// How long a checkpoint is tried again when its error may pass; up to 30 s unless set, and
-    /// not at all with [`Backoff::none`].
+    /// Sets how long a checkpoint is retried when its error may pass: 30 s by default, and not at all
+    /// with [`Backoff::none`]. If the daemon still refuses it, the next checkpoint makes up for it:
+    /// see [`Checkpointer`](crate::Checkpointer).
     pub fn checkpoint_retry(mut self, backoff: Backoff) -> Runtime {
         self.settings.checkpoint_retry = backoff;
         self
     }
 
-    /// How long `shard_ended`, and the checkpoint of the shard's end, is tried again; up to 5
-    /// minutes in all unless set.
+    /// Sets how long `shard_ended`, `flush` after it, and the checkpoint of the shard's end are retried:
+    /// 5 minutes in total by default.
     ///
-    /// While an error of `shard_ended` itself waits to be tried again, the daemon hears nothing: where
-    /// its `timeoutInSeconds` is set, this total must stay well under it.
+    /// The daemon gets no answer meanwhile. If its `timeoutInSeconds` is set, this total must stay
+    /// well under it.
     pub fn shard_end_retry(mut self, backoff: Backoff) -> Runtime {
         self.settings.shard_end_retry = backoff;
         self
     }
 
-    /// The longest line that is read, in bytes; 256 MiB unless set. A longer one ends the run.
+    /// Sets the longest line to read, in bytes: 256 MiB by default. A longer one ends the run.
     pub fn line_limit(mut self, bytes: usize) -> Runtime {
         self.line_limit = bytes;
         self
     }
 
-    /// To how many bytes the pipe that is our stdin is enlarged, on Linux, after the first line over
-    /// 64 KiB; 256 KiB unless set, and `None` leaves it as it is.
+    /// Sets the size of stdin's pipe after the first line over 64 KiB, on Linux: 256 KiB by default.
+    /// `None` leaves it unchanged.
     ///
-    /// A larger pipe means fewer turns between the daemon and us for a large batch. An unprivileged
-    /// user has 64 MiB of pipes in all, after which each new pipe is of 8 KiB; so the pipe stays as
-    /// it is where less than 1 MiB of them would be left. That it cannot be enlarged is no error.
+    /// A larger pipe means fewer context switches for a large batch. An unprivileged user has 64 MiB
+    /// for all pipes; once they are used, each new pipe gets 8 KiB. So the pipe is enlarged only if
+    /// 1 MiB of them stays available. It is no error if it cannot be.
     pub fn pipe_size(mut self, bytes: Option<usize>) -> Runtime {
         self.pipe_size = bytes;
         self
     }
 
-    /// What signals do; see [`Signals`].
+    /// Sets what signals do: see [`Signals`].
     pub fn signals(mut self, signals: Signals) -> Runtime {
         self.signals = signals;
         self
     }
 
-    /// Runs a processor over this process's stdin and stdout, which belong to the protocol from now
-    /// on, until the daemon closes our input.
+    /// Runs a processor over this process's stdin and stdout until the daemon closes stdin. From now
+    /// on stdin and stdout belong to the protocol.
     ///
-    /// They belong to this one process: never `fork` without `exec` from here on, as the copy would
-    /// speak to the daemon too. To start a program with `std::process::Command` is fine.
+    /// They belong to this process only: do not `fork` without `exec` afterwards, as the copy would
+    /// also talk to the daemon. Starting programs with `std::process::Command` is fine.
     ///
-    /// An error has been written to stderr, as one line, when this returns it.
+    /// An error has already been written to stderr, as one line, when this returns it.
     ///
     /// # Errors
     /// See [`RunError`], which also gives the process's exit code.
@@ -164,7 +194,7 @@ impl Runtime {
         let result = match stdio::take(signals) {
             Ok(pipes) => {
                 let enlarge = self.pipe_size.and_then(|bytes| pipes.enlarger(bytes));
-                self.run_with(pipes.reader, pipes.writer, pipes.timer, processor, enlarge)
+                self.run_shard(pipes.reader, pipes.writer, pipes.timer, processor, enlarge)
             }
             Err(error) => {
                 // Why there was no run matters more than a panic at the processor's end.
@@ -178,11 +208,23 @@ impl Runtime {
         result
     }
 
-    /// Runs a processor over any reader and writer. Touches neither this process's descriptors nor
-    /// its signals, and writes nothing to stderr but through `tracing`.
+    /// Runs the processor that `create` returns for the shard, as [`run`](Self::run) does. See
+    /// [`per_shard`].
+    ///
+    /// # Errors
+    /// See [`RunError`], which also gives the process's exit code.
+    pub fn run_with<P: RecordProcessor>(
+        self,
+        create: impl FnOnce(&InitializeInput<'_>) -> crate::Result<P>,
+    ) -> Result<(), RunError> {
+        self.run(per_shard(create))
+    }
+
+    /// Runs a processor over any reader and writer. It does not touch this process's descriptors or
+    /// signals, and logs only through `tracing`.
     ///
     /// ```
-    /// use kcl_runtime::{Runtime, SystemTimer};
+    /// use kcl_runtime::Runtime;
     /// # use kcl_runtime::{Checkpointer, ProcessRecordsInput, RecordProcessor, Result};
     /// # struct MyProcessor;
     /// # impl RecordProcessor for MyProcessor {
@@ -193,7 +235,7 @@ impl Runtime {
     ///
     /// let input = b"{\"action\":\"initialize\",\"shardId\":\"shardId-0\"}\n";
     /// let mut output = Vec::new();
-    /// Runtime::new().run_over(&input[..], &mut output, SystemTimer::new(), MyProcessor)?;
+    /// Runtime::new().run_over(&input[..], &mut output, MyProcessor)?;
     /// assert_eq!(output, b"{\"action\":\"status\",\"responseFor\":\"initialize\"}\n");
     /// # Ok::<(), kcl_runtime::RunError>(())
     /// ```
@@ -204,13 +246,27 @@ impl Runtime {
         self,
         reader: impl Read,
         writer: impl Write,
+        processor: impl RecordProcessor,
+    ) -> Result<(), RunError> {
+        self.run_over_with(reader, writer, SystemTimer::new(), processor)
+    }
+
+    /// Runs a processor over any reader and writer, with a timer of your own: for a transport that
+    /// can detect a hang-up during a pause, or for virtual time.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn run_over_with(
+        self,
+        reader: impl Read,
+        writer: impl Write,
         timer: impl Timer,
         processor: impl RecordProcessor,
     ) -> Result<(), RunError> {
-        self.run_with(reader, writer, timer, processor, None)
+        self.run_shard(reader, writer, timer, processor, None)
     }
 
-    fn run_with(
+    fn run_shard(
         self,
         reader: impl Read,
         writer: impl Write,
@@ -218,10 +274,10 @@ impl Runtime {
         mut processor: impl RecordProcessor,
         at_long_line: Option<Box<dyn FnOnce()>>,
     ) -> Result<(), RunError> {
-        let Runtime { settings, mut on_error, line_limit, .. } = self;
+        let Runtime { settings, on_error, line_limit, .. } = self;
         let link = Link::new(reader, writer, line_limit, at_long_line);
         let mut shard = Shard::new(settings, link, timer);
-        let outcome = contain(|| shard.run(&mut processor, &mut on_error));
+        let outcome = contain(|| shard.run(&mut processor, &on_error));
         let shard_id = shard.id().to_owned();
         let dropped = drop_contained(processor, on_error);
         let closed = contain(|| drop(shard));

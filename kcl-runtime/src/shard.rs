@@ -6,22 +6,24 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use kcl_protocol::{
-    CheckpointError, DaemonMessage, InitializeInput, Position, ProcessRecordsInput, Record,
-    ShutdownReason, State,
+    CheckpointError, DaemonMessage, ExtendedSequenceNumber, InitializeInput, Position,
+    ProcessRecordsInput, Record, ShutdownReason, State,
 };
 use tracing::{debug, info, warn};
 
 use crate::checkpointer::{CheckpointSink, RetryBudget};
 use crate::contain::contain;
+use crate::error::{CheckpointFailed, NoDeadLetters};
 use crate::ledger::{Ledger, ShardEnd};
 use crate::link::Link;
+use crate::policy::{Backoff, OnError, Verdict};
 use crate::runtime::Settings;
 use crate::{
-    Backoff, Cadence, CheckpointFailed, Checkpointer, FailedRecords, Method, OnError,
-    ProcessorError, RecordProcessor, RunError, ShardEndCheckpointer, Sleep, Timer,
+    Checkpointer, DeadLetter, HungUp, LeaseLostInput, Method, ProcessorError, RecordProcessor,
+    RunError, ShardEndCheckpointer, ShardEndError, Sleep, Timer,
 };
 
-/// With [`Cadence::Manual`], the runtime warns when records wait this long for a checkpoint.
+/// With [`Cadence::manual`](crate::Cadence::manual), the runtime warns when records wait this long for a checkpoint.
 const UNCHECKPOINTED_WARNING: Duration = Duration::from_secs(300);
 
 pub(crate) struct Shard<R, W, T> {
@@ -35,14 +37,31 @@ pub(crate) struct Shard<R, W, T> {
     /// The connection failed during a call of the processor. The run ends after the call.
     broken: Option<RunError>,
     has_warned_of_no_checkpoint: bool,
+    /// When the last batch was done; kept for a cadence with a time.
+    last_batch: Duration,
+    has_warned_of_silence: bool,
 }
 
-/// What follows a failed call of `process_records`.
-enum Next {
-    /// Call it again with the records from this one on.
-    Continue { from: usize },
-    /// Nothing is left of the batch.
-    Done,
+/// The tries of one call. They start anew after progress.
+struct Tries {
+    backoff: Backoff,
+    pauses: Option<Box<dyn Iterator<Item = Duration> + Send>>,
+    count: u32,
+}
+
+impl Tries {
+    fn new(backoff: Backoff) -> Tries {
+        Tries { backoff, pauses: None, count: 0 }
+    }
+
+    /// Makes the last try the first one of a new budget.
+    fn restart(&mut self) {
+        *self = Tries { count: 1, ..Tries::new(self.backoff) };
+    }
+
+    fn next_pause(&mut self) -> Option<Duration> {
+        self.pauses.get_or_insert_with(|| Box::new(self.backoff.pauses())).next()
+    }
 }
 
 /// How a method of the processor failed.
@@ -60,10 +79,20 @@ impl Failure {
         }
     }
 
-    fn into_error(self) -> ProcessorError {
+    /// Returns whether the call may be retried.
+    fn may_pass(&self, on_error: &OnError) -> bool {
         match self {
-            Failure::Error(error) => error,
-            Failure::Panic(message) => format!("panicked: {message}").into(),
+            Failure::Error(error) => !on_error.is_permanent(error),
+            // The processor's state may be inconsistent.
+            Failure::Panic(_) => false,
+        }
+    }
+
+    fn verdict(&self, on_error: &OnError) -> Verdict {
+        match self {
+            Failure::Error(error) => on_error.verdict(error),
+            Failure::Panic(_) if on_error.dead_letter_panics => Verdict::DeadLetter,
+            Failure::Panic(_) => Verdict::Exit,
         }
     }
 }
@@ -87,12 +116,27 @@ impl<R: Read, W: Write, T: Timer> CheckpointSink for Shard<R, W, T> {
         &mut self,
         position: &Position<'_>,
         budget: RetryBudget,
-    ) -> Result<(), CheckpointFailed> {
+    ) -> Result<(), CheckpointError> {
         let result = self.checkpoint_with_retries(position, budget);
-        if budget == RetryBudget::ShardEnd {
-            self.ledger.note_shard_end(&result);
+        match (budget, result) {
+            (RetryBudget::ShardEnd, result) => {
+                self.ledger.note_shard_end(&result);
+                result.map_err(CheckpointFailed::into_error)
+            }
+            (RetryBudget::Checkpoint, Err(failed)) if failed.is_deferred() => {
+                warn!("{}: {failed}; the next checkpoint will cover these records", self.shard_id);
+                Ok(())
+            }
+            (RetryBudget::Checkpoint, result) => result.map_err(CheckpointFailed::into_error),
         }
-        result
+    }
+
+    fn stored(&self) -> Option<ExtendedSequenceNumber<'_>> {
+        self.ledger.stored()
+    }
+
+    fn now(&self) -> Duration {
+        self.timer.now()
     }
 }
 
@@ -107,6 +151,8 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             ledger: Ledger::default(),
             broken: None,
             has_warned_of_no_checkpoint: false,
+            last_batch: Duration::ZERO,
+            has_warned_of_silence: false,
         }
     }
 
@@ -115,11 +161,20 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         &self.shard_id
     }
 
-    /// Deals with one message after the other, until the end of input.
+    /// Handles one message after the other, until the end of input.
     pub(crate) fn run(
         &mut self,
         processor: &mut impl RecordProcessor,
-        on_error: &mut OnError,
+        on_error: &OnError,
+    ) -> Result<(), RunError> {
+        let result = self.handle_messages(processor, on_error);
+        result.map_err(|error| error.of_shard(&self.shard_id))
+    }
+
+    fn handle_messages(
+        &mut self,
+        processor: &mut impl RecordProcessor,
+        on_error: &OnError,
     ) -> Result<(), RunError> {
         while let Some(mut line) = self.link.next_line()? {
             match self.link.receive(&mut line)? {
@@ -134,7 +189,10 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
                 DaemonMessage::ShardEnded | DaemonMessage::Shutdown(ShutdownReason::Terminate) => {
                     self.shard_ended(processor)?;
                 }
-                DaemonMessage::ShutdownRequested => self.shutdown_requested(processor)?,
+                DaemonMessage::ShutdownRequested => {
+                    self.warn_of_silence();
+                    self.shutdown_requested(processor)?;
+                }
                 // The session accepts a checkpoint's answer only while one is requested, and
                 // rejects messages that this version does not know.
                 _ => return Err(kcl_protocol::Error::Failed.into()),
@@ -160,18 +218,18 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             .map_err(|failure| failure.into_run_error(&self.shard_id, Method::Initialize, 1))
     }
 
-    /// Returns when all records of the batch are processed or skipped, or the lease is lost.
+    /// Returns when all records of the batch are processed or dead letters, or the lease is lost.
     fn process_records(
         &mut self,
         processor: &mut impl RecordProcessor,
-        on_error: &mut OnError,
+        on_error: &OnError,
         input: &mut ProcessRecordsInput<'_>,
     ) -> Result<(), RunError> {
+        self.warn_of_silence();
         self.ledger.deliver(&input.records, &self.timer);
-        let mut pauses = None;
-        let mut tries: u32 = 0;
+        let mut tries = Tries::new(on_error.backoff());
         loop {
-            tries = tries.saturating_add(1);
+            tries.count = tries.count.saturating_add(1);
             let result = call(|| processor.process_records(input, &mut Checkpointer(&mut *self)));
             self.check_link()?;
             let Err(failure) = result else { break };
@@ -179,97 +237,118 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
                 debug!("{}: process_records failed after the lease: {failure}", self.shard_id);
                 break;
             }
-            let pauses =
-                pauses.get_or_insert_with(|| on_error.retry.unwrap_or(Backoff::none()).pauses());
-            let next = match failure {
-                Failure::Error(error) => match pauses.next() {
-                    Some(pause) => self.retry(&error, &input.records, pause)?,
-                    None => {
-                        let failure = Failure::Error(error);
-                        self.skip(on_error, &input.records, failure, &mut tries)?
-                    }
-                },
-                failure => self.skip(on_error, &input.records, failure, &mut tries)?,
-            };
-            match next {
-                Next::Continue { from } => drop(input.records.drain(..from)),
-                Next::Done => break,
+            // What remains starts at the failed record.
+            let done = self.count_done(&failure, &input.records);
+            input.records.drain(..done);
+            if done > 0 {
+                tries.restart();
             }
+            if done > 0 && input.records.is_empty() {
+                warn!(
+                    "{}: process_records failed after it checkpointed the whole batch; nothing is \
+                     left to retry: {failure}",
+                    self.shard_id,
+                );
+                break;
+            }
+            let pause = if failure.may_pass(on_error) { tries.next_pause() } else { None };
+            if let Some(pause) = pause {
+                let (shard_id, left) = (&self.shard_id, input.records.len());
+                warn!(
+                    "{shard_id}: process_records failed: {failure}; retrying {left} records in \
+                     {pause:.1?}"
+                );
+                self.sleep_before_retry(Method::ProcessRecords, pause)?;
+                continue;
+            }
+            let done = self.give_up(processor, on_error, &input.records, failure, tries.count)?;
+            input.records.drain(..done);
+            if input.records.is_empty() {
+                break;
+            }
+            tries = Tries::new(on_error.backoff());
         }
-        self.checkpoint_if_due()
+        self.checkpoint_if_due(processor, on_error)
     }
 
-    /// Waits before another call of `process_records`. It starts at the record that the error
+    /// Returns how many records of a failed batch are done: those before the record that the error
     /// names, even if a checkpoint covers it, as nothing else would process it; without such a
-    /// record it starts after the last checkpoint.
-    fn retry(
-        &mut self,
-        error: &ProcessorError,
-        records: &[Record<'_>],
-        pause: Duration,
-    ) -> Result<Next, RunError> {
-        let from = find_named(error, records).unwrap_or_else(|| self.ledger.count_covered(records));
-        let (shard_id, all) = (&self.shard_id, records.len());
-        if from == all && all > 0 {
-            warn!(
-                "{shard_id}: process_records failed after it checkpointed the whole batch; \
-                 nothing is left to retry: {}",
-                error.in_full(),
-            );
-            return Ok(Next::Done);
-        }
-        warn!(
-            "{shard_id}: process_records failed: {}; retrying {} of {all} records in {pause:.1?}",
-            error.in_full(),
-            all - from,
-        );
-        self.sleep_before_retry(Method::ProcessRecords, pause)?;
-        Ok(Next::Continue { from })
+    /// record, those that a checkpoint covers.
+    fn count_done(&self, failure: &Failure, records: &[Record<'_>]) -> usize {
+        let named = match failure {
+            Failure::Error(error) => find_named(error, records),
+            Failure::Panic(_) => None,
+        };
+        named.unwrap_or_else(|| self.ledger.count_covered(records))
     }
 
-    /// Hands failed records to the callback. Without a callback for them, the run ends.
-    fn skip(
-        &self,
-        on_error: &mut OnError,
+    /// Ends the run, or makes dead letters of the failed records, which start the batch, and returns
+    /// how many records are done then.
+    fn give_up(
+        &mut self,
+        processor: &mut impl RecordProcessor,
+        on_error: &OnError,
         records: &[Record<'_>],
         failure: Failure,
-        tries: &mut u32,
-    ) -> Result<Next, RunError> {
-        let shard_id = self.shard_id.as_str();
-        let may_skip = matches!(failure, Failure::Error(_)) || on_error.skip_panics;
-        let Some(keep) = on_error.skip.as_mut().filter(|_| may_skip) else {
-            return Err(failure.into_run_error(shard_id, Method::ProcessRecords, *tries));
-        };
-        let error = failure.into_error();
-        let covered = self.ledger.count_covered(records);
-        let failed = match find_named(&error, records) {
-            Some(named) => named..named + 1,
-            None => covered..records.len(),
-        };
-        let (count, from) = (failed.len(), failed.end.max(covered));
-        if count == 0 {
-            warn!(
-                "{shard_id}: process_records failed; no record is left to skip: {}",
-                error.in_full()
-            );
-        } else {
-            let records = &records[failed];
-            let failed = FailedRecords { shard_id, records, error: &error, tries: *tries };
-            call(|| keep(&failed))
-                .map_err(|failure| failure.into_run_error(shard_id, Method::SkipCallback, 1))?;
-            warn!(
-                "{shard_id}: skipped {count} records, saved by the callback: {}",
-                error.in_full()
-            );
+        tries: u32,
+    ) -> Result<usize, RunError> {
+        let shard_id = self.shard_id.clone();
+        let exit =
+            |failure: Failure| failure.into_run_error(&shard_id, Method::ProcessRecords, tries);
+        if records.is_empty() || failure.verdict(on_error) == Verdict::Exit {
+            return Err(exit(failure));
         }
-        *tries = 0;
-        Ok(if from == records.len() { Next::Done } else { Next::Continue { from } })
+        let (error, failed) = match failure {
+            Failure::Error(error) => {
+                let is_named = find_named(&error, records).is_some();
+                (error, if is_named { 1 } else { records.len() })
+            }
+            Failure::Panic(message) => (format!("panicked: {message}").into(), records.len()),
+        };
+        for record in &records[..failed] {
+            let letter = DeadLetter { shard_id: &shard_id, record, error: &error, tries };
+            match self
+                .call_with_retries(on_error, Method::DeadLetter, || processor.dead_letter(&letter))
+            {
+                Ok(()) => {}
+                Err(RunError::Processor { error: missing, .. })
+                    if missing.get_ref().is::<NoDeadLetters>() =>
+                {
+                    return Err(exit(Failure::Error(error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        warn!("{shard_id}: {failed} records became dead letters: {}", error.in_full());
+        Ok(failed.max(self.ledger.count_covered(records)))
+    }
+
+    /// Calls a method of the processor again as long as its error may pass and the backoff lasts.
+    fn call_with_retries(
+        &mut self,
+        on_error: &OnError,
+        method: Method,
+        mut code: impl FnMut() -> crate::Result,
+    ) -> Result<(), RunError> {
+        let mut tries = Tries::new(on_error.backoff());
+        loop {
+            tries.count = tries.count.saturating_add(1);
+            let Err(failure) = call(&mut code) else { return Ok(()) };
+            let pause = if failure.may_pass(on_error) { tries.next_pause() } else { None };
+            let Some(pause) = pause else {
+                return Err(failure.into_run_error(&self.shard_id, method, tries.count));
+            };
+            warn!("{}: {method} failed: {failure}; retrying in {pause:.1?}", self.shard_id);
+            self.sleep_before_retry(method, pause)?;
+        }
     }
 
     fn lease_lost(&mut self, processor: &mut impl RecordProcessor) {
         info!("{}: lease lost", self.shard_id);
         self.ledger.is_lease_lost = true;
-        if let Err(failure) = call(|| processor.lease_lost()) {
+        if let Err(failure) =
+            call(|| processor.lease_lost(&LeaseLostInput { shard_id: &self.shard_id }))
+        {
             warn!("{}: {} failed: {failure}", self.shard_id, Method::LeaseLost);
         }
     }
@@ -278,9 +357,11 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         info!("{}: shutdown requested", self.shard_id);
         let result = call(|| processor.shutdown_requested(&mut Checkpointer(&mut *self)));
         self.check_link()?;
+        let is_due = !self.settings.cadence.is_manual() && self.has_something_to_checkpoint();
+        let result = result.and_then(|()| if is_due { call(|| processor.flush()) } else { Ok(()) });
         match result {
-            Ok(()) if self.settings.cadence == Cadence::Manual => Ok(()),
-            Ok(()) => self.checkpoint_by_cadence(),
+            Ok(()) if is_due => self.checkpoint_all(),
+            Ok(()) => Ok(()),
             Err(failure) => {
                 warn!(
                     "{}: {} failed; records since the last checkpoint will be delivered again: \
@@ -305,6 +386,11 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             if self.ledger.is_lease_lost {
                 return Ok(());
             }
+            let is_ours = self.may_checkpoint_end();
+            let (method, result) = match result {
+                Ok(()) if is_ours => (Method::Flush, call(|| processor.flush())),
+                result => (Method::ShardEnded, result),
+            };
             let Err(failure) = result else { return self.finish_shard() };
             // Refusals that may pass have already been retried.
             if let ShardEnd::Refused(failed) = &self.ledger.shard_end {
@@ -315,40 +401,46 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
                 Failure::Panic(_) => None,
             };
             let Some(pause) = pause else {
-                return Err(failure.into_run_error(&self.shard_id, Method::ShardEnded, tries));
+                return Err(failure.into_run_error(&self.shard_id, method, tries));
             };
-            warn!("{}: shard_ended failed: {failure}; retrying in {pause:.1?}", self.shard_id);
-            self.sleep_before_retry(Method::ShardEnded, pause)?;
+            warn!("{}: {method} failed: {failure}; retrying in {pause:.1?}", self.shard_id);
+            self.sleep_before_retry(method, pause)?;
         }
     }
 
-    /// Checkpoints the shard's end if `shard_ended` has not, where that is safe.
+    /// Returns whether the runtime checkpoints the shard's end, as `shard_ended` has not and it is
+    /// safe.
+    fn may_checkpoint_end(&self) -> bool {
+        matches!(self.ledger.shard_end, ShardEnd::NotRequested)
+            && (!self.settings.cadence.is_manual() || self.ledger.covers_all())
+    }
+
+    /// Ends the shard after `shard_ended` has returned `Ok`.
     fn finish_shard(&mut self) -> Result<(), RunError> {
-        let may_checkpoint = self.settings.cadence != Cadence::Manual || self.ledger.covers_all();
+        if self.may_checkpoint_end() {
+            // The ledger notes the result.
+            let _ = self.checkpoint(&Position::AllDelivered, RetryBudget::ShardEnd);
+            self.check_link()?;
+        }
         match &self.ledger.shard_end {
             ShardEnd::Stored => Ok(()),
+            ShardEnd::Refused(_) if self.ledger.is_lease_lost => Ok(()),
             ShardEnd::Refused(failed) => Err(self.shard_end_refused(failed)),
-            ShardEnd::NotRequested if may_checkpoint => {
-                let result = self.checkpoint(&Position::AllDelivered, RetryBudget::ShardEnd);
-                self.check_link()?;
-                match result {
-                    Err(failed) if !failed.is_lease_lost() => Err(self.shard_end_refused(&failed)),
-                    _ => Ok(()),
-                }
-            }
-            ShardEnd::NotRequested => Err(RunError::ShardEnd {
-                shard_id: self.shard_id.clone(),
-                reason: "shard_ended made no checkpoint, and the processor's last checkpoint does \
-                         not cover all records (write `checkpointer.checkpoint()?` in shard_ended \
-                         once they are processed)"
-                    .to_owned(),
-            }),
+            ShardEnd::NotRequested => Err(self.shard_end_error(ShardEndError::NoCheckpoint)),
         }
     }
 
     fn shard_end_refused(&self, failed: &CheckpointFailed) -> RunError {
-        let shard_id = self.shard_id.clone();
-        RunError::ShardEnd { shard_id, reason: format!("shard_ended: {failed}") }
+        match failed.clone() {
+            CheckpointFailed::Refused { error, tries } => {
+                self.shard_end_error(ShardEndError::Refused { error, tries })
+            }
+            CheckpointFailed::Broken => RunError::hung_up(HungUp::BeforeCheckpointAnswer),
+        }
+    }
+
+    fn shard_end_error(&self, cause: ShardEndError) -> RunError {
+        RunError::ShardEnd { shard_id: self.shard_id.clone(), cause }
     }
 
     fn end_of_input(&mut self) -> Result<(), RunError> {
@@ -382,10 +474,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             let Some(pause) = pause else { return Err(failed) };
             debug!("{}: {failed}; retrying in {pause:.1?}", self.shard_id);
             if self.timer.sleep(pause) == Sleep::HungUp {
-                self.broken = Some(RunError::HungUp {
-                    during: "before a checkpoint was retried".to_owned(),
-                    expected: "stdin to stay open until the status",
-                });
+                self.broken = Some(RunError::hung_up(HungUp::BeforeCheckpointRetry));
                 return Err(CheckpointFailed::Broken);
             }
         }
@@ -422,36 +511,55 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
     }
 
     /// Follows each batch.
-    fn checkpoint_if_due(&mut self) -> Result<(), RunError> {
-        let ledger = &self.ledger;
-        let is_due = match self.settings.cadence {
-            Cadence::Manual => {
-                self.warn_of_no_checkpoint();
-                false
-            }
-            Cadence::EachBatch => true,
-            Cadence::EveryRecords(count) => ledger.uncovered >= count.get(),
-            Cadence::AtMostEvery(time) => {
-                self.timer.now().saturating_sub(ledger.last_checkpoint) >= time
-            }
-        };
-        if is_due { self.checkpoint_by_cadence() } else { Ok(()) }
-    }
-
-    /// Checkpoints all delivered records, if some are not covered yet. A refusal is only a
-    /// warning, as the next checkpoint covers the same records.
-    fn checkpoint_by_cadence(&mut self) -> Result<(), RunError> {
-        if self.ledger.covers_all() || self.ledger.is_lease_lost {
-            return Ok(());
+    fn checkpoint_if_due(
+        &mut self,
+        processor: &mut impl RecordProcessor,
+        on_error: &OnError,
+    ) -> Result<(), RunError> {
+        let cadence = self.settings.cadence;
+        if cadence.is_manual() {
+            self.warn_of_no_checkpoint();
         }
-        let result = self.checkpoint(&Position::AllDelivered, RetryBudget::Checkpoint);
-        self.check_link()?;
-        if let Err(failed) = result
-            && !failed.is_lease_lost()
-        {
-            warn!("{}: {failed}; the next checkpoint will cover these records", self.shard_id);
+        let elapsed = || self.timer.now().saturating_sub(self.ledger.last_checkpoint);
+        if cadence.is_due(self.ledger.uncovered, elapsed) && self.has_something_to_checkpoint() {
+            self.call_with_retries(on_error, Method::Flush, || processor.flush())?;
+            self.checkpoint_all()?;
+        }
+        if cadence.time().is_some() {
+            self.last_batch = self.timer.now();
         }
         Ok(())
+    }
+
+    fn has_something_to_checkpoint(&self) -> bool {
+        !self.ledger.covers_all() && !self.ledger.is_lease_lost
+    }
+
+    /// Checkpoints all delivered records. A refusal has been logged, and the next checkpoint covers
+    /// the same records.
+    fn checkpoint_all(&mut self) -> Result<(), RunError> {
+        let _ = self.checkpoint(&Position::AllDelivered, RetryBudget::Checkpoint);
+        self.check_link()
+    }
+
+    /// Warns once if records waited far too long for a checkpoint because no message came.
+    fn warn_of_silence(&mut self) {
+        let Some(time) = self.settings.cadence.time() else { return };
+        if self.has_warned_of_silence || !self.has_something_to_checkpoint() {
+            return;
+        }
+        let now = self.timer.now();
+        let limit = time.max(Duration::from_secs(1));
+        let waited = now.saturating_sub(self.ledger.last_checkpoint);
+        if waited >= limit * 2 && now.saturating_sub(self.last_batch) >= limit {
+            self.has_warned_of_silence = true;
+            warn!(
+                "{}: {} records waited {waited:.0?} for a checkpoint that is due every {time:.0?}, \
+                 as no message came; set callProcessRecordsEvenForEmptyRecordList = true, so that \
+                 the daemon sends empty batches",
+                self.shard_id, self.ledger.uncovered,
+            );
+        }
     }
 
     fn warn_of_no_checkpoint(&mut self) {
@@ -479,10 +587,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
     fn sleep_before_retry(&mut self, method: Method, pause: Duration) -> Result<(), RunError> {
         match self.timer.sleep(pause) {
             Sleep::Elapsed => Ok(()),
-            Sleep::HungUp => Err(RunError::HungUp {
-                during: format!("before {method} was retried"),
-                expected: "stdin to stay open until the status",
-            }),
+            Sleep::HungUp => Err(RunError::hung_up(HungUp::BeforeRetry(method))),
         }
     }
 }

@@ -145,7 +145,7 @@ mod unix {
         let input = Arc::new(input);
         if is_terminal {
             explain_terminal();
-        } else if signals == Signals::UntilEndOfInput {
+        } else if signals == Signals::IgnoredUntilEndOfInput {
             survive_signals(Arc::downgrade(&input))?;
         }
         Ok(Pipes {

@@ -231,7 +231,7 @@ impl Daemon {
     pub fn run_with(self, runtime: Runtime, processor: impl RecordProcessor) -> Report {
         let stage = Rc::new(RefCell::new(Stage::new(self)));
         let handle = || Handle(Rc::clone(&stage));
-        let outcome = runtime.run_over(handle(), handle(), handle(), processor);
+        let outcome = runtime.run_over_with(handle(), handle(), handle(), processor);
         let mut stage = stage.borrow_mut();
         Report {
             outcome,

@@ -1,5 +1,5 @@
-//! From its second batch on a life takes no memory for one more, however many records it has. A
-//! program of its own, as the allocator that counts is one for the whole program.
+//! From the second batch on, a batch allocates nothing, however many records it has. This is a program
+//! of its own, as the counting allocator is one for the whole program.
 #![allow(clippy::unwrap_used)] // a test may
 
 mod support;
@@ -7,7 +7,7 @@ mod support;
 use std::io::{self, Read};
 
 use kcl_protocol::{DaemonMessage, InitializeInput, ProcessRecordsInput, Record, SequenceNumber};
-use kcl_runtime::{Runtime, SystemTimer};
+use kcl_runtime::Runtime;
 use support::processing;
 
 fn encoded(message: &DaemonMessage<'_>) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn batch(count: usize) -> Vec<u8> {
     encoded(&DaemonMessage::ProcessRecords(ProcessRecordsInput::new(vec![record; count])))
 }
 
-/// Gives no byte of a line before the line before it is dealt with, as a daemon does.
+/// Returns a line only when the line before was handled, as a daemon does.
 struct Lines<'a>(std::slice::Iter<'a, Vec<u8>>, &'a [u8]);
 
 impl Read for Lines<'_> {
@@ -34,8 +34,8 @@ impl Read for Lines<'_> {
     }
 }
 
-/// How often a life takes memory in which batches of these sizes come.
-fn taken(counts: &[usize]) -> u64 {
+/// Returns the number of allocations of a run with batches of these sizes.
+fn count_allocations(counts: &[usize]) -> u64 {
     let mut lines = vec![encoded(&DaemonMessage::Initialize(InitializeInput::new("shardId-0")))];
     lines.extend(counts.iter().map(|count| batch(*count)));
     lines.push(encoded(&DaemonMessage::LeaseLost));
@@ -46,25 +46,29 @@ fn taken(counts: &[usize]) -> u64 {
     });
     let taken = allocation_counter::measure(|| {
         let input = Lines(lines.iter(), &[]);
-        Runtime::new().run_over(input, io::sink(), SystemTimer::new(), processor).unwrap();
+        Runtime::new().run_over(input, io::sink(), processor).unwrap();
     });
     assert_eq!(records, counts.iter().sum::<usize>());
     taken.count_total
 }
 
 #[test]
-fn one_more_batch_takes_no_memory() {
-    let _ = taken(&[1]);
-    let first = taken(&[10_000]);
+fn one_more_batch_allocates_nothing() {
+    let _ = count_allocations(&[1]);
+    let first = count_allocations(&[10_000]);
     for more in [10, 1_000, 10_000] {
-        assert_eq!(taken(&[10_000, more]), first, "for one more batch of {more} records");
+        assert_eq!(
+            count_allocations(&[10_000, more]),
+            first,
+            "for one more batch of {more} records"
+        );
     }
-    assert_eq!(taken(&[10_000, 1, 10, 0, 1_000, 10_000, 7, 10_000]), first);
+    assert_eq!(count_allocations(&[10_000, 1, 10, 0, 1_000, 10_000, 7, 10_000]), first);
 }
 
 #[test]
-fn small_batches_take_the_same_memory_again_and_again() {
-    let _ = taken(&[1]);
-    assert_eq!(taken(&[500; 100]), taken(&[500]));
-    assert_eq!(taken(&[1; 1000]), taken(&[1]));
+fn small_batches_reuse_their_memory() {
+    let _ = count_allocations(&[1]);
+    assert_eq!(count_allocations(&[500; 100]), count_allocations(&[500]));
+    assert_eq!(count_allocations(&[1; 1000]), count_allocations(&[1]));
 }

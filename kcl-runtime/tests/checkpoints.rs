@@ -1,4 +1,4 @@
-//! When checkpoints are asked for, how they are retried, and how a shard ends.
+//! Tests when checkpoints are requested, how they are retried, and how a shard ends.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod support;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use kcl_protocol::{Action, Record, SequenceNumber, ShutdownReason};
 use kcl_runtime::testing::Daemon;
 use kcl_runtime::{
-    Backoff, Cadence, CheckpointError, CheckpointFailed, ExtendedSequenceNumber, RunError, Runtime,
+    Backoff, Cadence, CheckpointError, ExtendedSequenceNumber, RunError, Runtime, ShardEndError,
 };
 use support::{Scripted, processing, scripted, warnings};
 
@@ -20,7 +20,7 @@ fn every(cadence: Cadence) -> Runtime {
 }
 
 #[test]
-fn at_a_record_both_numbers_are_sent_and_at_a_number_alone_just_that() {
+fn checkpoint_at_a_record_sends_both_numbers_and_at_a_number_only_that() {
     let record = |sub| {
         let mut record = Record::new("k", SequenceNumber::new("21").unwrap(), b"x").to_owned();
         record.sub_sequence_number = Some(sub);
@@ -40,7 +40,7 @@ fn at_a_record_both_numbers_are_sent_and_at_a_number_alone_just_that() {
 }
 
 #[test]
-fn what_may_pass_is_retried_within_the_bounds() {
+fn error_that_may_pass_is_retried_within_the_backoff() {
     let runtime = Runtime::new().checkpoint_retry(
         Backoff::up_to(Duration::from_secs(3)).first(Duration::from_secs(1)).without_jitter(),
     );
@@ -55,40 +55,64 @@ fn what_may_pass_is_retried_within_the_bounds() {
 }
 
 #[test]
-fn what_stays_refused_comes_back_typed() {
+fn only_a_wrong_position_and_a_lost_lease_are_errors_of_a_checkpoint() {
     let off = Runtime::new().checkpoint_retry(Backoff::none());
-    let report = Daemon::new()
-        .refuse_checkpoint(CheckpointError::Throttling)
-        .refuse_checkpoint(CheckpointError::Other("OddException".into()))
-        .batch(["a"])
-        .run_with(
-            off,
-            processing(|_, checkpointer| {
-                let failed = checkpointer.checkpoint().unwrap_err();
-                assert!(failed.is_retryable() && !failed.is_lease_lost());
-                let failed = checkpointer.checkpoint().unwrap_err();
-                let CheckpointFailed::Refused { error, tries: 1 } = failed else { panic!() };
-                assert_eq!(error, CheckpointError::Other("OddException".into()));
-                let ahead = SequenceNumber::new("2").unwrap();
-                let failed = checkpointer.checkpoint_at(&ahead).unwrap_err();
-                assert_eq!(
-                    failed.to_string(),
-                    "checkpoint refused: IllegalArgumentException: not between the last checkpoint \
-                     and the last delivered record"
-                );
-                Ok(())
-            }),
-        );
+    let (report, warnings) = warnings(|| {
+        Daemon::new()
+            .refuse_checkpoint(CheckpointError::Throttling)
+            .refuse_checkpoint(CheckpointError::Other("OddException".into()))
+            .batch(["a"])
+            .run_with(
+                off,
+                processing(|_, checkpointer| {
+                    checkpointer.checkpoint()?;
+                    checkpointer.checkpoint()?;
+                    assert_eq!(checkpointer.stored(), None);
+                    let ahead = SequenceNumber::new("2").unwrap();
+                    let error = checkpointer.checkpoint_at(&ahead).unwrap_err();
+                    assert_eq!(error, CheckpointError::IllegalArgument);
+                    checkpointer.checkpoint()?;
+                    assert_eq!(checkpointer.stored().unwrap().to_string(), "1/0");
+                    Ok(())
+                }),
+            )
+    });
     report.outcome.unwrap();
-    assert!(report.pauses.is_empty() && report.checkpoints.is_empty());
+    assert_eq!(report.checkpoints, ["1/0"]);
+    assert!(report.pauses.is_empty());
+    assert_eq!(
+        warnings,
+        [
+            "shardId-000000000000: checkpoint refused: ThrottlingException: try again later; the \
+             next checkpoint will cover these records",
+            "shardId-000000000000: checkpoint refused: OddException: see the daemon's log; the \
+             next checkpoint will cover these records",
+        ]
+    );
 }
 
 #[test]
-fn the_default_bounds_are_thirty_seconds() {
+fn throttled_checkpoint_does_not_end_the_worker() {
+    let throttled = (0..100)
+        .fold(Daemon::new(), |daemon, _| daemon.refuse_checkpoint(CheckpointError::Throttling));
+    let (report, warnings) = warnings(|| {
+        throttled
+            .batch(["a"])
+            .batch(["b"])
+            .run(processing(|_, checkpointer| Ok(checkpointer.checkpoint()?)))
+    });
+    report.outcome.unwrap();
+    assert_eq!(report.answered.len(), 3);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
+fn checkpoint_is_retried_for_thirty_seconds_by_default() {
     let throttled = (0..100)
         .fold(Daemon::new(), |daemon, _| daemon.refuse_checkpoint(CheckpointError::Throttling));
     let report = throttled.batch(["a"]).run(processing(|_, checkpointer| {
-        assert!(checkpointer.checkpoint().is_err());
+        checkpointer.checkpoint()?;
+        assert_eq!(checkpointer.stored(), None);
         Ok(())
     }));
     report.outcome.unwrap();
@@ -103,13 +127,13 @@ fn each_batch_is_checkpointed() {
         .batch([""; 0])
         .batch(["c"])
         .shutdown_requested()
-        .run_with(every(Cadence::EachBatch), scripted());
+        .run_with(every(Cadence::each_batch()), scripted());
     report.outcome.unwrap();
     assert_eq!(report.checkpoints, ["2/0", "3/0"]);
 }
 
 #[test]
-fn records_are_counted_since_the_last_checkpoint() {
+fn records_count_since_the_last_checkpoint() {
     let report = Daemon::new()
         .batch(["1", "2"])
         .batch(["3", "4"])
@@ -122,7 +146,7 @@ fn records_are_counted_since_the_last_checkpoint() {
 }
 
 #[test]
-fn time_is_judged_after_a_batch() {
+fn time_is_checked_after_a_batch() {
     let report = Daemon::new()
         .batch(["1"])
         .wait(MINUTE)
@@ -130,19 +154,19 @@ fn time_is_judged_after_a_batch() {
         .batch(["3"])
         .wait(MINUTE)
         .shutdown_requested()
-        .run_with(every(Cadence::AtMostEvery(MINUTE)), scripted());
+        .run_with(every(Cadence::every(MINUTE)), scripted());
     report.outcome.unwrap();
     assert_eq!(report.checkpoints, ["2/0", "3/0"]);
 }
 
 #[test]
-fn a_cadences_failed_checkpoint_is_a_warning_and_the_next_one_covers_it() {
+fn refused_checkpoint_of_a_cadence_is_a_warning_and_the_next_one_covers_it() {
     let (report, warnings) = warnings(|| {
         Daemon::new()
             .refuse_checkpoint(CheckpointError::InvalidState)
             .batch(["a"])
             .batch([""; 0])
-            .run_with(every(Cadence::EachBatch), scripted())
+            .run_with(every(Cadence::each_batch()), scripted())
     });
     report.outcome.unwrap();
     assert_eq!(report.checkpoints, ["1/0"]);
@@ -155,15 +179,15 @@ fn a_cadences_failed_checkpoint_is_a_warning_and_the_next_one_covers_it() {
 }
 
 #[test]
-fn a_failed_batch_is_not_checkpointed_by_the_cadence() {
+fn failed_batch_is_not_checkpointed() {
     let report = Daemon::new()
         .batch(["a"])
-        .run_with(every(Cadence::EachBatch), processing(|_, _| Err("no".into())));
+        .run_with(every(Cadence::each_batch()), processing(|_, _| Err("no".into())));
     assert!(report.outcome.is_err() && report.checkpoints.is_empty());
 }
 
 #[test]
-fn five_minutes_without_a_checkpoint_are_warned_about_once() {
+fn five_minutes_without_a_checkpoint_cause_one_warning() {
     let daemon = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a", "b"]).wait(MINUTE));
     let (report, warnings) = warnings(|| daemon.run(scripted()));
     report.outcome.unwrap();
@@ -175,7 +199,7 @@ fn five_minutes_without_a_checkpoint_are_warned_about_once() {
 }
 
 #[test]
-fn who_checkpoints_is_not_warned() {
+fn processor_that_checkpoints_causes_no_warning() {
     let daemon = (0..20).fold(Daemon::new(), |daemon, _| daemon.batch(["a"]).wait(MINUTE));
     let mut batches = 0;
     let (report, warnings) = warnings(|| {
@@ -192,7 +216,7 @@ fn who_checkpoints_is_not_warned() {
 }
 
 #[test]
-fn by_hand_a_shutdown_request_checkpoints_nothing_of_itself() {
+fn manual_cadence_checkpoints_nothing_on_a_shutdown_request() {
     let report = Daemon::new().batch(["a"]).shutdown_requested().run(scripted());
     report.outcome.unwrap();
     assert!(report.checkpoints.is_empty() && report.refused.is_empty());
@@ -200,19 +224,19 @@ fn by_hand_a_shutdown_request_checkpoints_nothing_of_itself() {
 }
 
 #[test]
-fn no_time_at_all_means_after_each_batch() {
+fn time_of_zero_means_after_each_batch() {
     let report = Daemon::new()
         .batch(["a"])
         .refuse_checkpoint(CheckpointError::InvalidState)
         .batch(["b"])
         .batch([""; 0])
-        .run_with(every(Cadence::AtMostEvery(Duration::ZERO)), scripted());
+        .run_with(every(Cadence::every(Duration::ZERO)), scripted());
     report.outcome.unwrap();
     assert_eq!(report.checkpoints, ["1/0", "2/0"]);
 }
 
 #[test]
-fn a_cadence_asks_for_nothing_when_the_lease_is_gone() {
+fn cadence_requests_nothing_after_the_lease_is_lost() {
     let (report, warnings) = warnings(|| {
         Daemon::new()
             .refuse_checkpoint(CheckpointError::Shutdown)
@@ -220,7 +244,7 @@ fn a_cadence_asks_for_nothing_when_the_lease_is_gone() {
             .batch(["b"])
             .shutdown_requested()
             .shard_ended()
-            .run_with(every(Cadence::EachBatch), scripted())
+            .run_with(every(Cadence::each_batch()), scripted())
     });
     report.outcome.unwrap();
     assert_eq!(report.refused, [CheckpointError::Shutdown]);
@@ -229,21 +253,20 @@ fn a_cadence_asks_for_nothing_when_the_lease_is_gone() {
 }
 
 #[test]
-fn a_foreign_line_in_place_of_a_checkpoints_answer_is_shown() {
+fn foreign_line_instead_of_a_checkpoints_answer_is_shown() {
     let input = b"{\"action\":\"initialize\",\"shardId\":\"s\"}\n\
                   {\"action\":\"shutdownRequested\"}\nPicked up _JAVA_OPTIONS\n";
     let processor = Scripted {
         shutdown_requested: Box::new(|checkpointer| Ok(checkpointer.checkpoint()?)),
         ..scripted()
     };
-    let timer = kcl_runtime::SystemTimer::new();
-    let error = Runtime::new().run_over(&input[..], Vec::new(), timer, processor).unwrap_err();
+    let error = Runtime::new().run_over(&input[..], Vec::new(), processor).unwrap_err();
     assert!(matches!(error, RunError::Foreign { .. }), "{error}");
     assert!(error.to_string().ends_with("; the line begins: Picked up _JAVA_OPTIONS"), "{error}");
 }
 
 #[test]
-fn the_end_of_a_shard_is_checkpointed_by_a_cadence() {
+fn cadence_checkpoints_the_end_of_the_shard() {
     let report = Daemon::new()
         .batch(["a"])
         .shard_ended()
@@ -254,7 +277,7 @@ fn the_end_of_a_shard_is_checkpointed_by_a_cadence() {
 }
 
 #[test]
-fn by_hand_the_end_is_checkpointed_if_the_processors_own_covers_the_last_record() {
+fn manual_cadence_checkpoints_the_end_only_if_the_last_record_is_covered() {
     let checkpoints_each =
         || processing(|input, checkpointer| Ok(checkpointer.checkpoint_at(&input.records[0])?));
     let report = Daemon::new().batch(["a"]).shard_ended().run(checkpoints_each());
@@ -265,17 +288,17 @@ fn by_hand_the_end_is_checkpointed_if_the_processors_own_covers_the_last_record(
     let error = report.outcome.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "shardId-000000000000: shard_ended made no checkpoint, and the processor's last checkpoint \
-         does not cover all records (write `checkpointer.checkpoint()?` in shard_ended once they \
-         are processed); to answer shardEnded now would leave the shard unfinished: its child \
+        "shardId-000000000000: shard_ended: no checkpoint was made, and the processor's last \
+         checkpoint does not cover all records (write `checkpointer.checkpoint()?` in shard_ended \
+         once they are processed); an answer now would leave the shard unfinished: its child \
          shards would not be read until another worker takes it over"
     );
-    assert!(matches!(error, RunError::ShardEnd { .. }));
+    assert!(matches!(error, RunError::ShardEnd { cause: ShardEndError::NoCheckpoint, .. }));
     assert_eq!(report.answered.last(), Some(&Action::ProcessRecords));
 }
 
 #[test]
-fn by_hand_a_number_alone_does_not_cover_the_last_of_its_sub_sequences() {
+fn number_alone_does_not_cover_the_last_of_its_sub_sequences() {
     let record = |sub| {
         let mut record = Record::new("k", SequenceNumber::new("21").unwrap(), b"x").to_owned();
         record.sub_sequence_number = Some(sub);
@@ -290,7 +313,7 @@ fn by_hand_a_number_alone_does_not_cover_the_last_of_its_sub_sequences() {
 }
 
 #[test]
-fn an_error_after_the_end_was_stored_is_retried_and_the_end_stays_stored() {
+fn error_after_the_end_was_stored_is_retried_and_the_end_stays_stored() {
     let calls = RefCell::new(0);
     let stores_then_fails = Scripted {
         shard_ended: Box::new(|checkpointer| {
@@ -307,7 +330,7 @@ fn an_error_after_the_end_was_stored_is_retried_and_the_end_stays_stored() {
 }
 
 #[test]
-fn a_hang_up_while_a_checkpoint_is_to_be_tried_again_ends_the_run() {
+fn hang_up_before_a_checkpoint_is_retried_ends_the_run() {
     /// The daemon hangs up in the first pause.
     struct HangsUp;
     impl kcl_runtime::Timer for HangsUp {
@@ -322,10 +345,10 @@ fn a_hang_up_while_a_checkpoint_is_to_be_tried_again_ends_the_run() {
                   {\"action\":\"checkpoint\",\"error\":\"ThrottlingException\"}\n";
     for processor in [scripted(), ends_by_itself()] {
         let mut output = Vec::new();
-        let result = Runtime::new().run_over(&input[..], &mut output, HangsUp, processor);
+        let result = Runtime::new().run_over_with(&input[..], &mut output, HangsUp, processor);
         assert_eq!(
             result.unwrap_err().to_string(),
-            "the daemon hung up before a checkpoint was retried; expected stdin to stay open until \
+            "s: the daemon hung up before a checkpoint was retried; expected stdin to stay open until \
              the status"
         );
         assert!(!output.windows(10).any(|part| part == b"shardEnded"), "no status");
@@ -333,14 +356,14 @@ fn a_hang_up_while_a_checkpoint_is_to_be_tried_again_ends_the_run() {
 }
 
 #[test]
-fn a_shard_that_ends_without_a_record_is_checkpointed() {
+fn shard_that_ends_without_a_record_is_checkpointed() {
     let report = Daemon::new().shard_ended().run(scripted());
     report.outcome.unwrap();
     assert_eq!(report.checkpoints, ["SHARD_END/0"]);
 }
 
 #[test]
-fn the_words_of_1_x_lead_to_the_same() {
+fn messages_of_kcl_1_x_do_the_same() {
     let report = Daemon::new().shutdown(ShutdownReason::Terminate).run(scripted());
     report.outcome.unwrap();
     assert_eq!(report.checkpoints, ["SHARD_END/0"]);
@@ -365,7 +388,7 @@ fn ends_by_itself<'f>() -> Scripted<'f> {
 }
 
 #[test]
-fn the_end_is_retried_for_five_minutes_and_never_answered_without_it() {
+fn end_is_retried_for_five_minutes_and_never_answered_without_a_checkpoint() {
     let throttled = (0..1_000)
         .fold(Daemon::new(), |daemon, _| daemon.refuse_checkpoint(CheckpointError::Throttling));
     for processor in [scripted(), ends_by_itself()] {
@@ -378,8 +401,8 @@ fn the_end_is_retried_for_five_minutes_and_never_answered_without_it() {
             error.to_string(),
             format!(
                 "shardId-000000000000: shard_ended: checkpoint refused after {tries} tries: \
-                 ThrottlingException: try again later; to answer shardEnded now would leave the \
-                 shard unfinished: its child shards would not be read until another worker takes \
+                 ThrottlingException: try again later; an answer now would leave the shard \
+                 unfinished: its child shards would not be read until another worker takes \
                  it over"
             )
         );
@@ -388,7 +411,7 @@ fn the_end_is_retried_for_five_minutes_and_never_answered_without_it() {
 }
 
 #[test]
-fn a_throttled_end_succeeds_in_the_end() {
+fn throttled_end_is_retried_until_it_succeeds() {
     let report = Daemon::new()
         .refuse_checkpoint(CheckpointError::Throttling)
         .refuse_checkpoint(CheckpointError::Throttling)
@@ -400,7 +423,7 @@ fn a_throttled_end_succeeds_in_the_end() {
 }
 
 #[test]
-fn any_other_refusal_of_the_end_ends_the_run_at_once_even_if_the_processor_hides_it() {
+fn other_refusal_of_the_end_ends_the_run_even_if_the_processor_hides_it() {
     let hides = Scripted {
         shard_ended: Box::new(|checkpointer| {
             let _ = checkpointer.checkpoint();
@@ -420,7 +443,7 @@ fn any_other_refusal_of_the_end_ends_the_run_at_once_even_if_the_processor_hides
 }
 
 #[test]
-fn an_end_that_is_stored_stays_so_whatever_becomes_of_another_try() {
+fn stored_end_stays_stored_whatever_another_request_returns() {
     let asks_twice = Scripted {
         shard_ended: Box::new(|checkpointer| {
             checkpointer.checkpoint()?;
@@ -435,14 +458,13 @@ fn an_end_that_is_stored_stays_so_whatever_becomes_of_another_try() {
 {"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":"InvalidStateException"}
 "#;
     let mut output = Vec::new();
-    let timer = kcl_runtime::SystemTimer::new();
-    Runtime::new().run_over(&input[..], &mut output, timer, asks_twice).unwrap();
+    Runtime::new().run_over(&input[..], &mut output, asks_twice).unwrap();
     let status = b"{\"action\":\"status\",\"responseFor\":\"shardEnded\"}\n";
     assert!(output.ends_with(status));
 }
 
 #[test]
-fn an_end_that_is_stored_stays_so_in_a_second_call_of_shard_ended() {
+fn stored_end_stays_stored_in_a_second_call_of_shard_ended() {
     // Life 524 of the simulation: the process ended as if the shard's end were not stored.
     let calls = RefCell::new(0);
     let asks_again = Scripted {
@@ -463,15 +485,14 @@ fn an_end_that_is_stored_stays_so_in_a_second_call_of_shard_ended() {
 {"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":"InvalidStateException"}
 "#;
     let mut output = Vec::new();
-    let timer = kcl_runtime::SystemTimer::new();
     let backoff = Backoff::up_to(Duration::from_millis(2)).first(Duration::from_millis(1));
     let runtime = Runtime::new().shard_end_retry(backoff);
-    runtime.run_over(&input[..], &mut output, timer, asks_again).unwrap();
+    runtime.run_over(&input[..], &mut output, asks_again).unwrap();
     assert!(output.ends_with(b"{\"action\":\"status\",\"responseFor\":\"shardEnded\"}\n"));
 }
 
 #[test]
-fn an_end_after_the_lease_is_gone_is_answered_whatever_the_processor_returned() {
+fn end_after_the_lease_is_lost_is_answered_whatever_the_processor_returns() {
     for processor in [scripted(), ends_by_itself()] {
         let report =
             Daemon::new().refuse_checkpoint(CheckpointError::Shutdown).shard_ended().run(processor);
@@ -481,7 +502,7 @@ fn an_end_after_the_lease_is_gone_is_answered_whatever_the_processor_returned() 
 }
 
 #[test]
-fn an_error_of_shard_ended_is_retried_then_ends_the_run() {
+fn error_of_shard_ended_is_retried_then_ends_the_run() {
     let calls = RefCell::new(0);
     let flushes_at_last = Scripted {
         shard_ended: Box::new(|checkpointer| {
@@ -514,4 +535,101 @@ fn an_error_of_shard_ended_is_retried_then_ends_the_run() {
     let report = Daemon::new().shard_ended().run(panics);
     assert!(matches!(report.outcome, Err(RunError::Panicked { .. })));
     assert!(report.pauses.is_empty());
+}
+
+#[test]
+fn records_or_time_whichever_comes_first() {
+    let report = Daemon::new()
+        .batch(["1", "2", "3"])
+        .batch(["4"])
+        .wait(MINUTE)
+        .batch([""; 0])
+        .batch(["5"])
+        .run_with(every(Cadence::every_records(3).or_every(MINUTE)), scripted());
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["3/0", "4/0"]);
+}
+
+#[test]
+fn flush_comes_before_each_checkpoint_of_the_runtime() {
+    let held = RefCell::new(Vec::new());
+    let written = RefCell::new(Vec::new());
+    let processor = Scripted {
+        flush: Box::new(|| {
+            written.borrow_mut().push(std::mem::take(&mut *held.borrow_mut()).concat());
+            Ok(())
+        }),
+        ..processing(|input, _| {
+            held.borrow_mut().extend(input.records.iter().map(support::payload));
+            Ok(())
+        })
+    };
+    let report = Daemon::new()
+        .batch(["a", "b"])
+        .batch(["c"])
+        .batch(["d"])
+        .shutdown_requested()
+        .batch(["e"])
+        .shard_ended()
+        .run_with(every(Cadence::every_records(3)), processor);
+    report.outcome.unwrap();
+    assert_eq!(*written.borrow(), ["abc", "d", "e"]);
+    assert_eq!(report.checkpoints, ["3/0", "4/0", "SHARD_END/0"]);
+}
+
+#[test]
+fn flush_is_not_called_without_a_checkpoint_of_the_runtime() {
+    let processor = || Scripted {
+        flush: Box::new(|| panic!("not now")),
+        ..processing(|_, checkpointer| Ok(checkpointer.checkpoint()?))
+    };
+    let report = Daemon::new().batch(["a"]).shutdown_requested().lease_lost().run(processor());
+    report.outcome.unwrap();
+    let report = Daemon::new()
+        .refuse_checkpoint(CheckpointError::Shutdown)
+        .batch(["a"])
+        .shutdown_requested()
+        .shard_ended()
+        .run_with(every(Cadence::each_batch()), processor());
+    report.outcome.unwrap();
+}
+
+#[test]
+fn silence_far_past_the_cadences_time_is_warned_about_once() {
+    let quiet = |daemon: Daemon| daemon.batch(["a"]).wait(5 * MINUTE);
+    let (report, warnings) = warnings(|| {
+        quiet(quiet(Daemon::new().batch(["a"])))
+            .shutdown_requested()
+            .run_with(every(Cadence::every_records(10).or_every(MINUTE)), scripted())
+    });
+    report.outcome.unwrap();
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: 2 records waited 300s for a checkpoint that is due every 60s, as \
+             no message came; set callProcessRecordsEvenForEmptyRecordList = true, so that the \
+             daemon sends empty batches"]
+    );
+}
+
+#[test]
+fn silence_is_not_warned_about_while_empty_batches_come() {
+    let daemon = (0..20)
+        .fold(Daemon::new().batch(["a"]), |daemon, _| daemon.wait(MINUTE / 2).batch([""; 0]));
+    let cadence = Cadence::every_records(10).or_every(MINUTE);
+    let (report, warnings) = warnings(|| daemon.run_with(every(cadence), scripted()));
+    report.outcome.unwrap();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(report.checkpoints, ["1/0"]);
+}
+
+#[test]
+fn checkpointer_reads_the_runs_time() {
+    let times = RefCell::new(Vec::new());
+    let report =
+        Daemon::new().batch(["a"]).wait(MINUTE).batch(["b"]).run(processing(|_, checkpointer| {
+            times.borrow_mut().push(checkpointer.now());
+            Ok(())
+        }));
+    report.outcome.unwrap();
+    assert_eq!(*times.borrow(), [Duration::ZERO, MINUTE]);
 }

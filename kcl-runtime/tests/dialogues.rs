@@ -8,18 +8,18 @@ use std::collections::VecDeque;
 
 use kcl_fixtures::{Dialogue, Turn, dialogues};
 use kcl_runtime::{
-    Backoff, CheckpointFailed, Checkpointer, ExtendedSequenceNumber, RunError, Runtime,
-    SequenceNumber, SystemTimer,
+    Backoff, CheckpointError, Checkpointer, ExtendedSequenceNumber, RunError, Runtime,
+    SequenceNumber,
 };
 use serde_json::Value;
-use support::Scripted;
+use support::{Scripted, scripted};
 
 fn json(line: &[u8]) -> Value {
     serde_json::from_slice(line).unwrap()
 }
 
 /// Requests the checkpoint that the dialogue's child requested.
-fn ask(checkpointer: &mut Checkpointer<'_>, request: &Value) -> Result<(), CheckpointFailed> {
+fn ask(checkpointer: &mut Checkpointer<'_>, request: &Value) -> Result<(), CheckpointError> {
     let Some(number) = request["sequenceNumber"].as_str() else {
         return checkpointer.checkpoint();
     };
@@ -35,18 +35,22 @@ fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
     let turns = RefCell::new(VecDeque::from(dialogue.turns()));
     let next = || -> Turn<'_> { turns.borrow_mut().pop_front().unwrap() };
     let check = |checkpoint: &kcl_fixtures::Checkpoint<'_>,
-                 result: Result<(), CheckpointFailed>| {
+                 is_end: bool,
+                 result: Result<(), CheckpointError>| {
         let answer = json(checkpoint.answer.unwrap());
-        let error = match &result {
-            Ok(()) => None,
-            Err(CheckpointFailed::Refused { error, .. }) => Some(error.name()),
-            Err(failed) => panic!("{}: {failed}", dialogue.name),
-        };
-        assert_eq!(error, answer["error"].as_str(), "{}", dialogue.name);
+        let told = result.as_ref().err().map(CheckpointError::name);
+        // In a batch, a refusal that the next checkpoint makes up for is only logged.
+        let is_deferred = !is_end
+            && matches!(
+                answer["error"].as_str(),
+                Some(error) if !["ShutdownException", "IllegalArgumentException"].contains(&error)
+            );
+        let expected = answer["error"].as_str().filter(|_| !is_deferred);
+        assert_eq!(told, expected, "{}", dialogue.name);
     };
     let play_turn = |checkpointer: &mut Checkpointer<'_>| {
         for checkpoint in &next().checkpoints {
-            check(checkpoint, ask(checkpointer, &json(checkpoint.request)));
+            check(checkpoint, false, ask(checkpointer, &json(checkpoint.request)));
         }
     };
     let processor = Scripted {
@@ -64,7 +68,7 @@ fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
         }),
         shard_ended: Box::new(|checkpointer| {
             for checkpoint in &next().checkpoints {
-                check(checkpoint, checkpointer.checkpoint());
+                check(checkpoint, true, checkpointer.checkpoint());
             }
             Ok(())
         }),
@@ -72,15 +76,16 @@ fn play(dialogue: &Dialogue) -> (Result<(), RunError>, Vec<u8>) {
             next();
             Ok(())
         }),
+        ..scripted()
     };
     let runtime = Runtime::new().checkpoint_retry(Backoff::none()).shard_end_retry(Backoff::none());
     let input = dialogue.daemon_bytes();
     let mut output = Vec::new();
-    let result = runtime.run_over(&input[..], &mut output, SystemTimer::new(), processor);
+    let result = runtime.run_over(&input[..], &mut output, processor);
     (result, output)
 }
 
-/// A child on this runtime has no checkpointer where the daemon allows no checkpoint.
+/// A processor of this runtime gets no checkpointer where the daemon allows no checkpoint.
 fn cannot_be_typed(dialogue: &Dialogue) -> bool {
     dialogue.turns().iter().any(|turn| {
         let action = json(turn.message.trim_ascii())["action"].as_str().map(str::to_owned);
@@ -90,7 +95,7 @@ fn cannot_be_typed(dialogue: &Dialogue) -> bool {
 }
 
 #[test]
-fn the_runtime_says_what_the_child_said() {
+fn runtime_writes_what_the_child_wrote() {
     let (mut played, mut left_out) = (0, Vec::new());
     for dialogue in dialogues() {
         if cannot_be_typed(&dialogue) {

@@ -1,19 +1,19 @@
-//! What an error or a panic leads to, method by method and policy by policy.
+//! Tests what follows from an error or a panic, for each method and policy.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod support;
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kcl_protocol::Action;
 use kcl_runtime::testing::Daemon;
 use kcl_runtime::{
-    Backoff, CheckpointError, Checkpointer, OnError, ProcessRecordsInput, ProcessorError,
-    RecordProcessor, RunError, Runtime, ShardEndCheckpointer, SystemTimer,
+    Backoff, Cadence, CheckpointError, Checkpointer, HungUp, OnError, ProcessRecordsInput,
+    ProcessorError, RecordProcessor, RunError, Runtime, ShardEndCheckpointer, ShardEndError,
+    for_each_record,
 };
-use support::{Scripted, payloads, processing, scripted, warnings};
+use support::{Scripted, payload, payloads, processing, scripted, warnings};
 
 use Action::{Initialize, LeaseLost, ProcessRecords, ShutdownRequested};
 
@@ -30,22 +30,34 @@ fn with(on_error: OnError) -> Runtime {
     Runtime::new().on_error(on_error)
 }
 
-/// A callback that keeps what is skipped, as `tries: payloads: error`.
-fn dead_letters() -> (Arc<Mutex<Vec<String>>>, OnError) {
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let keeper = Arc::clone(&kept);
-    let policy = OnError::skip(move |failed| {
-        let texts: Vec<_> =
-            failed.records.iter().map(|record| String::from_utf8_lossy(record.data)).collect();
-        let line = format!("{}: {}: {}", failed.tries, texts.join(" "), failed.error);
-        keeper.lock().unwrap().push(line);
+/// A processor with dead letters, which are kept as `tries: payload: error`.
+fn keeping<'f>(kept: &'f RefCell<Vec<String>>, processor: Scripted<'f>) -> Scripted<'f> {
+    let dead_letter = Box::new(|letter: &kcl_runtime::DeadLetter<'_>| {
+        let text = String::from_utf8_lossy(letter.record.data);
+        kept.borrow_mut().push(format!("{}: {text}: {}", letter.tries, letter.error));
         Ok(())
     });
-    (kept, policy)
+    Scripted { dead_letter, ..processor }
+}
+
+/// A processor without a `dead_letter` method.
+struct Plain<F>(F);
+
+impl<F> RecordProcessor for Plain<F>
+where
+    F: FnMut(&ProcessRecordsInput<'_>, &mut Checkpointer<'_>) -> kcl_runtime::Result,
+{
+    fn process_records(
+        &mut self,
+        input: &ProcessRecordsInput<'_>,
+        checkpointer: &mut Checkpointer<'_>,
+    ) -> kcl_runtime::Result {
+        (self.0)(input, checkpointer)
+    }
 }
 
 #[test]
-fn by_default_the_first_error_ends_the_run_without_a_status() {
+fn first_error_ends_the_run_without_a_status_by_default() {
     let report = Daemon::new()
         .batch(["a"])
         .batch(["b"])
@@ -58,7 +70,7 @@ fn by_default_the_first_error_ends_the_run_without_a_status() {
 }
 
 #[test]
-fn an_error_that_is_printed_with_its_causes_says_nothing_twice() {
+fn error_with_its_causes_repeats_nothing() {
     for (input, text) in [
         (&b"{}\n"[..], "field `action`: missing or null"),
         (b"{\"action\":\"leaseLost\"}\n", "a line is longer than the limit of 4 bytes"),
@@ -66,7 +78,7 @@ fn an_error_that_is_printed_with_its_causes_says_nothing_twice() {
         let limit = if input.len() > 4 { 4 } else { 100 };
         let error = Runtime::new()
             .line_limit(limit)
-            .run_over(input, Vec::new(), SystemTimer::new(), processing(|_, _| Ok(())))
+            .run_over(input, Vec::new(), processing(|_, _| Ok(())))
             .unwrap_err();
         assert_eq!(error.to_string(), format!("cannot go on with the daemon's messages: {text}"));
         assert!(std::error::Error::source(&error).is_none(), "{error:?}");
@@ -74,7 +86,7 @@ fn an_error_that_is_printed_with_its_causes_says_nothing_twice() {
 }
 
 #[test]
-fn the_whole_chain_of_causes_is_in_the_one_line() {
+fn all_causes_are_in_one_line() {
     #[derive(Debug, thiserror::Error)]
     #[error("cannot store the batch")]
     struct Outer(#[source] std::num::ParseIntError);
@@ -91,7 +103,7 @@ fn the_whole_chain_of_causes_is_in_the_one_line() {
 }
 
 #[test]
-fn an_error_of_initialize_ends_the_run() {
+fn error_of_initialize_ends_the_run() {
     let processor = Scripted { initialize: Box::new(|_| Err("no database".into())), ..scripted() };
     let report = Daemon::new().batch(["a"]).run(processor);
     assert_eq!(
@@ -102,7 +114,7 @@ fn an_error_of_initialize_ends_the_run() {
 }
 
 #[test]
-fn errors_of_lease_lost_and_shutdown_requested_are_logged_and_answered() {
+fn errors_of_lease_lost_and_shutdown_requested_are_logged() {
     let processor = Scripted {
         lease_lost: Box::new(|| Err("no flush".into())),
         shutdown_requested: Box::new(|_| panic!("no time")),
@@ -123,7 +135,7 @@ fn errors_of_lease_lost_and_shutdown_requested_are_logged_and_answered() {
 }
 
 #[test]
-fn a_panic_ends_the_run_and_is_never_retried() {
+fn panic_ends_the_run_and_is_never_retried() {
     let mut calls = 0;
     let report = Daemon::new().batch(["a"]).run_with(
         with(OnError::retry(three_retries())),
@@ -142,7 +154,7 @@ fn a_panic_ends_the_run_and_is_never_retried() {
 }
 
 #[test]
-fn a_retry_delivers_the_batch_again_until_it_succeeds() {
+fn batch_is_retried_until_it_succeeds() {
     let seen = RefCell::new(Vec::new());
     let (report, warnings) = warnings(|| {
         Daemon::new().batch(["a", "b"]).run_with(
@@ -160,14 +172,14 @@ fn a_retry_delivers_the_batch_again_until_it_succeeds() {
     assert_eq!(
         warnings,
         [
-            "shardId-000000000000: process_records failed: busy; retrying 2 of 2 records in 1.0s",
-            "shardId-000000000000: process_records failed: busy; retrying 2 of 2 records in 2.0s",
+            "shardId-000000000000: process_records failed: busy; retrying 2 records in 1.0s",
+            "shardId-000000000000: process_records failed: busy; retrying 2 records in 2.0s",
         ]
     );
 }
 
 #[test]
-fn retries_have_an_end() {
+fn retries_end() {
     let report = Daemon::new()
         .batch(["a"])
         .run_with(with(OnError::retry(three_retries())), processing(|_, _| Err("busy".into())));
@@ -179,7 +191,7 @@ fn retries_have_an_end() {
 }
 
 #[test]
-fn a_retry_starts_behind_what_was_checkpointed() {
+fn retry_starts_after_the_checkpoint() {
     let seen = RefCell::new(Vec::new());
     let report = Daemon::new().batch(["a", "b", "c"]).run_with(
         with(OnError::retry(three_retries())),
@@ -197,7 +209,7 @@ fn a_retry_starts_behind_what_was_checkpointed() {
 }
 
 #[test]
-fn a_retry_resumes_at_the_record_that_the_error_names() {
+fn retry_resumes_at_the_named_record() {
     let seen = RefCell::new(Vec::new());
     let report = Daemon::new().batch(["a", "b", "c"]).run_with(
         with(OnError::retry(three_retries())),
@@ -215,7 +227,7 @@ fn a_retry_resumes_at_the_record_that_the_error_names() {
 }
 
 #[test]
-fn a_batch_checkpointed_whole_is_not_tried_again() {
+fn batch_checkpointed_whole_is_not_retried() {
     let (report, warnings) = warnings(|| {
         Daemon::new().batch(["a", "b"]).run_with(
             with(OnError::retry(three_retries())),
@@ -235,7 +247,7 @@ fn a_batch_checkpointed_whole_is_not_tried_again() {
 }
 
 #[test]
-fn an_empty_batch_may_be_tried_again_too() {
+fn empty_batch_is_retried() {
     let mut calls = 0;
     let report = Daemon::new().batch([""; 0]).run_with(
         with(OnError::retry(three_retries())),
@@ -249,7 +261,7 @@ fn an_empty_batch_may_be_tried_again_too() {
 }
 
 #[test]
-fn pauses_end_when_the_daemon_hangs_up() {
+fn pause_ends_when_the_daemon_hangs_up() {
     let report = Daemon::new()
         .batch(["a"])
         .vanish()
@@ -257,131 +269,261 @@ fn pauses_end_when_the_daemon_hangs_up() {
     let error = report.outcome.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the daemon hung up before process_records was retried; expected stdin to stay open until \
+        "shardId-000000000000: the daemon hung up before process_records was retried; expected stdin to stay open until \
          the status"
     );
-    assert!(matches!(error, RunError::HungUp { .. }));
+    let RunError::HungUp { during, .. } = error else { panic!("{error}") };
+    assert_eq!(during, HungUp::BeforeRetry(kcl_runtime::Method::ProcessRecords));
 }
 
 #[test]
-fn skipped_records_go_to_the_callback_and_the_shard_goes_on() {
-    let (kept, policy) = dead_letters();
+fn failed_records_become_dead_letters_and_the_shard_goes_on() {
+    let kept = RefCell::new(Vec::new());
     let (report, warnings) = warnings(|| {
-        Daemon::new().batch(["bad", "worse"]).batch(["good"]).run_with(
-            with(policy),
-            processing(|input, _| match input.records.len() {
-                2 => Err("poison".into()),
-                _ => Ok(()),
-            }),
-        )
+        let processor = processing(|input, _| match input.records.len() {
+            2 => Err("poison".into()),
+            _ => Ok(()),
+        });
+        Daemon::new()
+            .batch(["bad", "worse"])
+            .batch(["good"])
+            .run_with(with(OnError::dead_letter()), keeping(&kept, processor))
     });
     report.outcome.unwrap();
-    assert_eq!(*kept.lock().unwrap(), ["1: bad worse: poison"]);
+    assert_eq!(*kept.borrow(), ["1: bad: poison", "1: worse: poison"]);
     assert_eq!(report.answered, [Initialize, ProcessRecords, ProcessRecords]);
-    assert_eq!(
-        warnings,
-        ["shardId-000000000000: skipped 2 records, saved by the callback: poison"]
-    );
+    assert_eq!(warnings, ["shardId-000000000000: 2 records became dead letters: poison"]);
 }
 
 #[test]
-fn a_named_record_is_skipped_alone() {
-    let (kept, policy) = dead_letters();
+fn named_record_alone_becomes_a_dead_letter() {
+    let kept = RefCell::new(Vec::new());
     let seen = RefCell::new(Vec::new());
-    let report = Daemon::new().batch(["a", "bad", "c", "worse"]).run_with(
-        with(policy),
-        processing(|input, _| {
-            seen.borrow_mut().push(payloads(input));
-            for record in &input.records {
-                if matches!(record.data, b"bad" | b"worse") {
-                    return Err(ProcessorError::at(record, "poison"));
-                }
+    let processor = processing(|input, _| {
+        seen.borrow_mut().push(payloads(input));
+        for record in &input.records {
+            if matches!(record.data, b"bad" | b"worse") {
+                return Err(ProcessorError::at(record, "poison"));
             }
-            Ok(())
-        }),
-    );
+        }
+        Ok(())
+    });
+    let report = Daemon::new()
+        .batch(["a", "bad", "c", "worse"])
+        .run_with(with(OnError::dead_letter()), keeping(&kept, processor));
     report.outcome.unwrap();
     assert_eq!(*seen.borrow(), ["a bad c worse", "c worse"]);
-    assert_eq!(*kept.lock().unwrap(), ["1: bad: poison", "1: worse: poison"]);
+    assert_eq!(*kept.borrow(), ["1: bad: poison", "1: worse: poison"]);
 }
 
 #[test]
-fn what_was_checkpointed_is_not_skipped() {
-    let (kept, policy) = dead_letters();
-    let report = Daemon::new().batch(["a", "b", "c"]).run_with(
-        with(policy),
-        processing(|input, checkpointer| {
-            checkpointer.checkpoint_at(&input.records[1])?;
-            Err("poison".into())
+fn permanent_error_is_never_retried_whatever_the_policy() {
+    for policy in [OnError::exit(), OnError::retry(three_retries()), OnError::dead_letter()] {
+        let kept = RefCell::new(Vec::new());
+        let mut sum = 0;
+        let processor = processing(|input, checkpointer| {
+            for_each_record(input, |record| {
+                let text = str::from_utf8(record.data)?;
+                sum += text.parse::<u32>().map_err(ProcessorError::permanent)?;
+                Ok(())
+            })?;
+            Ok(checkpointer.checkpoint()?)
+        });
+        let report = Daemon::new()
+            .batch(["1", "x", "2", "y", "3"])
+            .run_with(with(policy), keeping(&kept, processor));
+        report.outcome.unwrap();
+        assert_eq!(
+            *kept.borrow(),
+            ["1: x: invalid digit found in string", "1: y: invalid digit found in string"]
+        );
+        assert_eq!(report.checkpoints, ["5/0"]);
+        assert!(report.pauses.is_empty());
+        assert_eq!(sum, 6, "each record is counted once");
+    }
+}
+
+#[test]
+fn permanent_error_ends_the_run_if_there_is_no_dead_letter_method() {
+    let report = Daemon::new().batch(["a", "b"]).run_with(
+        with(OnError::retry(three_retries())),
+        Plain(|input: &ProcessRecordsInput<'_>, _: &mut Checkpointer<'_>| {
+            for_each_record(input, |_| Err(ProcessorError::permanent("no JSON")))
         }),
     );
-    report.outcome.unwrap();
-    assert_eq!(*kept.lock().unwrap(), ["1: c: poison"]);
+    let error = report.outcome.unwrap_err();
+    assert_eq!(error.to_string(), "shardId-000000000000: process_records failed: no JSON");
+    assert_eq!(error.shard_id(), Some("shardId-000000000000"));
+    assert!(report.pauses.is_empty());
 }
 
 #[test]
-fn retries_come_before_the_skip_and_are_counted() {
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let keeper = Arc::clone(&kept);
-    let runtime = with(OnError::retry(three_retries()).then_skip(move |failed| {
-        keeper.lock().unwrap().push(format!("{} tries", failed.tries));
-        Ok(())
-    }));
-    let report =
-        Daemon::new().batch(["a"]).run_with(runtime, processing(|_, _| Err("poison".into())));
+fn classifier_decides_unless_the_error_says_itself() {
+    let kept = RefCell::new(Vec::new());
+    let (mut tries, invalid) = (0, vec![0xff]);
+    let processor = processing(|input, _| {
+        for_each_record(input, |record| match record.data {
+            b"utf8" => str::from_utf8(&invalid).map(|_| ()).map_err(Into::into),
+            b"busy" => {
+                tries += 1;
+                let error = str::from_utf8(&invalid).map(|_| ());
+                if tries < 3 { error.map_err(ProcessorError::transient) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        })
+    });
+    let policy = OnError::retry(three_retries())
+        .permanent_if(<dyn std::error::Error>::is::<std::str::Utf8Error>);
+    let report = Daemon::new()
+        .batch(["a", "utf8", "busy", "b"])
+        .run_with(with(policy), keeping(&kept, processor));
+    report.outcome.unwrap();
+    assert_eq!(kept.borrow().len(), 1);
+    assert!(kept.borrow()[0].starts_with("1: utf8: invalid utf-8"), "{kept:?}");
+    assert_eq!(report.pauses, [seconds(1), seconds(2)]);
+}
+
+#[test]
+fn retry_resumes_after_the_last_processed_record_so_that_nothing_counts_twice() {
+    let counts = RefCell::new(std::collections::BTreeMap::new());
+    let mut calls = 0;
+    let processor = processing(|input, _| {
+        for_each_record(input, |record| {
+            calls += 1;
+            if calls % 2 == 0 {
+                return Err("the sink is busy".into());
+            }
+            *counts.borrow_mut().entry(payload(record)).or_insert(0) += 1;
+            Ok(())
+        })
+    });
+    let report = Daemon::new()
+        .batch(["a", "a", "b", "a", "c"])
+        .run_with(with(OnError::retry(three_retries())), processor);
+    report.outcome.unwrap();
+    let counts: Vec<_> = counts.into_inner().into_iter().collect();
+    assert_eq!(counts, [("a".to_owned(), 3), ("b".to_owned(), 1), ("c".to_owned(), 1)]);
+    assert_eq!(report.pauses, [seconds(1); 4], "the backoff starts anew after progress");
+}
+
+#[test]
+fn failing_dead_letter_is_retried_as_the_policy_says() {
+    let mut calls = 0;
+    let processor = Scripted {
+        dead_letter: Box::new(|_| {
+            calls += 1;
+            if calls < 3 { Err("the dead letters' table is busy".into()) } else { Ok(()) }
+        }),
+        ..processing(|input, _| for_each_record(input, |_| Err(ProcessorError::permanent("bad"))))
+    };
+    let (report, warnings) = warnings(|| {
+        let policy = OnError::retry(three_retries());
+        Daemon::new().batch(["a"]).run_with(with(policy), processor)
+    });
+    report.outcome.unwrap();
+    assert_eq!(report.pauses, [seconds(1), seconds(2)]);
+    assert_eq!(
+        warnings[0],
+        "shardId-000000000000: dead_letter failed: the dead letters' table is busy; retrying in \
+         1.0s"
+    );
+}
+
+#[test]
+fn checkpointed_records_do_not_become_dead_letters() {
+    let kept = RefCell::new(Vec::new());
+    let processor = processing(|input, checkpointer| {
+        checkpointer.checkpoint_at(&input.records[1])?;
+        Err("poison".into())
+    });
+    let report = Daemon::new()
+        .batch(["a", "b", "c"])
+        .run_with(with(OnError::dead_letter()), keeping(&kept, processor));
+    report.outcome.unwrap();
+    assert_eq!(*kept.borrow(), ["1: c: poison"]);
+}
+
+#[test]
+fn retries_come_before_the_dead_letter_and_are_counted() {
+    let kept = RefCell::new(Vec::new());
+    let report = Daemon::new().batch(["a"]).run_with(
+        with(OnError::retry(three_retries()).then_dead_letter()),
+        keeping(&kept, processing(|_, _| Err("poison".into()))),
+    );
     report.outcome.unwrap();
     assert_eq!(report.pauses.len(), 3);
-    assert_eq!(*kept.lock().unwrap(), ["4 tries"]);
+    assert_eq!(*kept.borrow(), ["4: a: poison"]);
 }
 
 #[test]
-fn all_retries_of_a_batch_share_its_pauses() {
+fn each_record_has_its_own_retries() {
+    let kept = RefCell::new(Vec::new());
     let seen = RefCell::new(Vec::new());
-    let runtime = with(OnError::retry(three_retries()).then_skip(|_| Ok(())));
+    let processor = processing(|input, _| {
+        seen.borrow_mut().push(payloads(input));
+        Err(ProcessorError::at(&input.records[0], "poison"))
+    });
     let report = Daemon::new().batch(["bad", "worse"]).run_with(
-        runtime,
-        processing(|input, _| {
-            seen.borrow_mut().push(payloads(input));
-            Err(ProcessorError::at(&input.records[0], "poison"))
-        }),
+        with(OnError::retry(three_retries()).then_dead_letter()),
+        keeping(&kept, processor),
     );
     report.outcome.unwrap();
     assert_eq!(
         *seen.borrow(),
-        ["bad worse", "bad worse", "bad worse", "bad worse", "worse"],
-        "the second record finds no pauses left"
+        ["bad worse", "bad worse", "bad worse", "bad worse", "worse", "worse", "worse", "worse",]
     );
-    assert_eq!(report.pauses.len(), 3);
+    assert_eq!(*kept.borrow(), ["4: bad: poison", "4: worse: poison"]);
+    assert_eq!(report.pauses, [1, 2, 4, 1, 2, 4].map(seconds));
 }
 
 #[test]
-fn a_callback_that_fails_ends_the_run() {
-    let report = Daemon::new().batch(["a"]).run_with(
-        with(OnError::skip(|_| Err("the dead letters' file is full".into()))),
-        processing(|_, _| Err("poison".into())),
-    );
+fn checkpoint_inside_the_batch_is_progress_too() {
+    let mut calls = 0;
+    let processor = processing(|input, checkpointer| {
+        calls += 1;
+        if calls == 3 {
+            checkpointer.checkpoint_at(&input.records[0])?;
+        }
+        if calls < 6 { Err("busy".into()) } else { Ok(()) }
+    });
+    let report =
+        Daemon::new().batch(["a", "b"]).run_with(with(OnError::retry(three_retries())), processor);
+    report.outcome.unwrap();
+    assert_eq!(report.pauses, [1, 2, 1, 2, 4].map(seconds));
+}
+
+#[test]
+fn dead_letter_that_fails_ends_the_run() {
+    let processor = Scripted {
+        dead_letter: Box::new(|_| Err("the dead letters' file is full".into())),
+        ..processing(|_, _| Err("poison".into()))
+    };
+    let report = Daemon::new().batch(["a"]).run_with(with(OnError::dead_letter()), processor);
     assert_eq!(
         report.outcome.unwrap_err().to_string(),
-        "shardId-000000000000: the callback for skipped records failed: the dead letters' file is \
-         full"
+        "shardId-000000000000: dead_letter failed: the dead letters' file is full"
     );
     assert_eq!(report.answered, [Initialize]);
 }
 
 #[test]
-fn a_panic_is_skipped_only_if_asked() {
+fn panic_becomes_a_dead_letter_only_if_set() {
     let process = || processing(|_, _| panic!("torn"));
-    let report = Daemon::new().batch(["a"]).run_with(with(OnError::skip(|_| Ok(()))), process());
+    let report = Daemon::new().batch(["a"]).run_with(with(OnError::dead_letter()), process());
     assert!(matches!(report.outcome, Err(RunError::Panicked { .. })));
 
-    let (kept, policy) = dead_letters();
-    let report = Daemon::new().batch(["a"]).run_with(with(policy.skip_panics()), process());
-    report.outcome.unwrap();
-    assert_eq!(*kept.lock().unwrap(), ["1: a: panicked: torn"]);
+    for policy in [OnError::exit(), OnError::retry(three_retries())] {
+        let kept = RefCell::new(Vec::new());
+        let report = Daemon::new()
+            .batch(["a"])
+            .run_with(with(policy.dead_letter_panics()), keeping(&kept, process()));
+        report.outcome.unwrap();
+        assert_eq!(*kept.borrow(), ["1: a: panicked: torn"]);
+    }
 }
 
 #[test]
-fn when_the_lease_is_gone_whatever_the_processor_returns_is_answered() {
+fn message_is_answered_after_the_lease_is_lost_whatever_the_processor_returns() {
     let mut later = None;
     let processor = Scripted {
         shutdown_requested: Box::new(|checkpointer| {
@@ -405,10 +547,7 @@ fn when_the_lease_is_gone_whatever_the_processor_returns_is_answered() {
         [Initialize, ProcessRecords, ProcessRecords, ShutdownRequested, LeaseLost]
     );
     assert_eq!(report.refused, [CheckpointError::Shutdown], "no second checkpoint is asked for");
-    assert_eq!(
-        later.as_deref(),
-        Some("checkpoint refused: ShutdownException: this worker no longer holds the lease")
-    );
+    assert_eq!(later.as_deref(), Some("ShutdownException: this worker no longer holds the lease"));
     assert_eq!(
         warnings,
         ["shardId-000000000000: ShutdownException: this worker no longer holds the lease; no \
@@ -417,28 +556,25 @@ fn when_the_lease_is_gone_whatever_the_processor_returns_is_answered() {
 }
 
 #[test]
-fn a_daemon_that_dies_under_a_checkpoint_ends_the_run_whatever_the_processor_returns() {
+fn daemon_that_dies_during_a_checkpoint_ends_the_run_whatever_the_processor_returns() {
     let report = Daemon::new().batch(["a"]).vanish().run(processing(|_, checkpointer| {
         let failed = checkpointer.checkpoint().unwrap_err();
-        assert_eq!(
-            failed.to_string(),
-            "checkpoint not possible: the conversation with the daemon is broken"
-        );
+        assert_eq!(failed.to_string(), "ShutdownException: this worker no longer holds the lease");
         assert!(checkpointer.checkpoint().is_err());
         Ok(())
     }));
     assert_eq!(
         report.outcome.unwrap_err().to_string(),
-        "the daemon hung up before it read a checkpoint request; expected stdout to stay open"
+        "shardId-000000000000: the daemon hung up before it read a checkpoint request; expected stdout to stay open"
     );
 }
 
 #[test]
-fn a_daemon_that_dies_before_the_status_ends_the_run() {
+fn daemon_that_dies_before_the_status_ends_the_run() {
     let report = Daemon::new().batch(["a"]).vanish().run(scripted());
     assert_eq!(
         report.outcome.unwrap_err().to_string(),
-        "the daemon hung up before it read a status; expected stdout to stay open"
+        "shardId-000000000000: the daemon hung up before it read a status; expected stdout to stay open"
     );
 }
 
@@ -452,7 +588,7 @@ impl Drop for PanicsWhenDropped {
 }
 
 #[test]
-fn a_panic_without_a_text_is_an_error_like_any_other() {
+fn panic_without_a_message_is_reported() {
     let report =
         Daemon::new().batch(["a"]).run(processing(|_, _| std::panic::panic_any(PanicsWhenDropped)));
     assert_eq!(
@@ -474,7 +610,7 @@ impl std::fmt::Display for Unprintable {
 impl std::error::Error for Unprintable {}
 
 #[test]
-fn an_error_whose_text_panics_ends_the_run_in_the_usual_way() {
+fn error_whose_text_panics_is_reported() {
     let runtime = with(OnError::retry(three_retries()));
     let report =
         Daemon::new().batch(["a"]).run_with(runtime, processing(|_, _| Err(Unprintable.into())));
@@ -511,7 +647,7 @@ impl Drop for Undroppable {
 
 /// Between two tries, after the last one, behind the lease, in an answer to any message.
 #[test]
-fn an_error_whose_destructor_panics_is_an_error_like_any_other() {
+fn error_whose_destructor_panics_is_handled_as_any_error() {
     let stuck = || Err(Undroppable.into());
     let policy = || OnError::retry(three_retries());
     let report = Daemon::new()
@@ -532,17 +668,20 @@ fn an_error_whose_destructor_panics_is_an_error_like_any_other() {
     assert_eq!(report.answered, [Initialize, ProcessRecords, LeaseLost]);
 
     let report = Daemon::new().batch(["a"]).lease_lost().run_with(
-        with(policy().then_skip(move |_| Ok(()))),
+        with(policy().then_dead_letter()),
         processing(move |_, _| Err(Undroppable.into())),
     );
     report.outcome.unwrap();
     let report = Daemon::new().batch(["a"]).run_with(
-        with(OnError::skip(move |_| Err(Undroppable.into()))),
-        processing(|_, _| Err(Undroppable.into())),
+        with(OnError::dead_letter()),
+        Scripted {
+            dead_letter: Box::new(|_| Err(Undroppable.into())),
+            ..processing(|_, _| Err(Undroppable.into()))
+        },
     );
     assert_eq!(
         report.outcome.unwrap_err().to_string(),
-        "shardId-000000000000: the callback for skipped records failed: stuck"
+        "shardId-000000000000: dead_letter failed: stuck"
     );
 
     let processor = Scripted {
@@ -569,12 +708,13 @@ fn an_error_whose_destructor_panics_is_an_error_like_any_other() {
         .refuse_checkpoint(CheckpointError::InvalidState)
         .shard_ended()
         .run(Scripted { shard_ended: after_refusal, ..scripted() });
-    assert!(matches!(report.outcome, Err(RunError::ShardEnd { .. })));
+    let Err(RunError::ShardEnd { cause, .. }) = report.outcome else { panic!("{report:?}") };
+    assert!(matches!(cause, ShardEndError::Refused { tries: 1, .. }), "{cause}");
 }
 
 /// A destructor that runs while another panic unwinds may not panic itself, unless it is ours.
 #[test]
-fn an_error_that_is_dropped_by_a_panic_may_panic_too() {
+fn error_dropped_during_a_panic_may_panic() {
     let report = Daemon::new().batch(["a"]).run(processing(|_, _| {
         let _error = ProcessorError::from(Undroppable);
         panic!("torn")
@@ -586,7 +726,7 @@ fn an_error_that_is_dropped_by_a_panic_may_panic_too() {
 }
 
 #[test]
-fn an_error_that_is_its_own_cause_is_told_in_part() {
+fn endless_chain_of_causes_is_cut() {
     #[derive(Debug)]
     struct Endless(u32);
     impl std::fmt::Display for Endless {
@@ -607,7 +747,7 @@ fn an_error_that_is_its_own_cause_is_told_in_part() {
 
 /// Everything that is not the processor, and is not ours either.
 #[test]
-fn a_panic_of_a_reader_or_writer_is_an_error() {
+fn panic_of_a_reader_or_writer_is_an_error() {
     struct Torn;
     impl std::io::Read for Torn {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -634,19 +774,19 @@ fn a_panic_of_a_reader_or_writer_is_an_error() {
             panic!("no flush")
         }
     }
-    let outcome = Runtime::new().run_over(Torn, Vec::new(), SystemTimer::new(), PanicsAtItsEnd);
+    let outcome = Runtime::new().run_over(Torn, Vec::new(), PanicsAtItsEnd);
     assert_eq!(
         outcome.unwrap_err().to_string(),
-        "a reader, writer, timer or log subscriber panicked: torn"
+        "a classifier, reader, writer, timer or log subscriber panicked: torn"
     );
 }
 
 #[test]
-fn a_processor_and_a_callback_may_both_panic_at_their_end() {
-    let (of_processor, of_callback) = (PanicsWhenDropped, PanicsWhenDropped);
-    let policy = OnError::skip(move |_| {
-        let _ = &of_callback;
-        Ok(())
+fn processor_and_classifier_may_both_panic_when_dropped() {
+    let (of_processor, of_classifier) = (PanicsWhenDropped, PanicsWhenDropped);
+    let policy = OnError::exit().permanent_if(move |_| {
+        let _ = &of_classifier;
+        true
     });
     let processor = processing(move |_, _| {
         let _ = &of_processor;
@@ -660,7 +800,7 @@ fn a_processor_and_a_callback_may_both_panic_at_their_end() {
 }
 
 #[test]
-fn a_panic_of_the_processors_destructor_is_an_error() {
+fn panic_of_the_processors_destructor_is_an_error() {
     struct PanicsAtItsEnd;
     impl Drop for PanicsAtItsEnd {
         fn drop(&mut self) {
@@ -688,19 +828,21 @@ fn a_panic_of_the_processors_destructor_is_an_error() {
 }
 
 #[test]
-fn a_panic_of_the_callback_ends_the_run() {
-    let report = Daemon::new()
-        .batch(["a"])
-        .run_with(with(OnError::skip(|_| panic!("torn"))), processing(|_, _| Err("poison".into())));
+fn panic_of_dead_letter_ends_the_run() {
+    let processor = Scripted {
+        dead_letter: Box::new(|_| panic!("torn")),
+        ..processing(|_, _| Err("poison".into()))
+    };
+    let report = Daemon::new().batch(["a"]).run_with(with(OnError::dead_letter()), processor);
     assert_eq!(
         report.outcome.unwrap_err().to_string(),
-        "shardId-000000000000: the callback for skipped records panicked: torn"
+        "shardId-000000000000: dead_letter panicked: torn"
     );
     assert_eq!(report.answered, [Initialize]);
 }
 
 #[test]
-fn a_record_that_an_error_names_is_tried_again_even_if_a_checkpoint_covers_it() {
+fn named_record_is_retried_even_if_a_checkpoint_covers_it() {
     let seen = RefCell::new(Vec::new());
     let runtime = with(OnError::retry(three_retries()));
     let report = Daemon::new().batch(["a", "b", "c"]).run_with(
@@ -719,22 +861,22 @@ fn a_record_that_an_error_names_is_tried_again_even_if_a_checkpoint_covers_it() 
 }
 
 #[test]
-fn a_record_that_is_not_of_the_batch_names_none() {
+fn error_that_names_a_record_of_another_batch_names_none() {
     let stranger = kcl_runtime::Record::new("k", "77".parse().unwrap(), b"x").to_owned();
-    let (kept, policy) = dead_letters();
-    let report = Daemon::new().batch(["a", "b"]).run_with(
-        with(policy),
-        processing(|input, checkpointer| {
-            checkpointer.checkpoint_at(&input.records[0])?;
-            Err(ProcessorError::at(&stranger.as_record(), "poison"))
-        }),
-    );
+    let kept = RefCell::new(Vec::new());
+    let processor = processing(|input, checkpointer| {
+        checkpointer.checkpoint_at(&input.records[0])?;
+        Err(ProcessorError::at(&stranger.as_record(), "poison"))
+    });
+    let report = Daemon::new()
+        .batch(["a", "b"])
+        .run_with(with(OnError::dead_letter()), keeping(&kept, processor));
     report.outcome.unwrap();
-    assert_eq!(*kept.lock().unwrap(), ["1: b: poison"], "all that no checkpoint covers");
+    assert_eq!(*kept.borrow(), ["1: b: poison"], "all that no checkpoint covers");
 }
 
 #[test]
-fn sub_sequences_are_retried_skipped_and_covered_one_by_one() {
+fn sub_sequences_are_retried_given_up_and_covered_one_by_one() {
     let record = |sub| {
         let payload = format!("{sub}");
         let mut record =
@@ -743,38 +885,37 @@ fn sub_sequences_are_retried_skipped_and_covered_one_by_one() {
         record
     };
     let seen = RefCell::new(Vec::new());
-    let (kept, policy) = dead_letters();
-    let report = Daemon::new().records([record(0), record(1), record(2), record(3)]).run_with(
-        with(policy),
-        processing(|input, checkpointer| {
-            seen.borrow_mut().push(payloads(input));
-            match seen.borrow().len() {
-                1 => {
-                    checkpointer.checkpoint_at(&input.records[0].sequence_number)?;
-                    Err(ProcessorError::at(&input.records[2], "poison"))
-                }
-                _ => Err("the rest".into()),
+    let kept = RefCell::new(Vec::new());
+    let processor = processing(|input, checkpointer| {
+        seen.borrow_mut().push(payloads(input));
+        match seen.borrow().len() {
+            1 => {
+                checkpointer.checkpoint_at(&input.records[0].sequence_number)?;
+                Err(ProcessorError::at(&input.records[2], "poison"))
             }
-        }),
-    );
+            _ => Err("the rest".into()),
+        }
+    });
+    let report = Daemon::new()
+        .records([record(0), record(1), record(2), record(3)])
+        .run_with(with(OnError::dead_letter()), keeping(&kept, processor));
     report.outcome.unwrap();
     assert_eq!(*seen.borrow(), ["0 1 2 3", "3"]);
-    assert_eq!(*kept.lock().unwrap(), ["1: 2: poison", "1: 3: the rest"]);
+    assert_eq!(*kept.borrow(), ["1: 2: poison", "1: 3: the rest"]);
 }
 
 #[test]
-fn an_empty_batch_that_fails_leaves_nothing_to_skip() {
-    let (kept, policy) = dead_letters();
-    let fails = || processing(|_, _| Err("busy".into()));
-    let report = Daemon::new().batch([""; 0]).run_with(with(policy), fails());
-    report.outcome.unwrap();
-    assert!(kept.lock().unwrap().is_empty());
-    let report = Daemon::new().batch([""; 0]).run(fails());
-    assert!(matches!(report.outcome, Err(RunError::Processor { .. })));
+fn empty_batch_that_fails_ends_the_run_as_no_record_can_be_a_dead_letter() {
+    for policy in [OnError::exit(), OnError::dead_letter()] {
+        let report = Daemon::new()
+            .batch([""; 0])
+            .run_with(with(policy), processing(|_, _| Err("busy".into())));
+        assert!(matches!(report.outcome, Err(RunError::Processor { .. })));
+    }
 }
 
 #[test]
-fn warnings_tell_the_causes_too() {
+fn warnings_contain_the_causes() {
     #[derive(Debug, thiserror::Error)]
     #[error("cannot flush")]
     struct Outer(#[source] std::num::ParseIntError);
@@ -794,7 +935,7 @@ fn warnings_tell_the_causes_too() {
 }
 
 #[test]
-fn after_the_lease_is_gone_eof_is_a_normal_end_and_a_panic_is_answered_too() {
+fn after_the_lease_is_lost_end_of_input_is_normal_and_a_panic_is_ignored() {
     let processor = processing(|_, checkpointer| {
         assert!(checkpointer.checkpoint().unwrap_err().is_lease_lost());
         panic!("torn");
@@ -806,7 +947,7 @@ fn after_the_lease_is_gone_eof_is_a_normal_end_and_a_panic_is_answered_too() {
 }
 
 #[test]
-fn records_out_of_order_are_not_taken_for_covered() {
+fn records_out_of_order_do_not_count_as_covered() {
     let record =
         |number: &str| kcl_runtime::Record::new("k", number.parse().unwrap(), b"").to_owned();
     let lengths = RefCell::new(Vec::new());
@@ -823,4 +964,117 @@ fn records_out_of_order_are_not_taken_for_covered() {
     );
     report.outcome.unwrap();
     assert_eq!(*lengths.borrow(), [5, 5], "the first one is behind the checkpoint at 5");
+}
+
+#[test]
+fn failing_flush_stops_the_checkpoint_and_is_retried() {
+    let calls = RefCell::new(Vec::new());
+    let processor = Scripted {
+        flush: Box::new(|| {
+            calls.borrow_mut().push("flush");
+            if calls.borrow().len() < 3 { Err("the sink is busy".into()) } else { Ok(()) }
+        }),
+        ..scripted()
+    };
+    let runtime = || with(OnError::retry(three_retries())).cadence(Cadence::each_batch());
+    let report = Daemon::new().batch(["a"]).run_with(runtime(), processor);
+    report.outcome.unwrap();
+    assert_eq!(calls.borrow().len(), 3);
+    assert_eq!(report.pauses, [seconds(1), seconds(2)]);
+    assert_eq!(report.checkpoints, ["1/0"]);
+
+    let never = Scripted { flush: Box::new(|| Err("the sink is gone".into())), ..scripted() };
+    let report = Daemon::new().batch(["a"]).run_with(runtime(), never);
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: flush failed after 4 tries: the sink is gone"
+    );
+    assert!(report.checkpoints.is_empty());
+    assert_eq!(report.answered, [Initialize]);
+
+    let never =
+        Scripted { flush: Box::new(|| Err(ProcessorError::permanent("no table"))), ..scripted() };
+    let report = Daemon::new().batch(["a"]).run_with(runtime(), never);
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: flush failed: no table"
+    );
+}
+
+#[test]
+fn failing_flush_after_a_shutdown_request_is_logged_and_nothing_is_checkpointed() {
+    let processor = Scripted { flush: Box::new(|| Err("the sink is gone".into())), ..scripted() };
+    let (report, warnings) = warnings(|| {
+        Daemon::new()
+            .batch(["a"])
+            .shutdown_requested()
+            .run_with(Runtime::new().cadence(Cadence::every_records(10)), processor)
+    });
+    report.outcome.unwrap();
+    assert!(report.checkpoints.is_empty());
+    assert_eq!(
+        warnings,
+        ["shardId-000000000000: shutdown_requested failed; records since the last checkpoint \
+             will be delivered again: the sink is gone"]
+    );
+}
+
+#[test]
+fn failing_flush_at_the_end_of_the_shard_is_retried_then_ends_the_run() {
+    let runtime =
+        || Runtime::new().cadence(Cadence::every_records(10)).shard_end_retry(three_retries());
+    let mut calls = 0;
+    let processor = Scripted {
+        flush: Box::new(|| {
+            calls += 1;
+            if calls < 3 { Err("busy".into()) } else { Ok(()) }
+        }),
+        ..scripted()
+    };
+    let report = Daemon::new().batch(["a"]).shard_ended().run_with(runtime(), processor);
+    report.outcome.unwrap();
+    assert_eq!(report.checkpoints, ["SHARD_END/0"]);
+    assert_eq!(report.pauses, [seconds(1), seconds(2)]);
+
+    let never = Scripted { flush: Box::new(|| Err("gone".into())), ..scripted() };
+    let report = Daemon::new().batch(["a"]).shard_ended().run_with(runtime(), never);
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: flush failed after 4 tries: gone"
+    );
+    assert!(report.checkpoints.is_empty());
+}
+
+#[test]
+fn boxed_and_created_processors_behave_as_the_processor_itself() {
+    let kept = RefCell::new(Vec::new());
+    let lost = RefCell::new(Vec::new());
+    let create = |input: &kcl_runtime::InitializeInput<'_>| {
+        let shard = input.shard_id.to_string();
+        let lost = &lost;
+        let processor = Scripted {
+            lease_lost: Box::new(move || {
+                lost.borrow_mut().push(shard.clone());
+                Ok(())
+            }),
+            ..processing(|input, _| {
+                for_each_record(input, |_| Err(ProcessorError::permanent("bad")))
+            })
+        };
+        Ok(Box::new(keeping(&kept, processor)) as Box<dyn RecordProcessor>)
+    };
+    let report =
+        Daemon::new().shard_id("s").batch(["a"]).lease_lost().run(kcl_runtime::per_shard(create));
+    report.outcome.unwrap();
+    assert_eq!(*kept.borrow(), ["1: a: bad"]);
+    assert_eq!(*lost.borrow(), ["s"]);
+
+    let failing = |_: &kcl_runtime::InitializeInput<'_>| -> kcl_runtime::Result<Scripted<'_>> {
+        Err("no database".into())
+    };
+    let report = Daemon::new().batch(["a"]).run(kcl_runtime::per_shard(failing));
+    assert_eq!(
+        report.outcome.unwrap_err().to_string(),
+        "shardId-000000000000: initialize failed: no database"
+    );
 }

@@ -230,14 +230,14 @@ fn exit_code_tells_how_the_input_ended() {
         &[INITIALIZE],
         b"{\"action\":\"processRec",
         4,
-        "error: the daemon hung up after 21 bytes of a line; expected the rest of the line",
+        "error: shardId-000000000000: the daemon hung up after 21 bytes of a line; expected the rest of the line",
     );
     ends_with(
         &[INITIALIZE, BATCH],
         b"",
         4,
-        "error: the daemon hung up during a checkpoint in processRecords; expected the \
-         checkpoint's answer",
+        "error: shardId-000000000000: the daemon hung up before it answered a checkpoint request; expected the \
+         answer",
     );
     ends_with(
         &[],
@@ -308,7 +308,7 @@ fn pause_before_a_retry_ends_when_stdin_closes() {
     assert_eq!(end.status.code(), Some(4));
     assert!(
         end.stderr.ends_with(
-            "error: the daemon hung up before process_records was retried; expected stdin to \
+            "error: shardId-000000000000: the daemon hung up before process_records was retried; expected stdin to \
              stay open until the status\n"
         ),
         "{}",
@@ -331,7 +331,7 @@ fn closed_stdout_is_reported_as_a_hang_up() {
     assert_eq!(end.status.code(), Some(4));
     assert!(
         end.stderr.ends_with(
-            "error: the daemon hung up before it read a checkpoint request; expected stdout to \
+            "error: shardId-000000000000: the daemon hung up before it read a checkpoint request; expected stdout to \
              stay open\n"
         ),
         "{}",

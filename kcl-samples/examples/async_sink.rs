@@ -1,8 +1,8 @@
-//! An async client below a blocking processor: the processor holds a tokio runtime.
+//! Uses an async client: the processor holds a tokio runtime.
 //!
-//! The AWS SDKs for Rust are async. The daemon waits for each answer, so there is nothing to gain
-//! from an async processor: `block_on` is the bridge. Within a batch the sends run side by side;
-//! all of them have ended, and well, before the checkpoint.
+//! The AWS SDKs for Rust are async. The daemon waits for each answer, so an async processor would
+//! gain nothing: `block_on` is enough. Within a batch the sends run concurrently, and all of them
+//! have succeeded before the checkpoint. If one fails, the batch is sent again: at least once.
 //!
 //! ```sh
 //! cargo build -p kcl-samples --example async_sink
@@ -19,7 +19,7 @@ use kcl_runtime::{
 use tokio::runtime::{self, Builder};
 use tokio::task::JoinSet;
 
-/// Stands for a client of an SDK, which is cheap to clone as well.
+/// Represents an SDK's client, which is also cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client(pub(crate) Arc<AtomicUsize>);
 
@@ -38,7 +38,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn new(client: Client) -> std::io::Result<Sink> {
-        // The thread is where tasks run on between batches, when nobody is in `block_on`.
+        // Tasks continue on this thread between batches, outside of `block_on`.
         let tokio = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         Ok(Sink { client, tokio })
     }
@@ -52,7 +52,7 @@ impl RecordProcessor for Sink {
     ) -> Result {
         let client = &self.client;
         let sent: Result = self.tokio.block_on(async {
-            // A task outlives the batch that its records borrow from, so it gets a copy.
+            // A task may outlive the batch, so it gets a copy of the data.
             let mut sends: JoinSet<_> =
                 input.records.iter().map(|r| client.clone().send(r.data.to_vec())).collect();
             while let Some(sent) = sends.join_next().await {

@@ -1,77 +1,70 @@
-//! Graceful handoff: what is held in memory is flushed and checkpointed when the daemon asks.
+//! Buffers records and appends them to a file in large writes. `flush` is all it takes: the runtime
+//! calls it before each checkpoint of its own.
 //!
 //! Before a daemon stops, or hands the shard to another worker, it sends `shutdownRequested`: the
-//! last chance to checkpoint, so that the next owner begins exactly where this one stopped. After
-//! `lease_lost` it is too late: what is still held must be dropped, as the next owner has it.
+//! runtime flushes and checkpoints, so that the next owner starts where this one stopped. After
+//! `lease_lost` it is too late: what is buffered is dropped, as the next owner gets it.
 //!
 //! ```sh
 //! cargo build -p kcl-samples --example graceful_handoff
 //! cargo run -p kcl-helper -- local --input FILE -- target/debug/examples/graceful_handoff
 //! ```
-//! Ctrl-C asks it to stop; a second run goes on behind the last line that the first one wrote.
+//! Ctrl-C stops it; a second run continues after the last line that the first one wrote.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use kcl_runtime::{
-    Checkpointer, InitializeInput, ProcessRecordsInput, RecordProcessor, Result,
-    ShardEndCheckpointer, run,
-};
+use kcl_runtime::{Cadence, Checkpointer, ProcessRecordsInput, RecordProcessor, Result, Runtime};
 
-/// Bytes that are held before they are written.
-const ENOUGH: usize = 1 << 20;
-
-/// Collects records, and appends them to a file for each shard in few large writes.
-#[derive(Default)]
+/// One file per shard.
 pub(crate) struct Archive {
-    pub(crate) folder: std::path::PathBuf,
-    file: Option<File>,
-    held: Vec<u8>,
+    file: File,
+    buffer: Vec<u8>,
 }
 
 impl Archive {
-    fn flush(&mut self) -> Result {
-        if let Some(file) = &mut self.file {
-            file.write_all(&self.held)?;
-            file.sync_data()?;
-            self.held.clear();
-        }
-        Ok(())
+    pub(crate) fn open(folder: &Path, shard_id: &str) -> Result<Archive> {
+        let path = folder.join(format!("{shard_id}.archive"));
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Archive { file, buffer: Vec::new() })
     }
 }
 
 impl RecordProcessor for Archive {
-    fn initialize(&mut self, input: &InitializeInput<'_>) -> Result {
-        let path = self.folder.join(format!("{}.archive", input.shard_id));
-        self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
-        Ok(())
-    }
-
     fn process_records(
         &mut self,
         input: &ProcessRecordsInput<'_>,
-        checkpointer: &mut Checkpointer<'_>,
+        _: &mut Checkpointer<'_>,
     ) -> Result {
         for record in &input.records {
-            self.held.extend_from_slice(record.data);
-            self.held.push(b'\n');
+            self.buffer.extend_from_slice(record.data);
+            self.buffer.push(b'\n');
         }
-        // The checkpoint covers all that was delivered, so all of it is flushed first.
-        if self.held.len() >= ENOUGH { self.shutdown_requested(checkpointer) } else { Ok(()) }
+        Ok(())
     }
 
-    fn shutdown_requested(&mut self, checkpointer: &mut Checkpointer<'_>) -> Result {
-        self.flush()?;
-        Ok(checkpointer.checkpoint()?)
-    }
-
-    fn shard_ended(&mut self, checkpointer: &mut ShardEndCheckpointer<'_>) -> Result {
-        self.flush()?;
-        Ok(checkpointer.checkpoint()?)
+    fn flush(&mut self) -> Result {
+        let length = self.file.metadata()?.len();
+        if let Err(error) = self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data()) {
+            // A retry must not append a part twice.
+            self.file.set_len(length)?;
+            return Err(error.into());
+        }
+        self.buffer.clear();
+        Ok(())
     }
 }
 
+/// Every 100,000 records or ten seconds. The time needs ticks: set
+/// `callProcessRecordsEvenForEmptyRecordList = true` in the properties file.
+pub(crate) fn runtime() -> Runtime {
+    Runtime::new().cadence(Cadence::every_records(100_000).or_every(Duration::from_secs(10)))
+}
+
 fn main() -> ExitCode {
-    run(Archive::default()).map_or_else(|error| error.exit_code(), |()| ExitCode::SUCCESS)
+    let result = runtime().run_with(|input| Archive::open(".".as_ref(), input.shard_id));
+    result.map_or_else(|error| error.exit_code(), |()| ExitCode::SUCCESS)
 }

@@ -1,8 +1,8 @@
-//! Typed JSON events, and a file for those that cannot be read (dead letters).
+//! Typed JSON events, and a file for records that are none (dead letters).
 //!
-//! A record that is no event stops nothing: it is written to the file with the reason, and the
-//! records behind it are dealt with. If the file cannot be written, the process ends, and the
-//! record comes again: nothing is lost silently.
+//! A record that is not an event stops nothing: it is written to the file with the reason, and the
+//! records after it are processed. If the file cannot be written, the process ends and the record is
+//! delivered again, so nothing is lost silently.
 //!
 //! ```sh
 //! cargo build -p kcl-samples --example json_events
@@ -10,14 +10,14 @@
 //!     cargo run -p kcl-helper -- local --input - -- target/debug/examples/json_events
 //! ```
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use kcl_runtime::{
-    Cadence, Checkpointer, OnError, ProcessRecordsInput, ProcessorError, RecordProcessor, Result,
-    Runtime,
+    Cadence, Checkpointer, DeadLetter, ProcessRecordsInput, ProcessorError, RecordProcessor,
+    Result, Runtime, for_each_record,
 };
 use serde::Deserialize;
 
@@ -29,9 +29,16 @@ struct Purchase<'a> {
     cents: u64,
 }
 
-#[derive(Default)]
 pub(crate) struct Purchases {
     pub(crate) cents: u64,
+    dead_letters: File,
+}
+
+impl Purchases {
+    pub(crate) fn open(dead_letters: &Path) -> Result<Purchases> {
+        let dead_letters = OpenOptions::new().create(true).append(true).open(dead_letters)?;
+        Ok(Purchases { cents: 0, dead_letters })
+    }
 }
 
 impl RecordProcessor for Purchases {
@@ -40,38 +47,35 @@ impl RecordProcessor for Purchases {
         input: &ProcessRecordsInput<'_>,
         _: &mut Checkpointer<'_>,
     ) -> Result {
-        for record in &input.records {
-            // It names the record that failed, so that it alone is given up.
-            let purchase: Purchase<'_> =
-                record.json().map_err(|error| ProcessorError::at(record, error))?;
+        for_each_record(input, |record| {
+            // Reading the same text again cannot succeed: the record becomes a dead letter.
+            let purchase: Purchase<'_> = record.json().map_err(ProcessorError::permanent)?;
             self.cents += purchase.cents;
             eprintln!("{} paid {} cents, {} in all", purchase.user, purchase.cents, self.cents);
-        }
-        Ok(())
+            Ok(())
+        })
     }
-}
 
-/// One line of JSON for each dead letter: where it stood, why it failed, and the data as text.
-pub(crate) fn settings(dead_letters: PathBuf) -> Runtime {
-    let keep = OnError::skip(move |failed| {
-        let mut file = OpenOptions::new().create(true).append(true).open(&dead_letters)?;
-        for record in failed.records {
-            let letter = serde_json::json!({
-                "shard": failed.shard_id,
-                "place": record.extended_sequence_number().to_string(),
-                "error": failed.error.to_string(),
-                "data": String::from_utf8_lossy(record.data),
-            });
-            file.write_all(format!("{letter}\n").as_bytes())?;
-        }
-        // The checkpoint that follows says that the letters are safe.
-        Ok(file.sync_all()?)
-    });
-    Runtime::new().on_error(keep).cadence(Cadence::EachBatch)
+    /// Appends one line of JSON: the record's position, the error, and the data as text.
+    fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result {
+        let line = serde_json::json!({
+            "shard": letter.shard_id,
+            "position": letter.record.extended_sequence_number().to_string(),
+            "error": letter.error.to_string(),
+            "data": String::from_utf8_lossy(letter.record.data),
+        });
+        Ok(self.dead_letters.write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    /// Called before each checkpoint: afterwards the dead letters are safe.
+    fn flush(&mut self) -> Result {
+        Ok(self.dead_letters.sync_all()?)
+    }
 }
 
 fn main() -> ExitCode {
     let file = std::env::var_os("DEAD_LETTERS").unwrap_or_else(|| "dead-letters.jsonl".into());
-    let result = settings(file.into()).run(Purchases::default());
+    let runtime = Runtime::new().cadence(Cadence::each_batch());
+    let result = runtime.run_with(|_| Purchases::open(file.as_ref()));
     result.map_or_else(|error| error.exit_code(), |()| ExitCode::SUCCESS)
 }

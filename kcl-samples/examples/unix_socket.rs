@@ -1,7 +1,7 @@
-//! A transport of one's own, on `kcl-protocol` alone: one process serves all shards.
+//! Your own transport, with `kcl-protocol` only: one process serves all shards.
 //!
 //! The daemon starts a child per shard. Here that child is a small relay between its pipes and a
-//! Unix socket, behind which one long-lived process holds what is dear: a model, a cache, a pool.
+//! Unix socket. One long-lived process behind it holds what is expensive: a model, a cache, a pool.
 //!
 //! ```sh
 //! cargo build -p kcl-samples --example unix_socket
@@ -10,7 +10,7 @@
 //!     target/debug/examples/unix_socket relay /tmp/words.sock
 //! ```
 
-#![cfg_attr(not(unix), allow(unused))] // elsewhere only the protocol's part is left
+#![cfg_attr(not(unix), allow(unused))] // other systems compile the protocol's part only
 
 use std::io::{Read, Write, copy, stdin, stdout};
 use std::net::Shutdown;
@@ -22,7 +22,7 @@ use kcl_protocol::{ChildSession, DaemonMessage, LineBuffer, Position, ShutdownRe
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Speaks the protocol with one shard's daemon, until it hangs up. Returns how many records came.
+/// Handles one shard's messages until the daemon hangs up. Returns the number of records.
 pub(crate) fn serve(mut socket: impl Read + Write) -> Result<usize> {
     let (mut session, mut lines) = (ChildSession::new(), LineBuffer::new());
     let (mut shard, mut count) = (String::new(), 0);
@@ -38,7 +38,7 @@ pub(crate) fn serve(mut socket: impl Read + Write) -> Result<usize> {
             match &message {
                 DaemonMessage::Initialize(input) => input.shard_id.clone_into(&mut shard),
                 DaemonMessage::ProcessRecords(input) => count += input.records.len(),
-                // Without a status the daemon stops, and the records come again from there.
+                // Without a status the daemon stops, and the records are delivered again.
                 DaemonMessage::Checkpoint(answer) => match answer.result() {
                     Err(error) if !error.is_lease_lost() => return Err(error.into()),
                     _ => {}
@@ -59,7 +59,7 @@ pub(crate) fn serve(mut socket: impl Read + Write) -> Result<usize> {
     }
 }
 
-/// Passes bytes on in both directions; either end hangs up by closing its own.
+/// Copies bytes in both directions, until either end hangs up.
 #[cfg(unix)]
 fn relay(mut socket: UnixStream) -> Result {
     let server = socket.try_clone()?;

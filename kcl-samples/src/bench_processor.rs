@@ -52,10 +52,8 @@ impl RecordProcessor for BenchProcessor {
         }
         self.batches += 1;
         let is_due = self.checkpoint_every.is_some_and(|every| self.batches % every == 0);
-        if let Some(last) = input.records.last().filter(|_| is_due)
-            && let Err(failed) = checkpointer.checkpoint_at(last)
-        {
-            say(format_args!("{failed}"));
+        if let Some(last) = input.records.last().filter(|_| is_due) {
+            checkpointer.checkpoint_at(last)?;
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use kcl_runtime::{
-    Backoff, Checkpointer, ExtendedSequenceNumber, InitializeInput, ProcessRecordsInput,
-    RecordProcessor, Result, Runtime, ShardEndCheckpointer,
+    Backoff, Checkpointer, ExtendedSequenceNumber, InitializeInput, LeaseLostInput,
+    ProcessRecordsInput, RecordProcessor, Result, Runtime, ShardEndCheckpointer,
 };
 
 use crate::say;
@@ -51,16 +51,16 @@ impl RecordProcessor for SampleProcessor {
         }
         let is_due = self.last_checkpoint.is_none_or(|time| time.elapsed() >= CHECKPOINT_EVERY);
         if let Some(largest) = self.largest.as_ref().filter(|_| is_due) {
-            // If it fails, the next checkpoint covers the same records.
+            // If the daemon refuses it, the next checkpoint covers the same records.
             match checkpointer.checkpoint_at(largest) {
                 Ok(()) => self.last_checkpoint = Some(Instant::now()),
-                Err(failed) => say(format_args!("Failed to checkpoint at {largest}: {failed}")),
+                Err(error) => say(format_args!("Failed to checkpoint at {largest}: {error}")),
             }
         }
         Ok(())
     }
 
-    fn lease_lost(&mut self) -> Result {
+    fn lease_lost(&mut self, _: &LeaseLostInput<'_>) -> Result {
         say(format_args!("Lease has been lost"));
         Ok(())
     }
@@ -115,11 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn next_checkpoint_covers_a_refused_one() {
+    fn refused_checkpoint_stops_nothing() {
         let report = Daemon::new()
             .refuse_checkpoint(CheckpointError::InvalidState)
             .batch(["cat"])
             .batch(["dog"])
+            .shutdown_requested()
             .run(SampleProcessor::default());
         report.outcome.unwrap();
         assert_eq!(report.checkpoints, ["2/0"]);

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use kcl_runtime::{Backoff, Cadence, FailedRecords, OnError, Record, Runtime};
+use kcl_runtime::{Backoff, Cadence, OnError, Record, Runtime};
 
 use crate::daemon::Process;
-use crate::oracle::{Next, Place, Rules};
+use crate::oracle::{Next, Place, Returned, Rules};
 use crate::processor::Worker;
 use crate::sights::{Seen, Sight};
 
@@ -194,7 +194,7 @@ impl Seat {
     pub(crate) fn run_next(&self, is_calm: bool) {
         let mut life = self.lock();
         let me = life.processes.len();
-        let (rules, runtime, holds_in_memory) = choose(&mut life, me, &self.life);
+        let (rules, runtime, holds_in_memory) = choose(&mut life);
         let covered = life.covered();
         if me > 0 {
             life.see(if covered > 0 { Sight::Restarted } else { Sight::RestartedAtStart });
@@ -206,8 +206,8 @@ impl Seat {
         drop(life);
 
         let seat = || Seat { life: Arc::clone(&self.life), me };
-        let worker = Worker::new(seat(), holds_in_memory, rules.cadence == Cadence::Manual);
-        let outcome = runtime.run_over(seat(), seat(), seat(), worker);
+        let worker = Worker::new(seat(), holds_in_memory, rules.is_manual());
+        let outcome = runtime.run_over_with(seat(), seat(), seat(), worker);
 
         let mut life = self.lock();
         life.tell(me, || format!("has ended: {outcome:?}"));
@@ -235,23 +235,26 @@ impl Seat {
     }
 }
 
-/// The settings of a process, for the runtime and in the oracle's words.
-fn choose(life: &mut Life, me: usize, all: &Arc<Mutex<Life>>) -> (Rules, Runtime, bool) {
-    let holds_in_memory = life.chance(5);
-    let cadence = match life.dice.u8(..5) {
-        _ if holds_in_memory => Cadence::Manual,
-        0 | 1 => Cadence::Manual,
-        2 => Cadence::EachBatch,
-        3 => Cadence::every_records(life.dice.u64(1..10)),
-        _ => Cadence::AtMostEvery(Duration::from_secs(life.dice.u64(..300))),
+/// The settings of a process, for the runtime and in the oracle's words; and whether the processor
+/// holds records in memory.
+fn choose(life: &mut Life) -> (Rules, Runtime, bool) {
+    let holds_in_memory = life.chance(3);
+    let records = life.dice.u64(1..10);
+    let every = Duration::from_secs(life.dice.u64(..300));
+    let (cadence, every_records, every, sight) = match life.dice.u8(..6) {
+        0 | 1 => (Cadence::manual(), None, None, Sight::Manual),
+        2 => (Cadence::each_batch(), Some(1), None, Sight::EachBatch),
+        3 => (Cadence::every_records(records), Some(records), None, Sight::EveryRecords),
+        4 => (Cadence::every(every), None, Some(every), Sight::AtMostEvery),
+        _ => {
+            let cadence = Cadence::every_records(records).or_every(every);
+            (cadence, Some(records), Some(every), Sight::RecordsOrTime)
+        }
     };
-    life.see(match cadence {
-        Cadence::EachBatch => Sight::EachBatch,
-        Cadence::EveryRecords(_) => Sight::EveryRecords,
-        Cadence::AtMostEvery(_) => Sight::AtMostEvery,
-        _ if holds_in_memory => Sight::InMemory,
-        _ => Sight::Manual,
-    });
+    life.see(sight);
+    if holds_in_memory {
+        life.see(if sight == Sight::Manual { Sight::InMemory } else { Sight::Buffered });
+    }
     let mut pauses = || {
         let total = [0, 700, 3_500, 30_000][life.dice.usize(..4)];
         (Backoff::up_to(Duration::from_millis(total)).without_jitter(), count_pauses(total))
@@ -259,17 +262,15 @@ fn choose(life: &mut Life, me: usize, all: &Arc<Mutex<Life>>) -> (Rules, Runtime
     let (retry, retries) = pauses();
     let (checkpoint_retry, checkpoint_retries) = pauses();
     let (shard_end_retry, shard_end_retries) = pauses();
-    let seat = Seat { life: Arc::clone(all), me };
-    let keep = move |failed: &FailedRecords<'_, '_>| keep(&seat, failed);
-    let (on_error, retries, skips, skips_panics, sight) = match life.dice.u8(..5) {
+    let (on_error, retries, dead_letters, dead_letters_of_panics, sight) = match life.dice.u8(..5) {
         0 => (OnError::exit(), 0, false, false, Sight::PolicyExit),
         1 => (OnError::retry(retry), retries, false, false, Sight::PolicyRetry),
         2 => {
-            let policy = OnError::retry(retry).then_skip(keep);
-            (policy, retries, true, false, Sight::PolicyRetryThenSkip)
+            let policy = OnError::retry(retry).then_dead_letter();
+            (policy, retries, true, false, Sight::PolicyRetryThenDeadLetter)
         }
-        3 => (OnError::skip(keep), 0, true, false, Sight::PolicySkip),
-        _ => (OnError::skip(keep).skip_panics(), 0, true, true, Sight::PolicySkipPanics),
+        3 => (OnError::dead_letter(), 0, true, false, Sight::PolicyDeadLetter),
+        _ => (OnError::exit().dead_letter_panics(), 0, false, true, Sight::PolicyPanics),
     };
     life.see(sight);
     if life.has_old_words {
@@ -283,8 +284,15 @@ fn choose(life: &mut Life, me: usize, all: &Arc<Mutex<Life>>) -> (Rules, Runtime
         .on_error(on_error)
         .checkpoint_retry(checkpoint_retry)
         .shard_end_retry(shard_end_retry);
-    let rules =
-        Rules { cadence, retries, skips, skips_panics, checkpoint_retries, shard_end_retries };
+    let rules = Rules {
+        every_records,
+        every,
+        retries,
+        dead_letters,
+        dead_letters_of_panics,
+        checkpoint_retries,
+        shard_end_retries,
+    };
     (rules, runtime, holds_in_memory)
 }
 
@@ -299,30 +307,17 @@ fn count_pauses(total: u64) -> usize {
     count
 }
 
-/// The callback for dead letters.
-fn keep(seat: &Seat, failed: &FailedRecords<'_, '_>) -> kcl_runtime::Result {
-    let mut life = seat.lock();
-    let is_kept = !life.trouble(seat.me, 20);
-    let life = &mut *life;
-    let oracle = &mut life.processes[seat.me].oracle;
-    let range = oracle.keep(failed.records, failed.tries, &life.rows, is_kept);
-    life.tell(seat.me, || format!("keeps records {range:?}: {is_kept}"));
-    if !is_kept {
-        life.see(Sight::KeepFailed);
-        return Err("the dead letters cannot be written".into());
-    }
-    life.deal_with(seat.me, range);
-    Ok(())
-}
-
 /// What an error of the processor led to, among the sights.
-pub(crate) fn note_failure(life: &mut Life, next: Next, named: bool, is_panic: bool, inside: bool) {
+pub(crate) fn note_failure(life: &mut Life, next: Next, named: bool, how: Returned, inside: bool) {
+    let is_panic = matches!(how, Returned::Panic);
+    let is_permanent = matches!(how, Returned::Permanent(_));
     life.see(match next {
         Next::Retry if named => Sight::RetriedFromNamed,
         Next::Retry if inside => Sight::RetriedBehindCheckpoint,
         Next::Retry => Sight::RetriedWhole,
         Next::Done => Sight::NothingToRetry,
         Next::Keep if is_panic => Sight::KeptPanic,
+        Next::Keep if is_permanent => Sight::KeptPermanent,
         Next::Keep if named => Sight::KeptNamed,
         Next::Keep => Sight::KeptRest,
         Next::Exit if is_panic => Sight::Panicked,

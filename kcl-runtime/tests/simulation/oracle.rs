@@ -5,30 +5,42 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use kcl_runtime::{Cadence, CheckpointError, CheckpointFailed, Method, Record, RunError};
+use kcl_runtime::{CheckpointError, Method, Record, RunError};
 
 use crate::life::Row;
+use crate::sights::Sight;
 
 /// What is set for a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
-    pub(crate) cadence: Cadence,
-    /// How often a failed batch may be tried again.
+    /// The cadence: a number of records, a time, or both; neither is the manual one.
+    pub(crate) every_records: Option<u64>,
+    pub(crate) every: Option<Duration>,
+    /// How often a failed call may be retried until there is progress.
     pub(crate) retries: usize,
-    pub(crate) skips: bool,
-    pub(crate) skips_panics: bool,
+    /// Whether errors that may pass, and panics, end in dead letters.
+    pub(crate) dead_letters: bool,
+    pub(crate) dead_letters_of_panics: bool,
     /// How often a checkpoint may be tried again.
     pub(crate) checkpoint_retries: usize,
     /// How often the shard's end may, in all.
     pub(crate) shard_end_retries: usize,
 }
 
+impl Rules {
+    pub(crate) fn is_manual(&self) -> bool {
+        self.every_records.is_none() && self.every.is_none()
+    }
+}
+
 /// How a method of the processor came back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Returned {
     Fine,
-    /// With an error, and the record that it names.
+    /// With an error that may pass, and the record that it names.
     Error(Option<usize>),
+    /// With a permanent error, and the record that it names.
+    Permanent(Option<usize>),
     Panic,
 }
 
@@ -108,8 +120,17 @@ pub(crate) struct Oracle {
     pub(crate) dealt_with: Vec<bool>,
     /// Where the next call of `process_records` must begin.
     next_call: Option<usize>,
-    /// The records that must be handed to the callback next.
+    /// The records that must become dead letters next.
     next_kept: Option<Range<usize>>,
+    /// How often the next one of them was handed over, and may be again.
+    letter_tries: u32,
+    letter_retries_left: usize,
+    /// How often this process counts each record in its own state.
+    counts: Vec<u32>,
+    /// Whether `flush` succeeded since the last call of another method, and its tries.
+    is_flushed: bool,
+    flush_tries: u32,
+    flush_retries_left: usize,
     call_start: usize,
     tries: u32,
     retries_left: usize,
@@ -150,6 +171,12 @@ impl Oracle {
             dealt_with: vec![false; all],
             next_call: None,
             next_kept: None,
+            letter_tries: 0,
+            letter_retries_left: 0,
+            counts: vec![0; all],
+            is_flushed: false,
+            flush_tries: 0,
+            flush_retries_left: 0,
             call_start: covered,
             tries: 0,
             retries_left: 0,
@@ -193,6 +220,9 @@ impl Oracle {
         self.owed = Some(action);
         self.own = None;
         self.has_method_failed = false;
+        self.is_flushed = false;
+        self.flush_tries = 0;
+        self.flush_retries_left = self.rules.retries;
         if !self.has_begun {
             self.has_begun = true;
             self.last_stored_at = now;
@@ -204,6 +234,8 @@ impl Oracle {
             self.next_call = Some(self.batch.start);
             self.tries = 0;
             self.retries_left = self.rules.retries;
+            self.letter_tries = 0;
+            self.letter_retries_left = self.rules.retries;
         }
     }
 
@@ -254,8 +286,7 @@ impl Oracle {
                 self.must(!is_due, "a checkpoint was due by the cadence");
             }
             "shutdownRequested" => {
-                let is_due =
-                    is_free && self.rules.cadence != Cadence::Manual && !self.has_method_failed;
+                let is_due = is_free && !self.rules.is_manual() && !self.has_method_failed;
                 self.must(!is_due, "a checkpoint was due when the shutdown was requested");
             }
             _ if self.has_shard_ended => {
@@ -270,11 +301,23 @@ impl Oracle {
     }
 
     fn is_due(&self, now: Duration) -> bool {
-        match self.rules.cadence {
-            Cadence::EachBatch => true,
-            Cadence::EveryRecords(count) => self.uncovered >= count.get(),
-            Cadence::AtMostEvery(time) => now.saturating_sub(self.last_stored_at) >= time,
-            _ => false,
+        let time = now.saturating_sub(self.last_stored_at);
+        self.rules.every_records.is_some_and(|count| self.uncovered >= count)
+            || self.rules.every.is_some_and(|every| time >= every)
+    }
+
+    /// Whether the runtime may checkpoint by itself.
+    fn may_checkpoint(&self, now: Duration) -> bool {
+        match self.owed {
+            Some("processRecords") => {
+                let is_dealt_with = self.next_call.is_none() && self.next_kept.is_none();
+                is_dealt_with && (self.own.is_some() || self.is_due(now))
+            }
+            Some("shutdownRequested") => !self.rules.is_manual() && !self.has_method_failed,
+            _ => {
+                let may_finish = !self.rules.is_manual() || self.uncovered == 0;
+                self.has_shard_ended && !self.has_method_failed && may_finish
+            }
         }
     }
 
@@ -289,20 +332,9 @@ impl Oracle {
             self.wrong(format!("a checkpoint asked for after {method} failed for good"));
         }
         if self.permit.is_none() {
-            let may = match action {
-                "processRecords" => {
-                    let is_dealt_with = self.next_call.is_none() && self.next_kept.is_none();
-                    is_dealt_with && (self.own.is_some() || self.is_due(now))
-                }
-                "shutdownRequested" => {
-                    self.rules.cadence != Cadence::Manual && !self.has_method_failed
-                }
-                _ => {
-                    let may_finish = self.rules.cadence != Cadence::Manual || self.uncovered == 0;
-                    self.has_shard_ended && !self.has_method_failed && may_finish
-                }
-            };
+            let may = self.may_checkpoint(now);
             self.must(may, "a checkpoint that nobody asked for");
+            self.must(self.is_flushed, "a checkpoint without a flush before it");
             let covers_new = self.uncovered > 0 || self.has_shard_ended;
             self.must(covers_new, "a checkpoint that covers nothing new");
         }
@@ -456,33 +488,53 @@ impl Oracle {
         self.dealt_with[records].fill(true);
     }
 
+    /// The processor adds records to its own state, from which each must be counted once.
+    pub(crate) fn count(&mut self, records: Range<usize>) {
+        for index in records {
+            self.counts[index] += 1;
+            self.must(self.counts[index] == 1, "a record is counted twice");
+        }
+    }
+
+    /// A failed call of `process_records` leaves no trace of the records that come again; gives
+    /// where they begin.
+    pub(crate) fn roll_back(&mut self, named: Option<usize>) -> usize {
+        let from = named.unwrap_or(self.call_start.max(self.stored)).min(self.batch.end);
+        self.counts[from..self.batch.end].fill(0);
+        from
+    }
+
     /// `process_records` comes back.
     pub(crate) fn returned(&mut self, how: Returned) -> Next {
         if self.broken.is_some() {
             return Next::Ignored;
         }
-        let (named, is_panic) = match how {
+        let (named, is_panic, is_permanent) = match how {
             Returned::Fine => return Next::Done,
             _ if self.is_lease_gone => return Next::Ignored,
-            Returned::Error(named) => (named, false),
-            Returned::Panic => (None, true),
+            Returned::Error(named) => (named, false, false),
+            Returned::Permanent(named) => (named, false, true),
+            Returned::Panic => (None, true, false),
         };
-        let behind_stored = self.call_start.max(self.stored).min(self.batch.end);
-        if !is_panic && self.retries_left > 0 {
-            self.retries_left -= 1;
-            let from = named.unwrap_or(behind_stored);
-            if from == self.batch.end && self.call_start < self.batch.end {
+        let from = named.unwrap_or(self.call_start.max(self.stored).min(self.batch.end));
+        if from > self.call_start {
+            self.retries_left = self.rules.retries;
+            self.tries = 1;
+            if from == self.batch.end {
                 return Next::Done;
             }
+        }
+        let becomes_letters = match how {
+            Returned::Panic => self.rules.dead_letters_of_panics,
+            _ => is_permanent || self.rules.dead_letters,
+        };
+        if !is_panic && !is_permanent && self.retries_left > 0 {
+            self.retries_left -= 1;
             self.next_call = Some(from);
             self.awaits_pause = true;
             Next::Retry
-        } else if self.rules.skips && (!is_panic || self.rules.skips_panics) {
-            let range = named.map_or(behind_stored..self.batch.end, |named| named..named + 1);
-            if range.is_empty() {
-                return Next::Done;
-            }
-            self.next_kept = Some(range);
+        } else if becomes_letters && from < self.batch.end {
+            self.next_kept = Some(from..named.map_or(self.batch.end, |named| named + 1));
             Next::Keep
         } else {
             self.fatal = Some((Method::ProcessRecords, is_panic, self.tries));
@@ -490,39 +542,99 @@ impl Oracle {
         }
     }
 
-    /// The callback is called with these records; gives which they are.
-    pub(crate) fn keep(
+    /// A record is handed over as a dead letter, and comes back so; gives which record it is, and
+    /// what must follow.
+    pub(crate) fn dead_letter(
         &mut self,
-        records: &[Record<'_>],
+        record: &Record<'_>,
         tries: u32,
         rows: &[Row],
-        is_kept: bool,
-    ) -> Range<usize> {
+        how: Returned,
+    ) -> (usize, Next) {
+        self.must(!self.awaits_pause, "a retry without a pause");
         let Some(range) = self.next_kept.take() else {
-            self.wrong("records given up that must not be");
-            return 0..0;
+            self.wrong("a record given up that must not be");
+            return (0, Next::Done);
         };
-        let wanted = &rows[range.clone()];
-        let is_right = wanted.len() == records.len()
-            && wanted.iter().zip(records).all(|(row, record)| row.is(record));
-        self.must(is_right, "not the records that were to be given up");
+        let index = range.start;
+        self.must(rows[index].is(record), "not the record that was to be given up");
         self.must(tries == self.tries, "not the number of tries");
-        if is_kept {
-            self.deal_with(range.clone());
-            let next = range.end.max(self.stored).min(self.batch.end);
-            self.next_call = (next < self.batch.end).then_some(next);
-            self.tries = 0;
-        } else {
-            self.fatal = Some((Method::SkipCallback, false, 1));
+        self.must(self.counts[index] == 0, "a dead letter that is counted as well");
+        self.letter_tries += 1;
+        match how {
+            Returned::Fine => {
+                self.letter_tries = 0;
+                self.letter_retries_left = self.rules.retries;
+                self.deal_with(index..index + 1);
+                if index + 1 < range.end {
+                    self.next_kept = Some(index + 1..range.end);
+                    return (index, Next::Keep);
+                }
+                let next = range.end.max(self.stored).min(self.batch.end);
+                self.next_call = (next < self.batch.end).then_some(next);
+                self.tries = 0;
+                self.retries_left = self.rules.retries;
+                (index, Next::Done)
+            }
+            Returned::Error(_) if self.letter_retries_left > 0 => {
+                self.letter_retries_left -= 1;
+                self.next_kept = Some(range);
+                self.awaits_pause = true;
+                (index, Next::Retry)
+            }
+            _ => {
+                let is_panic = matches!(how, Returned::Panic);
+                self.fatal = Some((Method::DeadLetter, is_panic, self.letter_tries));
+                (index, Next::Exit)
+            }
         }
-        range
+    }
+
+    /// `flush` is called and comes back so; gives what must follow.
+    pub(crate) fn flush(&mut self, how: Returned, now: Duration) -> Next {
+        self.must(!self.awaits_pause, "a retry without a pause");
+        self.must(!self.is_lease_gone, "a flush after the lease was gone");
+        let may = self.may_checkpoint(now);
+        let covers_new = self.uncovered > 0 || self.has_shard_ended;
+        self.must(may && covers_new && !self.is_flushed, "a flush for nothing");
+        self.flush_tries += 1;
+        let is_panic = matches!(how, Returned::Panic);
+        match (how, self.owed) {
+            (Returned::Fine, _) => {
+                self.is_flushed = true;
+                Next::Done
+            }
+            (Returned::Error(_), Some("processRecords")) if self.flush_retries_left > 0 => {
+                self.flush_retries_left -= 1;
+                self.awaits_pause = true;
+                Next::Retry
+            }
+            (_, Some("processRecords")) => {
+                self.fatal = Some((Method::Flush, is_panic, self.flush_tries));
+                Next::Exit
+            }
+            (_, Some("shutdownRequested")) => {
+                self.has_method_failed = true;
+                Next::Ignored
+            }
+            _ => {
+                self.has_method_failed = true;
+                let has_retries = self.shard_end_pauses < self.rules.shard_end_retries;
+                if has_retries && !is_panic {
+                    self.awaits_pause = true;
+                    return Next::Retry;
+                }
+                self.fatal = Some((Method::Flush, is_panic, self.tries));
+                Next::Exit
+            }
+        }
     }
 
     /// Another method than `process_records` comes back.
     pub(crate) fn method_returned(&mut self, method: Method, how: Returned) -> Next {
         let (failed, is_panic) = match how {
             Returned::Fine => (false, false),
-            Returned::Error(_) => (true, false),
+            Returned::Error(_) | Returned::Permanent(_) => (true, false),
             Returned::Panic => (true, true),
         };
         self.has_method_failed = failed;
@@ -554,6 +666,7 @@ impl Oracle {
         self.tries = if self.has_method_failed { self.tries + 1 } else { 1 };
         self.has_method_failed = false;
         self.was_end_refused = false;
+        self.is_flushed = false;
     }
 
     /// The processor asks for a checkpoint.
@@ -561,25 +674,34 @@ impl Oracle {
         self.permit = Some(Permit { number, sub, ..Permit::default() });
     }
 
-    /// What the processor was told of it. Gives whether it was stored by a second try or a later.
-    pub(crate) fn asked(&mut self, result: &Result<(), CheckpointFailed>) -> bool {
-        let Some(permit) = self.permit.take() else { return false };
-        let is_true = match result {
-            Ok(()) => permit.answer == Some(Ok(())),
-            Err(CheckpointFailed::Refused { error, tries: 0 }) => {
-                permit.tries == 0 && self.is_lease_gone && *error == CheckpointError::Shutdown
+    /// What the processor was told of it. Gives what was seen.
+    pub(crate) fn asked(&mut self, result: &Result<(), CheckpointError>) -> Option<Sight> {
+        let permit = self.permit.take()?;
+        let is_deferred = |error: &CheckpointError| {
+            let errors = [CheckpointError::Shutdown, CheckpointError::IllegalArgument];
+            !self.has_shard_ended && !errors.contains(error)
+        };
+        let is_true = match (result, &permit.answer) {
+            (Ok(()), Some(Ok(()))) => true,
+            (Ok(()), Some(Err(error))) => is_deferred(error),
+            (Err(told), Some(Err(error))) if told == error => !is_deferred(error),
+            (Err(told), _) => {
+                let is_known = permit.tries == 0 && self.is_lease_gone;
+                *told == CheckpointError::Shutdown && (is_known || self.broken.is_some())
             }
-            Err(CheckpointFailed::Refused { error, tries }) => {
-                permit.answer.as_ref() == Some(&Err(error.clone())) && permit.tries == *tries
-            }
-            Err(_) => self.broken.is_some(),
+            (Ok(()), None) => false,
         };
         self.must(is_true, "the processor is told something else of its checkpoint than was said");
-        let is_early = matches!(result, Err(CheckpointFailed::Refused { .. }))
-            && permit.may_be_tried_again()
-            && !self.retries_are_used_up(&permit);
+        let is_refused = permit.may_be_tried_again();
+        let is_early = self.broken.is_none() && is_refused && !self.retries_are_used_up(&permit);
         self.must(!is_early, "a checkpoint given up early");
-        result.is_ok() && permit.tries > 1
+        match permit.answer {
+            Some(Ok(())) if permit.tries > 1 => Some(Sight::CheckpointRetried),
+            Some(Err(_)) if is_refused => Some(Sight::CheckpointGivenUp),
+            Some(Err(_)) if result.is_ok() => Some(Sight::CheckpointDeferred),
+            None if permit.tries == 0 && result.is_err() => Some(Sight::CheckpointAfterLease),
+            _ => None,
+        }
     }
 
     // ---- the end ----

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::panic::resume_unwind;
 
 use kcl_runtime::{
-    CheckpointFailed, Checkpointer, ExtendedSequenceNumber, InitializeInput, Method,
-    ProcessRecordsInput, ProcessorError, RecordProcessor, Result, SequenceNumber,
-    ShardEndCheckpointer,
+    CheckpointError, Checkpointer, DeadLetter, ExtendedSequenceNumber, InitializeInput,
+    LeaseLostInput, Method, ProcessRecordsInput, ProcessorError, RecordProcessor, Result,
+    SequenceNumber, ShardEndCheckpointer,
 };
 
 use crate::life::{Seat, note_failure};
@@ -31,6 +31,7 @@ fn tear() -> ! {
 fn returned(result: &Result, named: Option<usize>) -> Returned {
     match result {
         Ok(()) => Returned::Fine,
+        Err(error) if error.is_permanent() == Some(true) => Returned::Permanent(named),
         Err(_) => Returned::Error(named),
     }
 }
@@ -46,6 +47,7 @@ impl Worker {
 
     fn take(&mut self, records: Range<usize>) {
         let mut life = self.seat.lock();
+        life.processes[self.seat.me].oracle.count(records.clone());
         if self.holds_in_memory {
             life.processes[self.seat.me].oracle.take(records.clone());
             self.held.push(records);
@@ -54,7 +56,7 @@ impl Worker {
         }
     }
 
-    fn flush(&mut self) {
+    fn write_out(&mut self) {
         let mut life = self.seat.lock();
         for records in self.held.drain(..) {
             life.deal_with(self.seat.me, records);
@@ -65,28 +67,21 @@ impl Worker {
     fn checkpoint(
         &self,
         at: Option<(String, Option<u64>)>,
-        ask: impl FnOnce() -> Result<(), CheckpointFailed>,
-    ) -> Result<(), CheckpointFailed> {
+        ask: impl FnOnce() -> Result<(), CheckpointError>,
+    ) -> Result<(), CheckpointError> {
         let (number, sub) = at.map_or((None, None), |(number, sub)| (Some(number), sub));
         self.seat.lock().processes[self.seat.me].oracle.asks(number, sub);
         let result = ask();
         let mut life = self.seat.lock();
-        match &result {
-            Ok(()) => {}
-            Err(CheckpointFailed::Refused { tries: 0, .. }) => {
-                life.see(Sight::CheckpointAfterLease);
-            }
-            Err(failed) if failed.is_retryable() => life.see(Sight::CheckpointGivenUp),
-            Err(_) => {}
-        }
-        if life.processes[self.seat.me].oracle.asked(&result) {
-            life.see(Sight::CheckpointRetried);
+        let seen = life.processes[self.seat.me].oracle.asked(&result);
+        if let Some(sight) = seen {
+            life.see(sight);
         }
         result
     }
 
     fn checkpoint_all(&mut self, checkpointer: &mut Checkpointer<'_>) -> Result {
-        self.flush();
+        self.write_out();
         Ok(self.checkpoint(None, || checkpointer.checkpoint())?)
     }
 
@@ -98,7 +93,7 @@ impl Worker {
         start: usize,
         checkpointer: &mut Checkpointer<'_>,
     ) -> Result {
-        self.flush();
+        self.write_out();
         let record = &input.records[index - start];
         let number = record.sequence_number.as_str().to_owned();
         // The number alone means the first record of an aggregate.
@@ -128,6 +123,34 @@ impl Worker {
         let _ = self.checkpoint(at, || checkpointer.checkpoint_at(place));
     }
 
+    /// `process_records` is about to come back so.
+    fn come_back(&mut self, how: Returned) {
+        let me = self.seat.me;
+        let life = &mut *self.seat.lock();
+        let oracle = &mut life.processes[me].oracle;
+        let is_broken = oracle.broken.is_some();
+        let is_inside = oracle.is_inside_batch();
+        let named = match how {
+            Returned::Error(named) | Returned::Permanent(named) => named,
+            Returned::Fine | Returned::Panic => None,
+        };
+        if !matches!(how, Returned::Fine) {
+            let from = oracle.roll_back(named);
+            self.held.retain(|records| records.start < from);
+            for records in &mut self.held {
+                records.end = records.end.min(from);
+            }
+        }
+        let next = oracle.returned(how);
+        life.tell(me, || format!("process_records comes back: {how:?}, so {next:?}"));
+        if !is_broken && !matches!(how, Returned::Fine) {
+            note_failure(life, next, named.is_some(), how, is_inside);
+        }
+        if next == Next::Exit && life.processes[me].oracle.has_retried() {
+            life.see(Sight::RetriesUsedUp);
+        }
+    }
+
     /// One call of `process_records`, whose records are `range` of the shard; with the record that
     /// an error names.
     fn act(
@@ -142,7 +165,7 @@ impl Worker {
             life.processes[self.seat.me].now += time;
             let is_calm = life.processes[self.seat.me].is_calm;
             let some = if range.is_empty() { None } else { Some(life.dice.usize(range.clone())) };
-            (life.dice.u8(..20), some, is_calm)
+            (life.dice.u8(..22), some, is_calm)
         };
         let start = range.start;
         match (deed, some) {
@@ -170,8 +193,16 @@ impl Worker {
                     refused => (refused, None),
                 }
             }
+            (20, Some(some)) if !is_calm => {
+                self.take(start..some);
+                let error = ProcessorError::permanent("no event");
+                (Err(ProcessorError::at(&input.records[some - start], error)), Some(some))
+            }
+            (21, _) if !is_calm && self.trouble(4) => {
+                (Err(ProcessorError::permanent("no batch")), None)
+            }
             (7, _) if !is_calm && self.trouble(2) => {
-                come_back(&self.seat, Returned::Panic);
+                self.come_back(Returned::Panic);
                 tear()
             }
             (8 | 9, _) => {
@@ -194,7 +225,7 @@ impl Worker {
             }
             (13, _) => {
                 self.take(range);
-                self.flush();
+                self.write_out();
                 (Ok(()), None)
             }
             _ => {
@@ -202,26 +233,6 @@ impl Worker {
                 (Ok(()), None)
             }
         }
-    }
-}
-
-/// `process_records` is about to come back so.
-fn come_back(seat: &Seat, how: Returned) {
-    let me = seat.me;
-    let life = &mut *seat.lock();
-    let oracle = &mut life.processes[me].oracle;
-    let is_broken = oracle.broken.is_some();
-    let is_inside = oracle.is_inside_batch();
-    let next = oracle.returned(how);
-    life.tell(me, || format!("process_records comes back: {how:?}, so {next:?}"));
-    match how {
-        Returned::Fine => {}
-        _ if is_broken => {}
-        Returned::Error(named) => note_failure(life, next, named.is_some(), false, is_inside),
-        Returned::Panic => note_failure(life, next, false, true, is_inside),
-    }
-    if next == Next::Exit && life.processes[me].oracle.has_retried() {
-        life.see(Sight::RetriesUsedUp);
     }
 }
 
@@ -264,11 +275,54 @@ impl RecordProcessor for Worker {
             return Ok(());
         }
         let (result, named) = self.act(range, input, checkpointer);
-        come_back(&self.seat, returned(&result, named));
+        self.come_back(returned(&result, named));
         result
     }
 
-    fn lease_lost(&mut self) -> Result {
+    fn flush(&mut self) -> Result {
+        let result = match (self.trouble(10), self.trouble(4)) {
+            (true, true) => Err(ProcessorError::permanent("no table")),
+            (true, false) => Err("the sink is busy".into()),
+            (false, _) => Ok(()),
+        };
+        if result.is_ok() {
+            self.write_out();
+        }
+        let mut life = self.seat.lock();
+        let life = &mut *life;
+        let process = &mut life.processes[self.seat.me];
+        let next = process.oracle.flush(returned(&result, None), process.now);
+        life.tell(self.seat.me, || format!("flush: {result:?}, so {next:?}"));
+        match next {
+            Next::Retry => life.see(Sight::FlushRetried),
+            Next::Exit => life.see(Sight::FlushFailed),
+            Next::Ignored => life.see(Sight::FlushIgnored),
+            _ => {}
+        }
+        result
+    }
+
+    fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result {
+        let result = match (self.trouble(12), self.trouble(4)) {
+            (true, true) => Err(ProcessorError::permanent("no dead letters")),
+            (true, false) => Err("the dead letters cannot be written".into()),
+            (false, _) => Ok(()),
+        };
+        let mut life = self.seat.lock();
+        let life = &mut *life;
+        let how = returned(&result, None);
+        let oracle = &mut life.processes[self.seat.me].oracle;
+        let (index, next) = oracle.dead_letter(letter.record, letter.tries, &life.rows, how);
+        life.tell(self.seat.me, || format!("dead letter {index}: {result:?}, so {next:?}"));
+        match next {
+            Next::Retry => life.see(Sight::LetterRetried),
+            Next::Exit => life.see(Sight::LetterFailed),
+            _ => life.deal_with(self.seat.me, index..index + 1),
+        }
+        result
+    }
+
+    fn lease_lost(&mut self, _: &LeaseLostInput<'_>) -> Result {
         let (fails, panics) = (self.trouble(10), self.trouble(10));
         let how = if panics {
             Returned::Panic
@@ -298,7 +352,7 @@ impl RecordProcessor for Worker {
             (life.dice.u8(..12), process.is_calm)
         };
         let mut checkpoint = |worker: &mut Worker| -> Result {
-            worker.flush();
+            worker.write_out();
             Ok(worker.checkpoint(None, || checkpointer.checkpoint())?)
         };
         let (result, panics) = match deed {

@@ -1,4 +1,4 @@
-//! What the tests share: a processor made of closures, and what the runtime logs.
+//! Shared by the tests: a processor made of closures, and the log.
 
 #![allow(dead_code)] // each test file uses its own part
 
@@ -7,16 +7,18 @@ use std::io::Write;
 use std::sync::Once;
 
 use kcl_runtime::{
-    Checkpointer, InitializeInput, ProcessRecordsInput, RecordProcessor, Result,
-    ShardEndCheckpointer,
+    Checkpointer, DeadLetter, InitializeInput, LeaseLostInput, ProcessRecordsInput,
+    RecordProcessor, Result, ShardEndCheckpointer,
 };
 
 type Process<'f> = Box<dyn FnMut(&ProcessRecordsInput<'_>, &mut Checkpointer<'_>) -> Result + 'f>;
 
-/// A processor whose methods are closures. Without one a method does nothing.
+/// A processor made of closures. Without one a method does nothing.
 pub(crate) struct Scripted<'f> {
     pub(crate) initialize: Box<dyn FnMut(&InitializeInput<'_>) -> Result + 'f>,
     pub(crate) process_records: Process<'f>,
+    pub(crate) flush: Box<dyn FnMut() -> Result + 'f>,
+    pub(crate) dead_letter: Box<dyn FnMut(&DeadLetter<'_>) -> Result + 'f>,
     pub(crate) lease_lost: Box<dyn FnMut() -> Result + 'f>,
     pub(crate) shard_ended: Box<dyn FnMut(&mut ShardEndCheckpointer<'_>) -> Result + 'f>,
     pub(crate) shutdown_requested: Box<dyn FnMut(&mut Checkpointer<'_>) -> Result + 'f>,
@@ -26,6 +28,8 @@ pub(crate) fn scripted<'f>() -> Scripted<'f> {
     Scripted {
         initialize: Box::new(|_| Ok(())),
         process_records: Box::new(|_, _| Ok(())),
+        flush: Box::new(|| Ok(())),
+        dead_letter: Box::new(|_| Ok(())),
         lease_lost: Box::new(|| Ok(())),
         shard_ended: Box::new(|_| Ok(())),
         shutdown_requested: Box::new(|_| Ok(())),
@@ -51,7 +55,15 @@ impl RecordProcessor for Scripted<'_> {
         (self.process_records)(input, checkpointer)
     }
 
-    fn lease_lost(&mut self) -> Result {
+    fn flush(&mut self) -> Result {
+        (self.flush)()
+    }
+
+    fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result {
+        (self.dead_letter)(letter)
+    }
+
+    fn lease_lost(&mut self, _: &LeaseLostInput<'_>) -> Result {
         (self.lease_lost)()
     }
 
@@ -64,11 +76,14 @@ impl RecordProcessor for Scripted<'_> {
     }
 }
 
-/// The payloads of a batch, as one text.
+/// Returns a record's payload as text.
+pub(crate) fn payload(record: &kcl_runtime::Record<'_>) -> String {
+    String::from_utf8_lossy(record.data).into_owned()
+}
+
+/// Returns the payloads of a batch, joined by blanks.
 pub(crate) fn payloads(input: &ProcessRecordsInput<'_>) -> String {
-    let texts: Vec<_> =
-        input.records.iter().map(|record| String::from_utf8_lossy(record.data)).collect();
-    texts.join(" ")
+    input.records.iter().map(payload).collect::<Vec<_>>().join(" ")
 }
 
 thread_local! {
@@ -88,9 +103,9 @@ impl Write for ToThread {
     }
 }
 
-/// What was logged at `warn` and above meanwhile.
+/// Returns what the call logged at `warn` and above.
 pub(crate) fn warnings<T>(call: impl FnOnce() -> T) -> (T, Vec<String>) {
-    // One subscriber for the whole process: those that come and go race for tracing's caches.
+    // One subscriber for the whole process: tracing caches which ones are interested.
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         tracing_subscriber::fmt()

@@ -12,8 +12,9 @@ use std::time::Duration;
 use kcl_e2e::ledger::{self, Event, Number};
 use kcl_e2e::processor::{self, Checkpoint, FaultKind, OnError, Processor};
 use kcl_runtime::{
-    Backoff, Cadence, CheckpointFailed, Checkpointer, InitializeInput, ProcessRecordsInput,
-    ProcessorError, Record, RecordProcessor, Result, Runtime, ShardEndCheckpointer,
+    Backoff, Cadence, CheckpointError, Checkpointer, DeadLetter, ExtendedSequenceNumber,
+    InitializeInput, LeaseLostInput, ProcessRecordsInput, ProcessorError, Record, RecordProcessor,
+    Result, Runtime, ShardEndCheckpointer,
 };
 
 /// A line is one write, so that it is there whatever ends the process.
@@ -35,6 +36,8 @@ struct LedgerProcessor {
     seen: usize,
     /// The record that the planted fault is at, once it is known.
     faulty: Option<ledger::At>,
+    /// The last record of the last batch.
+    last: Option<ExtendedSequenceNumber<'static>>,
 }
 
 fn place(record: &Record<'_>) -> ledger::At {
@@ -43,9 +46,11 @@ fn place(record: &Record<'_>) -> ledger::At {
 }
 
 impl LedgerProcessor {
-    fn note(&self, at: String, result: &Result<(), CheckpointFailed>) {
+    /// Notes a checkpoint. `is_stored` is false if the daemon refused it for now.
+    fn note(&self, at: String, is_stored: bool, result: &Result<(), CheckpointError>) {
         let answer = match result {
-            Ok(()) => "ok".to_owned(),
+            Ok(()) if is_stored => "ok".to_owned(),
+            Ok(()) => "deferred".to_owned(),
             Err(error) => error.to_string(),
         };
         self.book.write(&Event::Checkpoint { at, answer });
@@ -124,7 +129,9 @@ impl RecordProcessor for LedgerProcessor {
             self.seen += 1;
             if self.told.checkpoint == Checkpoint::EachRecord {
                 let result = checkpointer.checkpoint_at(record);
-                self.note(record.extended_sequence_number().to_string(), &result);
+                let at = record.extended_sequence_number();
+                let is_stored = checkpointer.stored().is_some_and(|stored| stored >= at);
+                self.note(at.to_string(), is_stored, &result);
                 result?;
             }
             if self.told.pause_micros > 0 {
@@ -140,14 +147,22 @@ impl RecordProcessor for LedgerProcessor {
             _ => None,
         };
         if let Some((at, result)) = result {
-            self.note(at, &result);
+            let last = input.records.last().map(Record::extended_sequence_number);
+            self.note(at, checkpointer.stored() >= last, &result);
             result?;
         }
+        self.last = input.records.last().map(|last| last.extended_sequence_number().to_owned());
         self.book.write(&Event::Done);
         Ok(())
     }
 
-    fn lease_lost(&mut self) -> Result {
+    fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result {
+        let hash = ledger::hash(letter.record.partition_key, letter.record.data);
+        self.book.write(&Event::Skip { at: place(letter.record), hash });
+        Ok(())
+    }
+
+    fn lease_lost(&mut self, _: &LeaseLostInput<'_>) -> Result {
         self.book.write(&Event::LeaseLost);
         Ok(())
     }
@@ -157,7 +172,7 @@ impl RecordProcessor for LedgerProcessor {
         // By number or by cadence, the runtime stores the end.
         if !matches!(self.told.checkpoint, Checkpoint::LastRecord | Checkpoint::Cadence) {
             let result = checkpointer.checkpoint();
-            self.note("end".to_owned(), &result);
+            self.note("end".to_owned(), true, &result);
             result?;
         }
         Ok(())
@@ -167,35 +182,27 @@ impl RecordProcessor for LedgerProcessor {
         self.book.write(&Event::ShutdownRequested);
         if self.told.checkpoint != Checkpoint::Cadence {
             let result = checkpointer.checkpoint();
-            self.note("all".to_owned(), &result);
+            self.note("all".to_owned(), checkpointer.stored() >= self.last, &result);
             result?;
         }
         Ok(())
     }
 }
 
-fn runtime(told: &Processor, book: &Book) -> Runtime {
+fn runtime(told: &Processor) -> Runtime {
     use kcl_runtime::OnError as Policy;
     let retry = || Policy::retry(Backoff::up_to(Duration::from_secs(20)));
-    let book = book.clone();
-    let keep = move |failed: &kcl_runtime::FailedRecords<'_, '_>| {
-        for record in failed.records {
-            let hash = ledger::hash(record.partition_key, record.data);
-            book.write(&Event::Skip { at: place(record), hash });
-        }
-        Ok(())
-    };
     let policy = match told.on_error {
         OnError::Exit => Policy::exit(),
         OnError::Retry => retry(),
-        OnError::Skip => Policy::skip(keep).skip_panics(),
-        OnError::RetryThenSkip => {
-            Policy::retry(Backoff::up_to(Duration::from_secs(2))).then_skip(keep).skip_panics()
-        }
+        OnError::Skip => Policy::dead_letter().dead_letter_panics(),
+        OnError::RetryThenSkip => Policy::retry(Backoff::up_to(Duration::from_secs(2)))
+            .then_dead_letter()
+            .dead_letter_panics(),
     };
     let cadence = match told.checkpoint {
-        Checkpoint::Cadence => Cadence::EachBatch,
-        _ => Cadence::Manual,
+        Checkpoint::Cadence => Cadence::each_batch(),
+        _ => Cadence::manual(),
     };
     Runtime::new().on_error(policy).cadence(cadence)
 }
@@ -212,9 +219,9 @@ fn main() -> ExitCode {
     let path = folder.join(format!("{worker}-{}.ledger", std::process::id()));
     let file = OpenOptions::new().create_new(true).append(true).open(path);
     let book = Book(Arc::new(Mutex::new(file.expect("a ledger of this process's own"))));
-    let runtime = runtime(&told, &book);
+    let runtime = runtime(&told);
     let folder = folder.to_owned();
-    let processor = LedgerProcessor { book, folder, told, seen: 0, faulty: None };
+    let processor = LedgerProcessor { book, folder, told, seen: 0, faulty: None, last: None };
     match runtime.run(processor) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.exit_code(),
