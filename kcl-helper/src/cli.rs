@@ -150,6 +150,9 @@ pub(crate) enum Command {
     /// Print what a .properties file says, for comparison with the JDK
     #[command(hide = true)]
     DumpProperties(commands::check::DumpArgs),
+    /// Write .properties files with their hints applied, for comparison with the daemon
+    #[command(hide = true)]
+    DumpHints(commands::check::DumpHintsArgs),
     /// Run the real daemon on a properties file
     Run(commands::run::Args),
     /// Run a program as executableName does, and write down what it and the daemon say
@@ -183,6 +186,7 @@ impl Command {
             Command::Bench(args) => commands::bench::run(args, guardian, reporter)?,
             Command::Check(args) => commands::check::run(args, reporter)?,
             Command::DumpProperties(args) => commands::check::dump(&args, reporter)?,
+            Command::DumpHints(args) => commands::check::dump_hints(&args)?,
             // These pass another program's status on.
             Command::Run(args) => return commands::run::run(&args, guardian, reporter),
             Command::Record(args) => return commands::record::run(args, guardian, reporter),

@@ -64,6 +64,13 @@ impl Environment {
         }
     }
 
+    /// Those of a test.
+    #[cfg(test)]
+    pub(crate) fn of_test(variables: &[(&str, &str)], working_folder: &Path) -> Environment {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        Environment { variables: variables.collect(), working_folder: working_folder.to_owned() }
+    }
+
     /// A variable that is set and not empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(OsStr::new(name))?;
@@ -183,7 +190,7 @@ impl Environment {
             return missing("the quote belongs to the name", "write the command without quotes");
         }
         let hint = match text[first.clone()].contains('/') {
-            _ if as_daemon == NOT_EXECUTABLE => format!("chmod +x {}", command.part(first)),
+            _ if as_daemon == NOT_EXECUTABLE => format!("run `chmod +x {}`", command.part(first)),
             true => "correct the path, which begins at the daemon's working folder".to_owned(),
             false => "write its path, or add its folder to PATH".to_owned(),
         };
@@ -271,7 +278,8 @@ fn split_command(command: &str) -> Vec<Range<usize>> {
     words.filter(|word| word.start == 0 || !word.is_empty()).collect()
 }
 
-const NOT_EXECUTABLE: &str = "the file is not executable";
+/// Why a file that lacks the permission is not found.
+pub(crate) const NOT_EXECUTABLE: &str = "the file is not executable";
 
 /// The first line of a text file, as far as the kernel looks at it.
 fn first_line(path: &Path) -> Option<String> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::columns::{self, Side};
 use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
+use crate::files::replace_private_file;
 use crate::output::Reporter;
 use crate::properties::{
     self, File, Key, Launcher, Property, Report, Request, Rule, Severity, Source, Status, Text,
@@ -71,7 +72,7 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     let usual = if in_actions { Format::Github } else { Format::Text };
     let format = args.format.unwrap_or(usual);
     if let Some(name) = &args.explain {
-        return explain(name, format, reporter);
+        return explain(name, args.kcl_version, format, reporter);
     }
     let overrides = overrides(&args.set)?;
     let request = Request {
@@ -92,8 +93,8 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     } else {
         print_findings(&reports, format, reporter)?;
     }
-    if args.kcl_version.major() < 3 {
-        reporter.result(&properties::limits(args.kcl_version));
+    if let Some(limits) = properties::limits(args.kcl_version) {
+        reporter.result(&limits);
     }
     for report in &reports {
         reporter.result(&report.summary());
@@ -202,9 +203,9 @@ fn table(properties: &[Property]) -> Vec<String> {
 }
 
 /// Explains a key or a finding.
-fn explain(name: &str, format: Format, reporter: &Reporter) -> Result<Exit> {
+fn explain(name: &str, version: Version, format: Format, reporter: &Reporter) -> Result<Exit> {
     match (properties::lookup_key(name), properties::lookup_rule(name)) {
-        (Some(key), _) => explain_key(key, format, reporter)?,
+        (Some(key), _) => explain_key(key, version, format, reporter)?,
         (None, Some(rule)) => explain_rule(rule, format, reporter)?,
         (None, None) => {
             let hint = properties::suggestion(name)
@@ -220,14 +221,16 @@ fn explain(name: &str, format: Format, reporter: &Reporter) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn explain_key(key: &Key, format: Format, reporter: &Reporter) -> Result<()> {
-    let default = if key.default.is_empty() { "none" } else { key.default };
+fn explain_key(key: &Key, version: Version, format: Format, reporter: &Reporter) -> Result<()> {
+    let default = key.default_in(version);
+    let meaning = key.meaning_in(version);
     let since = key.since.map_or_else(|| "never".to_owned(), properties::show_since);
-    let status = match key.status {
+    let status = match key.status_in(version) {
+        _ if key.since.is_some_and(|since| since > version) => "ignored",
         Status::Current => "current",
         Status::Deprecated => "deprecated",
         Status::Unused => "unused",
-        Status::Dropped(_) => "ignored",
+        Status::Ignored(_) => "ignored",
     };
     let mut aliases: Vec<String> = key.aliases.iter().map(|&alias| alias.to_owned()).collect();
     if !key.bean.is_empty() {
@@ -236,16 +239,16 @@ fn explain_key(key: &Key, format: Format, reporter: &Reporter) -> Result<()> {
     if format == Format::Json {
         let row = serde_json::json!({
             "key": key.name, "aliases": aliases, "value": key.kind.describe(),
-            "default": key.default, "since": since, "status": status, "meaning": key.meaning,
+            "default": default, "since": since, "status": status, "meaning": meaning,
         });
         return Ok(reporter.print_json_line(&row)?);
     }
-    let mut lines = vec![format!("{}: {}", key.name, key.meaning)];
+    let mut lines = vec![format!("{}: {meaning}", key.name)];
     let mut line = |name: &str, value: &str| lines.push(format!("  {name:8} {value}"));
     line("value", &key.kind.describe());
-    line("default", default);
+    line("default", if default.is_empty() { "none" } else { default });
     line("since", &since);
-    line("status", status);
+    line("status", &format!("{status} in {version}"));
     if !aliases.is_empty() {
         line("also", &aliases.join(", "));
     }
@@ -266,6 +269,62 @@ fn explain_rule(rule: &Rule, format: Format, reporter: &Reporter) -> Result<()> 
     Ok(reporter.print_lines([format!("{severity}[{}]: {}", rule.name, rule.why)])?)
 }
 
+/// For `e2e/properties-daemon.sh`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DumpHintsArgs {
+    folder: PathBuf,
+    to: PathBuf,
+    #[arg(long, default_value_t = Version::DEFAULT)]
+    kcl_version: Version,
+}
+
+/// Writes each file of a folder with each hint applied, as `FILE.FINDING.NUMBER.properties`.
+pub(crate) fn dump_hints(args: &DumpHintsArgs) -> Result<Exit> {
+    let environment = Environment::of_this_process();
+    let request = Request {
+        version: args.kcl_version,
+        launcher: Launcher::Daemon,
+        overrides: &[],
+        jvm_args: &[],
+        allow: &[],
+        environment: &environment,
+    };
+    for path in files_of(&args.folder)? {
+        let source = Source::read(&path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let report = properties::check(source, &request);
+        let findings = report.findings().iter();
+        let remedies = findings
+            .flat_map(|finding| finding.remedies.remedies().iter().map(|one| (finding.name, one)));
+        for (number, (name, remedy)) in remedies.enumerate() {
+            let mut bytes = report.source().bytes.clone();
+            if remedy.change.apply(&mut bytes, &mut Vec::new()) {
+                let file = args.to.join(format!("{stem}.{name}.{number}.properties"));
+                replace_private_file(&file, &bytes).map_err(|error| {
+                    let message = format!("cannot write {}", file.display());
+                    Error::new(Exit::Environment, message).because(error)
+                })?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The files of a folder, sorted.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = |error| {
+        let message = format!("cannot read {}", folder.display());
+        Error::new(Exit::Usage, message).because(error)
+    };
+    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
+    let mut files = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(unreadable)?;
+    files.sort();
+    Ok(files)
+}
+
 /// For `e2e/properties.sh`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DumpArgs {
@@ -275,18 +334,8 @@ pub(crate) struct DumpArgs {
 /// Prints one line for each file of a folder: the UTF-16 of its keys and values in hexadecimal,
 /// sorted. `e2e/properties/Jdk.java` prints the same with the JDK's reader.
 pub(crate) fn dump(args: &DumpArgs, reporter: &Reporter) -> Result<Exit> {
-    let unreadable = |error| {
-        let message = format!("cannot read {}", args.folder.display());
-        Error::new(Exit::Usage, message).because(error)
-    };
-    let entries = std::fs::read_dir(&args.folder).map_err(unreadable)?;
-    let mut files = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(unreadable)?;
-    files.sort();
     let hex = |text: &Text| text.units().into_iter().map(|unit| format!("{unit:04x}")).collect();
-    for file in &files {
+    for file in &files_of(&args.folder)? {
         let source = Source::read(file)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let map = File::parse(&source.bytes).map_or_else(

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::keys::{KEYS, Key, Kind};
+use super::keys::{KEYS, Key, Kind, V2_1, V3};
 use super::settings::{Origin, Setting, Settings};
 use super::value::{self, Reading, StreamArn};
 use super::{Report, Request};
@@ -23,9 +23,8 @@ pub(crate) struct Property {
 /// All properties of this daemon version, then whatever else the file sets.
 pub(crate) fn effective(report: &Report, request: &Request<'_>) -> Vec<Property> {
     let view = View { file: &report.source().name, settings: report.settings(), request };
-    let rows = KEYS.iter().filter(|row| {
-        !row.is_dropped() && !row.name.ends_with('*') && row.since <= Some(request.version)
-    });
+    let rows =
+        KEYS.iter().filter(|row| !row.name.ends_with('*') && row.is_read_in(request.version));
     let known = rows.map(|row| view.property(row));
     let others = view.settings.iter().filter_map(|setting| view.other(setting));
     known.chain(others).collect()
@@ -68,9 +67,9 @@ impl View<'_> {
             origin: origin.clone(),
             note: note.to_owned(),
         };
-        // What 1.x and 2.x make of a text is not known for certain.
-        if self.request.version.major() < 3 {
-            return property(text, "as it stands");
+        // How daemons before 2.1 convert a text is not in the table.
+        if self.request.version < V2_1 {
+            return property(text, "as written");
         }
         if row.name == "tableName" && text.is_empty() {
             return self.absent(row, format!("{origin}: it is empty"));
@@ -102,12 +101,14 @@ impl View<'_> {
             }
             _ => None,
         };
-        if let Some(found) = found.filter(|_| self.request.version.major() >= 3) {
+        if let Some(found) = found.filter(|_| self.request.version >= V2_1) {
             let value = Some(Masked::of_property(row.name, &found.value));
             return Property { key, value, origin: found.origin, note };
         }
         // A default that is the name of a key stands for that key's value.
-        if let Some(other) = KEYS.iter().find(|other| other.name == row.default) {
+        if let Some(other) =
+            KEYS.iter().find(|other| other.name == row.default_in(self.request.version))
+        {
             let Property { value, origin, .. } = self.property(other);
             return Property {
                 key,
@@ -144,7 +145,7 @@ impl View<'_> {
 
     /// Properties that the daemon computes from more than their own value.
     fn special(&self, row: &'static Key) -> Option<Property> {
-        if self.request.version.major() < 3 {
+        if self.request.version < V2_1 {
             return None;
         }
         let setting = || self.settings.get(row.name);
@@ -190,7 +191,9 @@ impl View<'_> {
                 };
                 Some(Property { value: Some(Masked::of_text(value)), note, ..own })
             }
-            "idleTimeBetweenReadsInMillis" => self.clamped(own(), 200, i64::MAX),
+            "idleTimeBetweenReadsInMillis" if self.request.version >= V3 => {
+                self.clamped(own(), 200, i64::MAX)
+            }
             "tableMigrationCompleteBakeTimeSeconds" => self.clamped(own(), 3600, 604_800),
             _ => None,
         }
@@ -208,7 +211,10 @@ impl View<'_> {
 
     /// A setting that has no row of its own.
     fn other(&self, setting: &Setting) -> Option<Property> {
-        let known = setting.row.filter(|row| !row.is_dropped());
+        let known = setting.row.filter(|row| {
+            row.since.is_some_and(|since| since > self.request.version)
+                || row.is_read_in(self.request.version)
+        });
         let note = match known {
             Some(row) if row.since > Some(self.request.version) => "ignored: newer than the daemon",
             Some(row) if row.name.ends_with('*') => "",

@@ -1,5 +1,6 @@
-//! The table of all keys that people write into the file, right ones and wrong ones: the one place
-//! that knows them, for checks, `--effective`, `--explain` and completion.
+//! The table of all keys that people write into the file, right or wrong, with their history: the
+//! one place that knows them, for checks, `--effective` and `--explain`. Version boundaries are the
+//! tags of the KCL's source at which the daemon's configuration classes changed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,57 +12,66 @@ use super::Version;
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
-    /// As the documentation spells it. A last part of `*` stands for any name.
+    /// As the documentation spells it. `*` at the end matches any name.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// What holds where the file is silent; empty for nothing. The name of another key stands for
-    /// its value.
-    pub(crate) default: &'static str,
-    /// The default of 1.x, where it is known to have been another one.
-    default_of_1: Option<&'static str>,
-    /// The first version that has it; `None` where no version ever had.
+    /// The value if the file does not set it; empty for none. The name of another key means that
+    /// key's value.
+    default: &'static str,
+    /// The first version that reads it; `None` if no version does.
     pub(crate) since: Option<Version>,
-    pub(crate) status: Status,
-    pub(crate) meaning: &'static str,
-    /// Other spellings that the daemon takes for the same thing.
+    status: Status,
+    meaning: &'static str,
+    /// How it was in older versions, oldest first.
+    was: &'static [Was],
+    /// Other spellings of the same key.
     pub(crate) aliases: &'static [&'static str],
     /// The bean that has this property too, so that `bean.name` is one more spelling.
     pub(crate) bean: &'static str,
-    /// What it sets, where that is not just itself: two keys that set one thing have no order.
+    /// What it sets, if that is not just itself. If two keys set the same thing, either may win.
     sets: &'static [&'static str],
-    /// What of its value must not be shown; `secret.rs` has the rest of that rule.
+    /// Which part of its value must not be shown; `secret.rs` has the rest of that rule.
     pub(crate) secrecy: Secrecy,
 }
 
-/// Where a value has secrets.
+/// What was different about a key before a version; `None` means no difference.
+#[derive(Debug, Clone, Copy)]
+struct Was {
+    before: Version,
+    status: Option<Status>,
+    default: Option<&'static str>,
+    meaning: Option<&'static str>,
+}
+
+/// Which part of a value is secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Secrecy {
-    /// Where the name of the key, or what is in the value, says so.
+    /// What the name of the key, or the value itself, shows to be secret.
     ByName,
-    /// In what providers are given.
+    /// The arguments of credentials providers.
     Arguments,
     Whole,
 }
 
-/// How the daemon turns the text of a value into what it uses.
+/// How the daemon converts the text of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Any text, every blank of it.
+    /// Any text, including blanks at its end.
     Text,
     /// A command line, split at blanks.
     Command,
-    /// A primitive number: unreadable text becomes 0, and 0 leaves the default in place.
+    /// A primitive number: unreadable text becomes 0, and 0 means the default.
     Int,
     Long,
     Double,
     /// A number object: unreadable text becomes 0, and 0 is applied.
     NullableInt,
     NullableLong,
-    /// A number that stops the daemon where it cannot be read, blanks included.
+    /// A number that stops the daemon if it is unreadable, blanks included.
     StrictInt,
     /// Whole seconds since 1970, read as strictly.
     EpochSeconds,
-    /// A primitive boolean: false counts as not given.
+    /// A primitive boolean: false counts as not set.
     Flag,
     /// A boolean object: both values take effect.
     Switch,
@@ -69,9 +79,9 @@ pub(crate) enum Kind {
     Choice(&'static [(&'static str, Version)]),
     /// ISO-8601, not negative; anything else stops the daemon.
     Duration,
-    /// `k=v,k=v`; a pair that is none is skipped.
+    /// `k=v,k=v`; an invalid pair is skipped.
     Tags,
-    /// Names with commas between.
+    /// Names, separated by commas.
     List,
     /// An endpoint: must have a scheme.
     Uri,
@@ -83,39 +93,79 @@ pub(crate) enum Kind {
     Builder,
     /// No text can be converted to it: any value stops the daemon.
     Unusable,
-    /// The key is dropped, so nothing reads the value.
+    /// No version that is judged by values reads it.
     Nothing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Current,
-    /// Still read, for old fleets.
+    /// Still read, for an old fleet or an old table layout.
     Deprecated,
     /// Read into a field that nothing uses.
     Unused,
-    /// Not read at all; the text says what to do instead.
-    Dropped(&'static str),
+    /// Not read.
+    Ignored(Instead),
+}
+
+/// What to do about a key that is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instead {
+    /// Another key has the same value.
+    Key(&'static str),
+    /// Nothing replaces it, for this reason.
+    Nothing(&'static str),
+    /// Another command does it.
+    Say(&'static str),
 }
 
 impl Key {
-    /// What holds in this version where the file is silent.
+    /// The value in this version if the file does not set it.
     pub(crate) fn default_in(&self, version: Version) -> &'static str {
-        self.default_of_1.filter(|_| version.major() == 1).unwrap_or(self.default)
+        self.was_in(version, |was| was.default).unwrap_or(self.default)
     }
 
-    /// What it sets: two keys that have something in common here have no order among them.
+    /// What it means in this version.
+    pub(crate) fn meaning_in(&self, version: Version) -> &'static str {
+        self.was_in(version, |was| was.meaning).unwrap_or(self.meaning)
+    }
+
+    /// Whether this version reads it, and uses it.
+    pub(crate) fn status_in(&self, version: Version) -> Status {
+        self.was_in(version, |was| was.status).unwrap_or(self.status)
+    }
+
+    fn was_in<T>(&self, version: Version, what: impl Fn(&Was) -> Option<T>) -> Option<T> {
+        self.was.iter().filter(|was| version < was.before).find_map(what)
+    }
+
+    /// Whether this version reads it, even if nothing uses it.
+    pub(crate) fn is_read_in(&self, version: Version) -> bool {
+        self.since.is_some_and(|since| since <= version)
+            && !matches!(self.status_in(version), Status::Ignored(_))
+    }
+
+    /// The spelling to write for this version.
+    pub(crate) fn spelling_in(&self, version: Version) -> Cow<'static, str> {
+        match self.name.strip_prefix("AwsCredentialsProvider") {
+            Some(rest) if version < V2_7 => Cow::Owned(format!("AWSCredentialsProvider{rest}")),
+            None if version < V2_1 && self.name == "workerIdentifier" => "workerId".into(),
+            _ => self.name.into(),
+        }
+    }
+
+    /// What it sets. If two keys set the same thing, either may win.
     pub(crate) fn sets(&self) -> Vec<&'static str> {
         if self.sets.is_empty() { vec![self.name] } else { self.sets.to_vec() }
     }
 
-    /// Whether this is the row of a whole family, and `written` one of its members.
+    /// Whether `written` is a member of the family of keys that this row is for.
     fn has_member(&self, written: &str) -> bool {
         let rest = self.name.strip_suffix('*').and_then(|prefix| written.strip_prefix(prefix));
         rest.is_some_and(|rest| !rest.is_empty())
     }
 
-    /// All spellings that the daemon takes for this key, but for those of a family.
+    /// All spellings of this key; none for a family.
     fn spellings(&'static self) -> impl Iterator<Item = Cow<'static, str>> {
         let own = std::iter::once(self.name).chain(self.aliases.iter().copied());
         let own = own.filter(|name| !name.ends_with('*')).map(Cow::Borrowed);
@@ -126,16 +176,17 @@ impl Key {
         (!self.bean.is_empty()).then(|| format!("{}.{}", self.bean, self.name))
     }
 
-    pub(crate) fn is_dropped(&self) -> bool {
-        matches!(self.status, Status::Dropped(_))
+    /// Whether the newest version ignores it.
+    pub(crate) fn is_ignored(&self) -> bool {
+        matches!(self.status, Status::Ignored(_))
     }
 }
 
 impl Kind {
-    /// Values that are allowed, for people.
+    /// Describes the values that are allowed.
     pub(crate) fn describe(self) -> String {
         let text = match self {
-            Kind::Text => "any text; blanks at the end belong to it",
+            Kind::Text => "any text; blanks at its end are part of it",
             Kind::Command => "a command line, split at blanks; there is no quoting",
             Kind::Int => "whole number; 0 and unreadable text leave the default",
             Kind::Long => "whole number, 64 bits; 0 and unreadable text leave the default",
@@ -144,7 +195,7 @@ impl Kind {
             Kind::NullableLong => "whole number, 64 bits; unreadable text means 0",
             Kind::StrictInt => "whole number without blanks; anything else stops the daemon",
             Kind::EpochSeconds => "whole seconds since 1970; anything else stops the daemon",
-            Kind::Flag => "true or false; false counts as not given",
+            Kind::Flag => "true or false; false counts as not set",
             Kind::Switch => "true or false; unreadable text means false",
             Kind::Choice(names) => {
                 let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
@@ -152,19 +203,19 @@ impl Kind {
             }
             Kind::Duration => "ISO-8601 such as PT12H, not negative",
             Kind::Tags => "key=value,key=value",
-            Kind::List => "names with commas between",
+            Kind::List => "names, separated by commas",
             Kind::Uri => "a URL with its scheme",
-            Kind::Region => "letters, digits and -; not compared with a list of regions",
+            Kind::Region => "a region such as us-east-1",
             Kind::StreamArn => "arn:aws:kinesis:<region>:<12 digits>:stream/<name>",
             Kind::Providers => "Name|argument|argument,Name: tried in this order",
             Kind::Builder => "a class, or what one of its builder's methods takes",
             Kind::Unusable => "nothing: any value stops the daemon",
-            Kind::Nothing => "nothing reads it",
+            Kind::Nothing => "any; the daemon ignores it",
         };
         text.to_owned()
     }
 
-    /// The range that the number must fit in to be readable.
+    /// The range of readable numbers.
     pub(crate) fn integer_range(self) -> Option<RangeInclusive<i64>> {
         match self {
             Kind::Int | Kind::NullableInt | Kind::StrictInt => {
@@ -176,7 +227,20 @@ impl Kind {
     }
 }
 
-/// The row for a key as it is written in a file; letter case counts.
+/// The row for a key as this version reads it; letter case counts.
+pub(crate) fn lookup_in(written: &str, version: Version) -> Option<&'static Key> {
+    let row = lookup(written)?;
+    let is_bean_path = written.contains('.');
+    let is_credentials = row.kind == Kind::Providers;
+    let is_known = match version {
+        _ if is_credentials && version < V2_7 => row.spelling_in(version) == written,
+        _ if version < V2_1 && written == "workerIdentifier" => false,
+        _ => version >= V2_1 || !is_bean_path || row.since.is_some_and(|since| since >= V2_1),
+    };
+    is_known.then_some(row)
+}
+
+/// The row for a key as some version reads it; letter case counts.
 pub(crate) fn lookup(written: &str) -> Option<&'static Key> {
     let normalised = credentials_spelling(written);
     let written = normalised.as_deref().unwrap_or(written);
@@ -184,12 +248,12 @@ pub(crate) fn lookup(written: &str) -> Option<&'static Key> {
     spelled.or_else(|| KEYS.iter().find(|key| key.has_member(written)))
 }
 
-/// A file may have very many keys, so none is looked for in the whole table.
+/// A map, as a file may have very many keys.
 static SPELLINGS: LazyLock<HashMap<Cow<'static, str>, &'static Key>> = LazyLock::new(|| {
     KEYS.iter().flat_map(|key| key.spellings().map(move |spelling| (spelling, key))).collect()
 });
 
-/// The spelling that this one would be in another letter case.
+/// The known spelling that differs from this one by letter case only.
 pub(crate) fn in_other_case(written: &str) -> Option<&'static str> {
     LOWER_CASE.get(&written.to_ascii_lowercase()).map(|spelling| &**spelling)
 }
@@ -200,26 +264,27 @@ static LOWER_CASE: LazyLock<HashMap<String, Cow<'static, str>>> = LazyLock::new(
     all.map(|spelling| (spelling.to_ascii_lowercase(), spelling)).collect()
 });
 
-/// Keys that begin with `awscredentialsprovider` have that part brought to one spelling by 3.x.
+/// The daemon normalises the letter case of a key's start if it is `awscredentialsprovider`.
 fn credentials_spelling(written: &str) -> Option<String> {
     const NAME: &str = "AwsCredentialsProvider";
     let (head, rest) = written.split_at_checked(NAME.len())?;
     head.eq_ignore_ascii_case(NAME).then(|| format!("{NAME}{rest}"))
 }
 
-/// All spellings that may be meant by somebody, for suggestions.
+/// All spellings to suggest.
 pub(crate) fn spellings() -> impl Iterator<Item = &'static str> {
     KEYS.iter()
-        .filter(|key| !key.is_dropped() && !key.name.ends_with('*'))
+        .filter(|key| !key.is_ignored() && !key.name.ends_with('*'))
         .flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()))
 }
 
-/// The known key that is most like this one, if one is like it at all.
+/// The key that was probably meant: the one that sets what is written, else the one most like it.
 pub(crate) fn suggestion(written: &str) -> Option<&'static str> {
-    most_alike(written, spellings())
+    let sets = |key: &&Key| key.kind == Kind::Providers && key.sets.contains(&written);
+    KEYS.iter().find(sets).map(|key| key.name).or_else(|| most_alike(written, spellings()))
 }
 
-/// The name that is most like this one in any letter case, if one is like it at all.
+/// The name most like this one in any letter case, if any is like it.
 pub(crate) fn most_alike(
     written: &str,
     known: impl Iterator<Item = &'static str>,
@@ -227,7 +292,7 @@ pub(crate) fn most_alike(
     const LEAST: f64 = 0.7;
     let written = written.to_lowercase();
     let length = written.chars().count();
-    // The difference in length alone is that many edits.
+    // A difference in length needs as many edits.
     let may_be_alike = |name: &str| {
         let (short, long) = (length.min(name.len()), length.max(name.len()));
         short as f64 > LEAST * long as f64
@@ -251,10 +316,10 @@ const fn key(
         name,
         kind,
         default,
-        default_of_1: None,
         since: Some(since),
         status: Status::Current,
         meaning,
+        was: &[],
         aliases: &[],
         bean: "",
         sets: &[],
@@ -262,19 +327,57 @@ const fn key(
     }
 }
 
-/// A key that 3.x drops; `since` is `None` if no version ever read it.
-const fn dropped(name: &'static str, since: Option<Version>, instead: &'static str) -> Key {
-    let row = key(name, Kind::Nothing, "", V1, instead);
-    Key { since, status: Status::Dropped(instead), ..row }
+/// A key that the newest version ignores. `read` is the first version that reads it, and the first
+/// that does not any more; `None` if no version does.
+const fn ignored(
+    name: &'static str,
+    read: Option<(Version, &'static [Was])>,
+    instead: Instead,
+    meaning: &'static str,
+) -> Key {
+    let row = key(name, Kind::Nothing, "", V1, meaning);
+    let (since, was) = match read {
+        Some((since, was)) => (Some(since), was),
+        None => (None, NEVER_WAS),
+    };
+    Key { since, was, status: Status::Ignored(instead), ..row }
+}
+
+/// No history.
+const NEVER_WAS: &[Was] = &[];
+
+/// Current before this version.
+const fn current_before(before: Version) -> Was {
+    Was { before, status: Some(Status::Current), default: None, meaning: None }
+}
+
+/// Another default before this version.
+const fn default_before(before: Version, default: &'static str) -> Was {
+    Was { before, status: None, default: Some(default), meaning: None }
+}
+
+impl Was {
+    const fn meaning(self, meaning: &'static str) -> Was {
+        Was { meaning: Some(meaning), ..self }
+    }
+
+    const fn default(self, default: &'static str) -> Was {
+        Was { default: Some(default), ..self }
+    }
+
+    const fn unused(self) -> Was {
+        Was { status: Some(Status::Unused), ..self }
+    }
 }
 
 impl Key {
-    const fn deprecated(self) -> Key {
-        Key { status: Status::Deprecated, ..self }
+    /// Deprecated, but current before this version.
+    const fn deprecated(self, was: &'static [Was]) -> Key {
+        Key { status: Status::Deprecated, was, ..self }
     }
 
-    const fn default_of_1(self, default: &'static str) -> Key {
-        Key { default_of_1: Some(default), ..self }
+    const fn was(self, was: &'static [Was]) -> Key {
+        Key { was, ..self }
     }
 
     const fn unused(self) -> Key {
@@ -299,9 +402,19 @@ impl Key {
 }
 
 const V1: Version = Version::new(1, 0, 0);
-const V2_1: Version = Version::new(2, 1, 0);
-const V3: Version = Version::new(3, 0, 0);
-const V3_5: Version = Version::new(3, 5, 0);
+/// The multilang module of 2.0 still configures itself as 1.x does.
+pub(crate) const V2: Version = Version::new(2, 0, 0);
+/// From here the configuration is one bean, which commons-beanutils sets.
+pub(crate) const V2_1: Version = Version::new(2, 1, 0);
+/// The lease table is billed on demand from here.
+const V2_3_7: Version = Version::new(2, 3, 7);
+/// `idleTimeBetweenReadsInMillis` takes effect from here.
+const V2_5_4: Version = Version::new(2, 5, 4);
+/// Credentials are those of the AWS SDK 2.x from here.
+pub(crate) const V2_7: Version = Version::new(2, 7, 0);
+pub(crate) const V3: Version = Version::new(3, 0, 0);
+/// All tables in one from here.
+pub(crate) const V3_5: Version = Version::new(3, 5, 0);
 
 const POSITIONS: Kind = Kind::Choice(&[("LATEST", V1), ("TRIM_HORIZON", V1)]);
 const METRICS: Kind = Kind::Choice(&[("NONE", V1), ("SUMMARY", V1), ("DETAILED", V1)]);
@@ -318,6 +431,16 @@ const BALANCE: &str = "workerUtilizationAwareAssignmentConfigBean";
 const METRIC_TABLE: &str = "workerMetricStatsTableConfigBean";
 const STATE_TABLE: &str = "coordinatorStateTableConfigBean";
 const POLLING: &str = "pollingConfig";
+
+/// Keys of the tables beside the lease table.
+const OWN_TABLE: &[Was] = &[current_before(V3_5)];
+/// Keys of the way in which 2.x assigns leases.
+const TAKER: &[Was] = &[current_before(V3)];
+/// Keys that only Java code can set today.
+const JAVA_ONLY: Instead = Instead::Nothing("only Java code can set it");
+/// Read by the configurator of 1.x and 2.0.
+const UNTIL_2_1: &[Was] = &[current_before(V2_1)];
+const UNTIL_2: &[Was] = &[current_before(V2)];
 
 /// In the order of the documentation: what must be there first.
 #[rustfmt::skip]
@@ -340,7 +463,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("streamArn", Kind::StreamArn, "", Version::new(2, 5, 1),
         "Another way to name the stream. Only the name in it counts: region and account are not \
             looked at."),
-    key("tableName", Kind::Text, "applicationName", V1,
+    key("tableName", Kind::Text, "applicationName", Version::new(1, 6, 5),
         "The DynamoDB table of leases."),
     key("workerIdentifier", Kind::Text, "a random UUID", V1,
         "What this worker is called among the workers of the application.").aliases(&["workerId"]),
@@ -366,13 +489,13 @@ pub(crate) const KEYS: &[Key] = &[
             more than one of this family cannot be relied on.")
         .secret().sets_also(&["cloudWatchCredentialsProvider"]),
     // Clients
-    key("regionName", Kind::Region, "", V1,
+    key("regionName", Kind::Region, "", Version::new(1, 1, 0),
         "The region of all three clients. Without it the SDK looks around; where it finds none \
             the daemon stops.")
         .sets_also(&["kinesisClient.region", "dynamoDbClient.region", "cloudWatchClient.region"]),
     key("kinesisEndpoint", Kind::Uri, "", V1,
         "Where Kinesis is.").sets_also(&["kinesisClient.endpointOverride"]),
-    key("dynamoDBEndpoint", Kind::Uri, "", V1,
+    key("dynamoDBEndpoint", Kind::Uri, "", Version::new(1, 7, 1),
         "Where DynamoDB is.").sets_also(&["dynamoDbClient.endpointOverride"]),
     key("kinesisClient.endpointOverride", Kind::Uri, "kinesisEndpoint", V2_1,
         "Where Kinesis is."),
@@ -415,8 +538,8 @@ pub(crate) const KEYS: &[Key] = &[
         Version::new(3, 1, 1),
         "How often the leader deals out leases."),
     key("enablePriorityLeaseAssignment", Kind::Switch, "true", Version::new(2, 6, 0),
-        "Whether leases that expired long ago go first. Acts only in 2.x compatible mode.")
-        .deprecated(),
+        "Whether leases that expired long ago go first. From 3.0 it acts only in 2.x compatible \
+            mode.").deprecated(TAKER),
     key("leaseTableDeletionProtectionEnabled", Kind::Switch, "false", Version::new(2, 6, 1),
         "Whether a lease table that the daemon creates is protected from deletion."),
     key("leaseTablePitrEnabled", Kind::Switch, "false", Version::new(2, 6, 1),
@@ -426,27 +549,30 @@ pub(crate) const KEYS: &[Key] = &[
     key("cleanupLeasesUponShardCompletion", Kind::Flag, "true", V1,
         "Whether the lease of a finished shard goes as soon as it can. The file cannot turn it \
             off."),
-    key("ignoreUnexpectedChildShards", Kind::Flag, "false", V1,
+    key("ignoreUnexpectedChildShards", Kind::Flag, "false", Version::new(1, 8, 9),
         "Whether to pass over child shards whose parent is still open."),
-    key("maxLeasesForWorker", Kind::Int, "2147483647", V1,
+    key("maxLeasesForWorker", Kind::Int, "2147483647", Version::new(1, 6, 2),
         "The most leases that this worker takes. With too few in sum some shards are read by \
             nobody."),
-    key("maxLeasesToStealAtOneTime", Kind::Int, "1", V1,
-        "How many leases to take over in one go. Acts only in 2.x compatible mode.").deprecated(),
-    key("initialLeaseTableReadCapacity", Kind::Int, "10", V1,
-        "Read capacity of a provisioned lease table, which no key can ask for: the table is on \
-            demand."),
-    key("initialLeaseTableWriteCapacity", Kind::Int, "10", V1,
-        "Write capacity of a provisioned lease table, which no key can ask for: the table is on \
-            demand."),
+    key("maxLeasesToStealAtOneTime", Kind::Int, "1", Version::new(1, 6, 2),
+        "How many leases to take over at a time. From 3.0 it acts only in 2.x compatible mode.")
+        .deprecated(TAKER),
+    key("initialLeaseTableReadCapacity", Kind::Int, "10", Version::new(1, 6, 2),
+        "Read capacity of a provisioned lease table. From 2.3.7 the table is billed on demand, \
+            and no key changes that.")
+        .unused().was(&[current_before(V2_3_7).meaning("Read capacity that the lease table is created with.")]),
+    key("initialLeaseTableWriteCapacity", Kind::Int, "10", Version::new(1, 6, 2),
+        "Write capacity of a provisioned lease table. From 2.3.7 the table is billed on demand, \
+            and no key changes that.")
+        .unused().was(&[current_before(V2_3_7).meaning("Write capacity that the lease table is created with.")]),
     key("leaseTableScanTotalSegments", Kind::Int, "0", V3_5,
         "Into how many parts a scan of the lease table is split; 0 lets the table decide, less \
             stops the daemon."),
-    key("maxLeaseRenewalThreads", Kind::Int, "20", V1,
+    key("maxLeaseRenewalThreads", Kind::Int, "20", Version::new(1, 8, 0),
         "Threads that renew leases."),
-    key("listShardsBackoffTimeInMillis", Kind::Long, "1500", V1,
+    key("listShardsBackoffTimeInMillis", Kind::Long, "1500", Version::new(1, 9, 0),
         "How long to wait before ListShards is tried again."),
-    key("maxListShardsRetryAttempts", Kind::Int, "50", V1,
+    key("maxListShardsRetryAttempts", Kind::Int, "50", Version::new(1, 9, 0),
         "How often ListShards is tried again."),
     key("initialPositionInStream", POSITIONS, "LATEST", V1,
         "Where to begin in a shard that has no checkpoint yet.").sets_also(&["initial position"]),
@@ -485,34 +611,34 @@ pub(crate) const KEYS: &[Key] = &[
     // Tables beside the lease table
     key("workerMetricsTableName", Kind::Text, "<applicationName>-WorkerMetricStats", V3,
         "The table of the workers' load; 3.5 puts this into the lease table of a new application.")
-        .bean(METRIC_TABLE).deprecated(),
+        .bean(METRIC_TABLE).deprecated(OWN_TABLE),
     key("workerMetricsBillingMode", BILLING, "PAY_PER_REQUEST", V3,
-        "How the table of the workers' load is paid for.").bean(METRIC_TABLE).deprecated(),
+        "How the table of the workers' load is paid for.").bean(METRIC_TABLE).deprecated(OWN_TABLE),
     key("workerMetricsReadCapacity", Kind::Long, "0", V3,
-        "Read capacity of that table if provisioned.").bean(METRIC_TABLE).deprecated(),
+        "Read capacity of that table if provisioned.").bean(METRIC_TABLE).deprecated(OWN_TABLE),
     key("workerMetricsWriteCapacity", Kind::Long, "0", V3,
-        "Write capacity of that table if provisioned.").bean(METRIC_TABLE).deprecated(),
+        "Write capacity of that table if provisioned.").bean(METRIC_TABLE).deprecated(OWN_TABLE),
     key("workerMetricsPointInTimeRecoveryEnabled", Kind::Switch, "false", V3,
-        "Whether that table can be restored to a point in time.").bean(METRIC_TABLE).deprecated(),
+        "Whether that table can be restored to a point in time.").bean(METRIC_TABLE).deprecated(OWN_TABLE),
     key("workerMetricsDeletionProtectionEnabled", Kind::Switch, "false", V3,
-        "Whether that table is protected from deletion.").bean(METRIC_TABLE).deprecated(),
+        "Whether that table is protected from deletion.").bean(METRIC_TABLE).deprecated(OWN_TABLE),
     key("workerMetricsTags", Kind::Tags, "", V3,
-        "Tags of that table.").bean(METRIC_TABLE).deprecated(),
+        "Tags of that table.").bean(METRIC_TABLE).deprecated(OWN_TABLE),
     key("coordinatorStateTableName", Kind::Text, "<applicationName>-CoordinatorState", V3,
         "The table of the leader's state; 3.5 puts this into the lease table of a new application.")
-        .bean(STATE_TABLE).deprecated(),
+        .bean(STATE_TABLE).deprecated(OWN_TABLE),
     key("coordinatorStateBillingMode", BILLING, "PAY_PER_REQUEST", V3,
-        "How the table of the leader's state is paid for.").bean(STATE_TABLE).deprecated(),
+        "How the table of the leader's state is paid for.").bean(STATE_TABLE).deprecated(OWN_TABLE),
     key("coordinatorStateReadCapacity", Kind::Long, "0", V3,
-        "Read capacity of that table if provisioned.").bean(STATE_TABLE).deprecated(),
+        "Read capacity of that table if provisioned.").bean(STATE_TABLE).deprecated(OWN_TABLE),
     key("coordinatorStateWriteCapacity", Kind::Long, "0", V3,
-        "Write capacity of that table if provisioned.").bean(STATE_TABLE).deprecated(),
+        "Write capacity of that table if provisioned.").bean(STATE_TABLE).deprecated(OWN_TABLE),
     key("coordinatorStatePointInTimeRecoveryEnabled", Kind::Switch, "false", V3,
-        "Whether that table can be restored to a point in time.").bean(STATE_TABLE).deprecated(),
+        "Whether that table can be restored to a point in time.").bean(STATE_TABLE).deprecated(OWN_TABLE),
     key("coordinatorStateDeletionProtectionEnabled", Kind::Switch, "false", V3,
-        "Whether that table is protected from deletion.").bean(STATE_TABLE).deprecated(),
+        "Whether that table is protected from deletion.").bean(STATE_TABLE).deprecated(OWN_TABLE),
     key("coordinatorStateTags", Kind::Tags, "", V3,
-        "Tags of that table.").bean(STATE_TABLE).deprecated(),
+        "Tags of that table.").bean(STATE_TABLE).deprecated(OWN_TABLE),
     // Scheduler
     key("parentShardPollIntervalMillis", Kind::Long, "10000", V1,
         "How often a child shard looks whether its parent is done."),
@@ -530,26 +656,28 @@ pub(crate) const KEYS: &[Key] = &[
         "How long that migration can still be undone; brought into 3600 to 604800."),
     key("taskBackoffTimeMillis", Kind::Long, "500", V1,
         "How long to wait after a task that failed."),
-    key("logWarningForTaskAfterMillis", Kind::NullableLong, "", V1,
+    key("logWarningForTaskAfterMillis", Kind::NullableLong, "", Version::new(1, 8, 8),
         "Warn of a task that takes longer than this."),
     key("callProcessRecordsEvenForEmptyRecordList", Kind::Flag, "false", V1,
         "Whether the child gets empty batches too."),
-    key("validateSequenceNumberBeforeCheckpointing", Kind::Flag, "false", V1,
-        "Meant a check before each checkpoint in 1.x.").unused(),
-    key("timeoutInSeconds", Kind::NullableInt, "", V1,
+    key("validateSequenceNumberBeforeCheckpointing", Kind::Flag, "false", Version::new(1, 1, 0),
+        "Only 1.x uses it.")
+        .unused().was(&[current_before(V2).default("true").meaning(
+            "Whether a sequence number is validated by a call to Kinesis before it becomes a checkpoint.")]),
+    key("timeoutInSeconds", Kind::NullableInt, "", Version::new(1, 8, 1),
         "How long the daemon waits for each line of the child; then it halts its JVM, with status \
             1 and no shutdown. Unset, it waits for ever."),
-    key("shutdownGraceMillis", Kind::Long, "0", V1,
+    key("shutdownGraceMillis", Kind::Long, "0", Version::new(1, 8, 2),
         "How long a stop of the daemon waits for the children. At 0 none of them hears of the \
-            stop. 1.x waited 5000.").default_of_1("5000"),
+            stop.").was(&[default_before(V2_1, "5000")]),
     // Metrics
     key("metricsBufferTimeMillis", Kind::Long, "10000", V1,
         "The longest that metrics wait before they are sent."),
     key("metricsMaxQueueSize", Kind::Int, "10000", V1,
         "The most metrics that wait."),
-    key("metricsLevel", METRICS, "DETAILED", V1,
+    key("metricsLevel", METRICS, "DETAILED", Version::new(1, 5, 0),
         "Which metrics CloudWatch gets."),
-    key("metricsEnabledDimensions", Kind::List, "ALL", V1,
+    key("metricsEnabledDimensions", Kind::List, "ALL", Version::new(1, 5, 0),
         "Which dimensions the metrics keep: Operation, ShardId, WorkerIdentifier, ALL."),
     // Retrieval
     key("retrievalMode", RETRIEVAL, "DEFAULT", V2_1,
@@ -561,13 +689,24 @@ pub(crate) const KEYS: &[Key] = &[
         .bean(POLLING),
     key("idleTimeBetweenReadsInMillis", Kind::Long, "1500", V1,
         "The pause between two GetRecords calls; less than 200 becomes 200. Makes DEFAULT poll.")
-        .bean(POLLING),
+        .bean(POLLING).was(&[
+            current_before(V2_1).default("1000").meaning("The pause between two GetRecords calls."),
+            default_before(V2_5_4, "1000").unused().meaning(
+                "The pause between two GetRecords calls, but before 2.5.4 the daemon does not pass it \
+                    on. Makes DEFAULT poll."),
+            default_before(V3, "1500").meaning(
+                "The pause between two GetRecords calls. Makes DEFAULT poll."),
+        ]),
     key("millisBehindLatestThresholdForReducedTps", Kind::Long, "0", Version::new(3, 1, 1),
         "Poll less often while not further behind than this. Makes DEFAULT poll.").bean(POLLING),
-    key("retryGetRecordsInSeconds", Kind::NullableInt, "", V1,
-        "No fetcher of 3.x reads it, but it still makes DEFAULT poll.").bean(POLLING).unused(),
-    key("maxGetRecordsThreadPool", Kind::NullableInt, "", V1,
-        "No fetcher of 3.x reads it, but it still makes DEFAULT poll.").bean(POLLING).unused(),
+    key("retryGetRecordsInSeconds", Kind::NullableInt, "", Version::new(1, 8, 2),
+        "Only 1.x uses it, but it still makes DEFAULT poll.")
+        .bean(POLLING).unused().was(&[current_before(V2).meaning(
+            "How long a GetRecords call may take before a second one is started.")]),
+    key("maxGetRecordsThreadPool", Kind::NullableInt, "", Version::new(1, 8, 2),
+        "Only 1.x uses it, but it still makes DEFAULT poll.")
+        .bean(POLLING).unused().was(&[current_before(V2).meaning(
+            "The most threads that wait for GetRecords calls.")]),
     key("fanoutConfig.consumerArn", Kind::Text, "", V2_1,
         "A registered consumer to use, so that none has to be registered."),
     key("fanoutConfig.consumerName", Kind::Text, "applicationName", V2_1,
@@ -580,28 +719,62 @@ pub(crate) const KEYS: &[Key] = &[
         "How often RegisterStreamConsumer is tried again."),
     key("fanoutConfig.retryBackoffMillis", Kind::Long, "1000", V2_1,
         "How long to wait before each of those is tried again."),
-    // What people write and 3.x never reads
-    dropped("appName", None, "use applicationName"),
-    dropped("userAgent", Some(V1), "remove it: nothing reads it"),
-    dropped("timestampAtInitialPositionInStream", Some(Version::new(1, 9, 2)),
-        "use initialPositionInStreamExtended, in whole seconds"),
-    dropped("skipShardSyncAtStartupIfLeasesExist", Some(V1),
-        "use skipShardSyncAtWorkerInitializationIfLeasesExist"),
-    dropped("shardPrioritizationStrategy", Some(V1), "remove it: shard order needs Java code"),
-    dropped("dataFetchingStrategy", Some(V1), "remove it: nothing replaces it"),
-    dropped("idleMillisBetweenCalls", Some(V1), "use idleTimeBetweenReadsInMillis"),
-    dropped("maxPendingProcessRecordsInput", Some(V1), "remove it: only Java code can set it"),
-    dropped("maxCacheByteSize", Some(V1), "remove it: nothing replaces it"),
-    dropped("maxRecordsCount", Some(V1), "remove it: nothing replaces it"),
-    dropped("cloudWatchEndpoint", None, "use cloudWatchClient.endpointOverride"),
-    dropped("RetrievalMode", None,
-        "use retrievalMode, with a small r; the daemon's own warning misspells it"),
-    dropped("consumerName", None, "use fanoutConfig.consumerName"),
-    dropped("billingMode", None, "remove it: the lease table is on demand"),
-    dropped("namespace", None, "remove it: metrics are named after applicationName"),
-    dropped("leaseAssignmentStrategy", None, "remove it: only Java code can set it"),
-    dropped("metricsBackend", None, "remove it: only Java code can set it"),
-    dropped("maxInitializationAttempts", None, "remove it: only Java code can set it"),
+    // Keys that the newest version ignores
+    ignored("appName", None, Instead::Key("applicationName"), "A README called applicationName so."),
+    ignored("userAgent", Some((V1, UNTIL_2_1)), Instead::Nothing("nothing reads it"),
+        "Named the application in calls to AWS."),
+    ignored("timestampAtInitialPositionInStream", Some((Version::new(1, 9, 2), UNTIL_2_1)),
+        Instead::Key("initialPositionInStreamExtended"),
+        "The moment to begin at, in seconds since 1970."),
+    ignored("skipShardSyncAtStartupIfLeasesExist", Some((Version::new(1, 7, 1), UNTIL_2_1)),
+        Instead::Key("skipShardSyncAtWorkerInitializationIfLeasesExist"),
+        "Whether a start skips the first shard sync if there are leases."),
+    ignored("shardPrioritizationStrategy", None, Instead::Nothing("shard order needs Java code"),
+        "The order in which shards are taken."),
+    ignored("dataFetchingStrategy", Some((Version::new(1, 8, 6), UNTIL_2_1)),
+        Instead::Nothing("nothing replaces it"), "DEFAULT or PREFETCH_CACHED."),
+    ignored("idleMillisBetweenCalls", Some((Version::new(1, 8, 6), UNTIL_2_1)),
+        Instead::Key("idleTimeBetweenReadsInMillis"), "The pause between two calls that prefetch."),
+    ignored("maxPendingProcessRecordsInput", Some((Version::new(1, 8, 6), UNTIL_2_1)), JAVA_ONLY,
+        "The most batches to prefetch."),
+    ignored("maxCacheByteSize", Some((Version::new(1, 8, 6), UNTIL_2_1)),
+        Instead::Nothing("nothing replaces it"), "The most bytes to prefetch."),
+    ignored("maxRecordsCount", Some((Version::new(1, 8, 6), UNTIL_2_1)),
+        Instead::Nothing("nothing replaces it"), "The most records to prefetch."),
+    ignored("maxInitializationAttempts", Some((Version::new(1, 14, 0), UNTIL_2)), JAVA_ONLY,
+        "How often a start is tried."),
+    ignored("leaseCleanupIntervalMillis", Some((Version::new(1, 14, 0), UNTIL_2)), JAVA_ONLY,
+        "How often leases of finished shards are cleaned up."),
+    ignored("completedLeaseCleanupThresholdMillis", Some((Version::new(1, 14, 0), UNTIL_2)),
+        JAVA_ONLY, "How often to check whether a finished lease can go."),
+    ignored("garbageLeaseCleanupThresholdMillis", Some((Version::new(1, 14, 0), UNTIL_2)),
+        JAVA_ONLY, "How often to check whether a lease's shard still exists."),
+    ignored("leasesRecoveryAuditorExecutionFrequencyMillis", Some((Version::new(1, 14, 0), UNTIL_2)),
+        JAVA_ONLY, "How often leases are checked for gaps."),
+    ignored("leasesRecoveryAuditorInconsistencyConfidenceThreshold",
+        Some((Version::new(1, 14, 0), UNTIL_2)), JAVA_ONLY,
+        "After how many checks with a gap shards are synced."),
+    ignored("cloudWatchEndpoint", None, Instead::Key("cloudWatchClient.endpointOverride"),
+        "No version has such a key."),
+    ignored("RetrievalMode", None, Instead::Key("retrievalMode"),
+        "A warning of the daemon misspells retrievalMode so."),
+    ignored("consumerName", None, Instead::Key("fanoutConfig.consumerName"),
+        "No version reads it without its bean."),
+    ignored("billingMode", None, Instead::Nothing("the lease table is billed on demand"),
+        "No version reads it from the file.").was(&[Was {
+            before: V2_3_7,
+            status: Some(Status::Ignored(Instead::Nothing(
+                "the lease table is provisioned, by initialLeaseTableReadCapacity and \
+                    initialLeaseTableWriteCapacity"))),
+            default: None,
+            meaning: None,
+        }]),
+    ignored("namespace", None, Instead::Nothing("metrics are named after applicationName"),
+        "No version reads it from the file."),
+    ignored("leaseAssignmentStrategy", None, JAVA_ONLY, "No version reads it from the file."),
+    ignored("metricsBackend", None, JAVA_ONLY, "No version reads it from the file."),
+    ignored("logLevel", None, Instead::Say("run the daemon with `kcl-helper run --log-level LEVEL`"),
+        "No version reads it from the file."),
 ];
 
 #[cfg(test)]
@@ -618,7 +791,7 @@ mod tests {
         for spelling in all() {
             assert!(KEYS.iter().all(|key| !key.has_member(&spelling)), "{spelling}");
         }
-        assert_eq!(KEYS.len(), 124);
+        assert_eq!(KEYS.len(), 130);
         let in_lower_case: BTreeSet<String> = spellings().map(str::to_ascii_lowercase).collect();
         assert_eq!(spellings().count(), in_lower_case.len());
     }
@@ -663,7 +836,7 @@ mod tests {
         ("initialLeaseTableReadCapacity", "no lease table is provisioned"),
         ("initialLeaseTableWriteCapacity", "no lease table is provisioned"),
         ("shardPrioritization", "every value stops the daemon"),
-        ("validateSequenceNumberBeforeCheckpointing", "nothing reads it"),
+        ("validateSequenceNumberBeforeCheckpointing", "any; the daemon ignores it"),
         ("retryGetRecordsInSeconds", "nothing reads it, and it makes the daemon poll"),
         ("maxGetRecordsThreadPool", "nothing reads it, and it makes the daemon poll"),
     ];
@@ -694,7 +867,7 @@ mod tests {
         shown.extend(NOT_IN_THE_SAMPLE.iter().map(|(key, _)| (*key).to_owned()));
         shown.sort_unstable();
         let mut wanted: Vec<&str> =
-            KEYS.iter().filter(|key| !key.is_dropped()).map(|key| key.name).collect();
+            KEYS.iter().filter(|key| !key.is_ignored()).map(|key| key.name).collect();
         wanted.sort_unstable();
         // Each once, spelled as the documentation does, and none that nobody reads.
         assert_eq!(shown, wanted);
@@ -703,7 +876,7 @@ mod tests {
     #[test]
     fn the_sample_quotes_the_defaults_of_the_table() {
         for (key, value, words) in switched_off() {
-            let default = lookup(&key).unwrap().default;
+            let default = lookup(&key).unwrap().default_in(V3_5);
             // Other keys' values, and sentences.
             let told = lookup(default).is_some()
                 || ["", "a random UUID", "2 x failoverTimeMillis", "unlimited"].contains(&default)
@@ -745,7 +918,7 @@ mod tests {
                         key.ends_with("Client.region") || key.ends_with("Extended")
                     }
                     "stream-named-twice" => key == "streamArn",
-                    "deprecated-key" => lookup(&key).unwrap().status == Status::Deprecated,
+                    "deprecated-key" => lookup(&key).unwrap().status_in(V3_5) == Status::Deprecated,
                     // The default, written out.
                     "zero-is-unset" | "false-is-dropped" => true,
                     "metrics-to-aws" => key == "kinesisEndpoint",

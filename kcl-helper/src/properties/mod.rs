@@ -90,12 +90,14 @@ pub(crate) enum Launcher {
     Run,
 }
 
-/// What to say of older daemons, of which less is known for certain.
-pub(crate) fn limits(version: Version) -> String {
-    format!(
-        "note: for {version} only the format, the names of keys and of credentials providers, \
-        required keys and the program are judged; --effective shows the defaults of 3.x"
-    )
+/// What is not judged for daemons that configure themselves differently.
+pub(crate) fn limits(version: Version) -> Option<String> {
+    (version < keys::V2_1).then(|| {
+        format!(
+            "note: values are not judged for daemon {version}, only keys, credentials providers and \
+            the program"
+        )
+    })
 }
 
 /// Shows the version that a key exists since; `1.x` if it always did.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Source;
 use super::file::{LineIndex, Position};
 use super::masks;
-use super::rules::{self, Place, Remark, Rule, Within};
+use super::rules::{self, Hint, Place, Remark, Rule, Within};
 use super::settings::Settings;
 use crate::output::Styled;
 use crate::secret::{MASK, Masked};
@@ -34,6 +34,8 @@ pub(crate) struct Finding {
     pub(crate) label: String,
     /// What to do.
     pub(crate) hint: String,
+    /// The same as data.
+    pub(crate) remedies: Hint,
     pub(crate) place: Place,
     /// How many findings this counts as: more than one if it says that others are not shown.
     pub(crate) stands_for: usize,
@@ -44,9 +46,9 @@ impl Finding {
         let Remark { place, message, label, hint } = remark;
         let (severity, name) = (rule.severity, rule.name);
         // These texts quote the file.
-        let [message, label, hint] =
-            [message, label, hint].map(|text| escape(&abridged(&text)).into_owned());
-        Finding { severity, name, message, label, hint, place, stands_for: 1 }
+        let [message, label, text] =
+            [message, label, hint.to_string()].map(|text| escape(&abridged(&text)).into_owned());
+        Finding { severity, name, message, label, hint: text, remedies: hint, place, stands_for: 1 }
     }
 }
 
@@ -574,6 +576,7 @@ mod tests {
                 message: "what".to_owned(),
                 label: "why".to_owned(),
                 hint: String::new(),
+                remedies: Hint::default(),
                 place: Place { within: Within::File, span: span.clone() },
                 stands_for: 1,
             };

@@ -95,7 +95,7 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(file: File, request: &Request<'_>) -> Settings {
         let from_file = file.into_entries().into_iter().map(|entry| Setting {
-            row: row(entry.key.as_str(), request.version),
+            row: keys::lookup_in(entry.key.as_str(), request.version),
             value: Written::value(entry.key.as_str(), entry.value),
             key: Written::key(entry.key),
             origin: Origin::File(entry.position),
@@ -104,7 +104,7 @@ impl Settings {
             key: Written::key(Text::from(key.as_str())),
             value: Written::of_override(value),
             origin: Origin::Set(index),
-            row: row(key, request.version),
+            row: keys::lookup_in(key, request.version),
         });
         let mut all = Settings::default();
         // Java compares UTF-16, in which keys may differ although they look the same here.
@@ -149,16 +149,5 @@ impl Settings {
     pub(crate) fn number(&self, name: &'static str) -> Option<i64> {
         let setting = self.get(name)?;
         value::read(setting.row?.kind, setting.value.reveal(), Version::DEFAULT).number()
-    }
-}
-
-/// The row for a spelling. Before 3.0 the credentials keys had one spelling, another one.
-fn row(written: &str, version: Version) -> Option<&'static Key> {
-    if version.major() >= 3 {
-        return keys::lookup(written);
-    }
-    match written.strip_prefix("AWSCredentialsProvider") {
-        Some(rest) => keys::lookup(&format!("AwsCredentialsProvider{rest}")),
-        None => keys::lookup(written).filter(|row| row.kind != keys::Kind::Providers),
     }
 }

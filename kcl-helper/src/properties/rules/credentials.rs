@@ -1,80 +1,35 @@
-//! Rules about credentials providers: names, arguments, and which SDK they belong to.
+//! Rules about lists of credentials providers.
 
 use std::ops::Range;
 
-use super::super::keys::{Kind, most_alike};
+use super::super::keys::{Key, Kind, V2_7, most_alike};
 use super::super::settings::Setting;
 use super::super::value::java_trim;
-use super::names::rivals;
-use super::{Facts, Place, Remark, Remarks};
+use super::names::{keep_one, rivals};
+use super::providers::{self, Fault, Instead, Verdict};
+use super::regions;
+use super::{Facts, Hint, Place, Remark, Remarks};
 use crate::secret::Masked;
 
-/// Short names of the SDK 1.x that mean nothing to 2.x, and what to write instead.
-const V1_NAMES: &[(&str, &str)] = &[
-    ("DefaultAWSCredentialsProviderChain", "DefaultCredentialsProvider"),
-    ("SystemPropertiesCredentialsProvider", "SystemPropertyCredentialsProvider"),
-    ("WebIdentityTokenCredentialsProvider", "WebIdentityTokenFileCredentialsProvider"),
-    ("EC2ContainerCredentialsProviderWrapper", "ContainerCredentialsProvider"),
-    ("ClasspathPropertiesFileCredentialsProvider", "ProfileCredentialsProvider"),
-    ("PropertiesFileCredentialsProvider", "ProfileCredentialsProvider"),
-    (
-        "STSAssumeRoleSessionCredentialsProvider",
-        "StsAssumeRoleCredentialsProvider|<role ARN>|<session name>",
-    ),
-];
-
-/// Short names of the SDK 2.x that no one finds in 1.x, and what that would have.
-const V2_NAMES: &[(&str, &str)] = &[
-    ("DefaultCredentialsProvider", "DefaultAWSCredentialsProviderChain"),
-    ("SystemPropertyCredentialsProvider", "SystemPropertiesCredentialsProvider"),
-    ("WebIdentityTokenFileCredentialsProvider", "WebIdentityTokenCredentialsProvider"),
-    ("AnonymousCredentialsProvider", "DefaultAWSCredentialsProviderChain"),
-    ("StsAssumeRoleCredentialsProvider", "STSAssumeRoleSessionCredentialsProvider"),
-    ("KclStsAssumeRoleCredentialsProvider", "STSAssumeRoleSessionCredentialsProvider"),
-];
-
-/// Short names that both have.
-const COMMON_NAMES: &[&str] = &[
-    "ContainerCredentialsProvider",
-    "EnvironmentVariableCredentialsProvider",
-    "InstanceProfileCredentialsProvider",
-    "ProfileCredentialsProvider",
-];
-
-/// Packages that a short name is looked for in.
-const V2_PACKAGES: &[&str] = &[
-    "software.amazon.kinesis.multilang.auth.",
-    "software.amazon.awssdk.auth.credentials.",
-    "software.amazon.awssdk.services.sts.auth.",
-];
-
-/// One name of a list.
+/// One name of a list, with its arguments.
 struct Item<'a> {
     setting: &'a Setting,
-    /// Where it stands in the value.
+    /// Where it is in the value.
     span: Range<usize>,
+    /// Without its arguments.
     name: &'a str,
     verdict: Verdict,
 }
 
-enum Verdict {
-    Works,
-    /// A name of the SDK 1.x; the text is what to write.
-    V1(String),
-    Unknown,
-    /// Its constructor fails, which nobody is told.
-    Fails(String),
-}
-
 /// The items of one key, judged.
-fn items(setting: &Setting) -> Vec<Item<'_>> {
+fn items<'a>(facts: &Facts<'_>, setting: &'a Setting) -> Vec<Item<'a>> {
     split(setting.value.reveal(), 0, ',')
         .into_iter()
         .filter(|(_, item)| !item.is_empty())
         .map(|(at, item)| {
-            // Arguments keep their blanks.
-            let name = item.split('|').next().unwrap_or(item);
-            Item { setting, span: at..at + item.len(), name, verdict: verdict(item) }
+            let (name, _) = providers::split(item);
+            let verdict = providers::verdict(item, facts.version());
+            Item { setting, span: at..at + item.len(), name, verdict }
         })
         .collect()
 }
@@ -92,86 +47,27 @@ fn split(text: &str, start: usize, separator: char) -> Vec<(usize, &str)> {
     parts
 }
 
-fn verdict(item: &str) -> Verdict {
-    let mut arguments = item.split('|');
-    let name = arguments.next().unwrap_or_default();
-    let short = V2_PACKAGES.iter().find_map(|package| name.strip_prefix(package)).unwrap_or(name);
-    if let Some((_, instead)) = V1_NAMES.iter().find(|(v1, _)| *v1 == short) {
-        return Verdict::V1((*instead).to_owned());
-    }
-    if let Some(class) = name.strip_prefix("com.amazonaws.") {
-        let short = class.rsplit('.').next().unwrap_or(class);
-        let same = COMMON_NAMES.iter().find(|common| **common == short);
-        let known = V1_NAMES.iter().find(|(v1, _)| *v1 == short).map(|(_, instead)| instead);
-        return Verdict::V1((*known.or(same).unwrap_or(&"DefaultCredentialsProvider")).to_owned());
-    }
-    if short.ends_with("StsAssumeRoleCredentialsProvider") && !short.contains('.') {
-        return match sts_fault(&arguments.collect::<Vec<_>>()) {
-            None => Verdict::Works,
-            Some(fault) => Verdict::Fails(fault),
-        };
-    }
-    // A class of somebody else's is on a class path that nobody knows here.
-    let is_foreign = is_class_name(short);
-    let is_known =
-        COMMON_NAMES.contains(&short) || V2_NAMES.iter().any(|(known, _)| *known == short);
-    if is_foreign || is_known { Verdict::Works } else { Verdict::Unknown }
-}
-
-/// A name with its package.
-fn is_class_name(text: &str) -> bool {
-    let is_part = |part: &str| {
-        part.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))
-            && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
-    };
-    text.contains('.') && text.split('.').all(is_part)
-}
-
-/// Why the provider that assumes a role could not be made.
-fn sts_fault(arguments: &[&str]) -> Option<String> {
-    let [_role, _session, rest @ ..] = arguments else {
-        return Some("it needs a role ARN and a session name".to_owned());
-    };
-    rest.iter().find_map(|argument| match argument.split_once('=') {
-        Some(("endpointRegion", region)) if !is_like_region(region) => {
-            Some(format!("`{region}` is not a region of AWS"))
-        }
-        Some(("endpoint", value)) if value.split('^').filter(|p| !p.is_empty()).count() != 2 => {
-            Some("an endpoint is written URL^region".to_owned())
-        }
-        _ => None,
-    })
-}
-
-/// The daemon compares with the list of its SDK; the shape is enough to see a slip.
-fn is_like_region(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let [partition, middle @ .., number] = parts.as_slice() else {
-        return false;
-    };
-    let letters = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
-    !middle.is_empty()
-        && letters(partition)
-        && middle.iter().all(|part| letters(part))
-        && !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit())
-        || *text == *"aws-global"
-}
-
 /// The lists of the file, each with whether any of its items works.
 fn lists<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = (&'a Setting, Vec<Item<'a>>, bool)> {
     let lists = facts.settings.iter().filter(|s| s.row.is_some_and(|r| r.kind == Kind::Providers));
     lists.map(|setting| {
-        let items = items(setting);
-        let works = items.iter().any(|item| matches!(item.verdict, Verdict::Works));
-        (setting, items, works)
+        let items = items(facts, setting);
+        let works =
+            |item: &Item<'_>| matches!(item.verdict, Verdict::Works | Verdict::WorksWithout);
+        let any_works = items.iter().any(works);
+        (setting, items, any_works)
     })
 }
 
 impl Item<'_> {
-    /// Whether it assumes a role.
-    fn is_sts(&self) -> bool {
-        self.name.ends_with("StsAssumeRoleCredentialsProvider")
+    /// The item with all arguments, unmasked.
+    fn text(&self) -> &str {
+        &self.setting.value.reveal()[self.span.clone()]
+    }
+
+    /// The arguments, each with its offset in the value.
+    fn arguments(&self) -> Vec<(usize, &str)> {
+        split(self.text(), self.span.start, '|').into_iter().skip(1).collect()
     }
 
     /// The name, to show it.
@@ -182,76 +78,185 @@ impl Item<'_> {
     fn place(&self) -> Place {
         Place::part(self.setting, self.span.clone())
     }
+
+    /// The hint to replace the name, and to keep the arguments.
+    fn rename(&self, name: &str) -> Hint {
+        let after = self.span.start + self.name.len()..self.span.end;
+        let text = format!("{name}{}", &self.setting.value.reveal()[after.clone()]);
+        let shown = format!("{name}{}", self.setting.value.part(after));
+        Hint::write_masked(self.place(), text, shown)
+    }
+
+    /// The hint for a name of the other SDK.
+    fn instead(&self, instead: &Instead) -> Hint {
+        match instead {
+            Instead::Name(name) => self.rename(name),
+            Instead::Item(item) => Hint::write(self.place(), *item),
+            Instead::Perhaps(item) => {
+                Hint::write(self.place(), *item).note(" if it finds the same credentials")
+            }
+            Instead::Say(what) => Hint::say(*what),
+        }
+    }
+
+    /// Why it cannot be constructed, and what to do.
+    fn fault(&self, fault: &Fault) -> (String, Hint) {
+        const STS: &str = "write `StsAssumeRoleCredentialsProvider|ROLE_ARN|SESSION`, with more \
+            arguments such as `|endpointRegion=us-east-1`";
+        match fault {
+            Fault::NoConstructor => {
+                let hint = Hint::write(self.place(), "DefaultCredentialsProvider");
+                (
+                    "the daemon cannot construct this class from text".to_owned(),
+                    hint.note(" if it finds the same credentials"),
+                )
+            }
+            Fault::Arguments(counts) => {
+                let most = counts.last().copied().unwrap_or_default();
+                let many: Vec<String> = counts.iter().map(ToString::to_string).collect();
+                let label = match counts {
+                    [1] => "it needs 1 argument".to_owned(),
+                    _ => format!("it takes {} arguments", many.join(" or ")),
+                };
+                let hint = match counts.contains(&0) {
+                    true => Hint::write(self.place(), self.name),
+                    false => {
+                        let example = format!("{}{}", self.name, "|argument".repeat(most));
+                        Hint::example(self.place(), "its arguments", example)
+                    }
+                };
+                (label, hint)
+            }
+            Fault::NoRole => {
+                ("it needs a role's ARN and a session name".to_owned(), Hint::say(STS))
+            }
+            Fault::Region(region) => {
+                let label = format!("the daemon's AWS SDK knows no region `{region}`");
+                (label, self.known_region(region))
+            }
+            Fault::Endpoint => {
+                let hint = "write the endpoint as `endpoint=URL^REGION`";
+                ("the endpoint is not URL^REGION".to_owned(), Hint::say(hint))
+            }
+            Fault::Daemon2_0 => (
+                "daemon 2.0 can construct no provider of the AWS SDK".to_owned(),
+                Hint::say("run a daemon from 2.1.0 on"),
+            ),
+        }
+    }
+
+    /// The hint to correct an `endpointRegion`.
+    fn known_region(&self, region: &str) -> Hint {
+        let known = most_alike(region, regions::all()).unwrap_or("us-east-1");
+        let is_it = |argument: &&(usize, &str)| argument.1 == format!("endpointRegion={region}");
+        let arguments = self.arguments();
+        let Some((at, text)) = arguments.iter().find(is_it) else {
+            return Hint::say("write a region that exists");
+        };
+        let start = at + "endpointRegion=".len();
+        let place = Place::part(self.setting, start..at + text.len());
+        Hint::example(place, "a region that exists", known)
+    }
+}
+
+/// The hint to write a list under another key, if some of its names have to change for that.
+pub(super) fn moved(facts: &Facts<'_>, setting: &Setting, row: &Key) -> Option<Hint> {
+    let items = items(facts, setting);
+    let works = |item: &Item<'_>| matches!(item.verdict, Verdict::Works | Verdict::WorksWithout);
+    if items.iter().any(works) {
+        return None;
+    }
+    let new: Option<Vec<&str>> = items
+        .iter()
+        .map(|item| match item.verdict {
+            Verdict::OtherSdk(Instead::Item(new)) => Some(new),
+            Verdict::OtherSdk(Instead::Name(new)) if item.arguments().is_empty() => Some(new),
+            _ => None,
+        })
+        .collect();
+    let new = new.filter(|new| !new.is_empty());
+    Some(match new {
+        Some(new) => Hint::replace_line(setting, &row.spelling_in(facts.version()), new.join(",")),
+        None => Hint::delete_line(setting),
+    })
 }
 
 pub(super) fn v1_provider(facts: &Facts<'_>) -> Remarks {
+    other_sdk(facts, "1.x")
+}
+
+pub(super) fn v2_provider(facts: &Facts<'_>) -> Remarks {
+    other_sdk(facts, "2.x")
+}
+
+fn other_sdk(facts: &Facts<'_>, sdk: &str) -> Remarks {
     let items = lists(facts).filter(|list| !list.2).flat_map(|list| list.1);
     items
         .filter_map(|item| match &item.verdict {
-            Verdict::V1(instead) => Some(
-                Remark::new(item.place(), "the daemon stops: no provider can be made")
-                    .label(format!("`{}` is a name of the AWS SDK 1.x", item.shown()))
-                    .hint(format!("write `{instead}`")),
-            ),
+            Verdict::OtherSdk(instead) => {
+                let label = format!("`{}` is a name of the AWS SDK {sdk}", item.shown());
+                let remark = Remark::new(item.place(), stops(facts)).label(label);
+                Some(remark.hint(item.instead(instead)))
+            }
             _ => None,
         })
         .collect()
 }
 
-pub(super) fn v2_provider(facts: &Facts<'_>) -> Remarks {
-    let mut remarks = Remarks::default();
-    for (_, items, _) in lists(facts) {
-        let v1_name =
-            |item: &Item<'_>| V2_NAMES.iter().find(|(v2, _)| *v2 == item.name).map(|(_, v1)| *v1);
-        if items.iter().any(|item| v1_name(item).is_none()) {
-            continue;
-        }
-        for item in &items {
-            let instead = v1_name(item).unwrap_or_default();
-            let message =
-                format!("daemon {} stops: no provider can be made", facts.request.version);
-            remarks.push(
-                Remark::new(item.place(), message)
-                    .label(format!("`{}` is a name of the AWS SDK 2.x", item.shown()))
-                    .hint(format!("write `{instead}`")),
-            );
-        }
-    }
-    remarks
+fn stops(facts: &Facts<'_>) -> String {
+    format!("daemon {} stops: it can construct no credentials provider", facts.version())
 }
 
 pub(super) fn no_provider(facts: &Facts<'_>) -> Remarks {
-    const MESSAGE: &str = "the daemon stops: no provider can be made";
     let mut remarks = Remarks::default();
     for (setting, items, _) in lists(facts).filter(|list| !list.2) {
         if items.is_empty() {
-            let remark = Remark::new(Place::value(setting), MESSAGE).label("the list is empty");
-            remarks.push(remark.hint("write `DefaultCredentialsProvider`"));
+            let remark =
+                Remark::new(Place::value(setting), stops(facts)).label("the list is empty");
+            let default = match facts.version() < V2_7 {
+                true => "DefaultAWSCredentialsProviderChain",
+                false => "DefaultCredentialsProvider",
+            };
+            remarks.push(remark.hint(Hint::write_masked(
+                Place::whole_value(setting),
+                default.to_owned(),
+                format!("{} = {default}", setting.key),
+            )));
         }
         for item in &items {
-            let remark = || Remark::new(item.place(), MESSAGE);
+            let remark = || Remark::new(item.place(), stops(facts));
             match &item.verdict {
-                Verdict::Fails(why) => remarks.add(|| remark().label(why).hint(STS_SHAPE)),
-                Verdict::Unknown => remarks.add(|| {
-                    let hint = like(item.name).map_or_else(
-                        || "write the full name of the class".to_owned(),
-                        |known| format!("did you mean `{known}`?"),
-                    );
-                    remark().label("no such provider").hint(hint)
+                Verdict::Fails(fault) => remarks.add(|| {
+                    let (label, hint) = item.fault(fault);
+                    remark().label(label).hint(hint)
                 }),
-                Verdict::Works | Verdict::V1(_) => {}
+                Verdict::Unknown(like) => remarks.add(|| {
+                    let hint = like.map_or_else(
+                        || {
+                            Hint::say(
+                                "write the full name of a class, and add its jar to the class path",
+                            )
+                        },
+                        |known| item.rename(known),
+                    );
+                    remark().label(no_class(item)).hint(hint)
+                }),
+                Verdict::Works | Verdict::WorksWithout | Verdict::OtherSdk(_) => {}
             }
         }
     }
     remarks
 }
 
-const STS_SHAPE: &str = "write `StsAssumeRoleCredentialsProvider|<role ARN>|<session name>`, \
-    then `|endpointRegion=<region>` and the like";
-
-fn like(name: &str) -> Option<&'static str> {
-    let known = COMMON_NAMES.iter().copied().chain(V2_NAMES.iter().map(|(known, _)| *known));
-    most_alike(name, known)
+/// The label of a class that the daemon does not have.
+fn no_class(item: &Item<'_>) -> String {
+    let module = item.name.strip_prefix("software.amazon.awssdk.services.");
+    match module.and_then(|rest| rest.split('.').next()) {
+        Some(module) if module != "sts" => {
+            format!("the SDK's module `{module}` is not among the daemon's jars")
+        }
+        _ => "no such provider".to_owned(),
+    }
 }
 
 pub(super) fn provider_skipped(facts: &Facts<'_>) -> Remarks {
@@ -259,12 +264,12 @@ pub(super) fn provider_skipped(facts: &Facts<'_>) -> Remarks {
     items
         .filter_map(|item| {
             let (label, hint) = match &item.verdict {
-                Verdict::Works => return None,
-                Verdict::V1(instead) => {
-                    ("a name of the AWS SDK 1.x".to_owned(), format!("write `{instead}`"))
+                Verdict::Works | Verdict::WorksWithout => return None,
+                Verdict::OtherSdk(instead) => {
+                    ("a name of another AWS SDK".to_owned(), item.instead(instead))
                 }
-                Verdict::Unknown => ("no such provider".to_owned(), "delete it".to_owned()),
-                Verdict::Fails(why) => (why.clone(), STS_SHAPE.to_owned()),
+                Verdict::Unknown(_) => (no_class(&item), item.delete()),
+                Verdict::Fails(fault) => item.fault(fault),
             };
             let message = format!("the daemon skips `{}`", item.shown());
             Some(Remark::new(item.place(), message).label(label).hint(hint))
@@ -272,12 +277,51 @@ pub(super) fn provider_skipped(facts: &Facts<'_>) -> Remarks {
         .collect()
 }
 
+impl Item<'_> {
+    /// The hint to delete the item with one comma.
+    fn delete(&self) -> Hint {
+        let value = self.setting.value.reveal();
+        let before = value[..self.span.start].trim_end().ends_with(',');
+        let start = match before {
+            true => value[..self.span.start].rfind(',').unwrap_or(self.span.start),
+            false => self.span.start,
+        };
+        let after = value[self.span.end..].find(',').map(|at| self.span.end + at + 1);
+        let end = if before { self.span.end } else { after.unwrap_or(self.span.end) };
+        Hint::delete(Place::part(self.setting, start..end))
+    }
+}
+
+pub(super) fn argument_dropped(facts: &Facts<'_>) -> Remarks {
+    let items = lists(facts).flat_map(|list| list.1);
+    items
+        .filter(|item| item.verdict == Verdict::WorksWithout)
+        .map(|item| {
+            let arguments = item.arguments();
+            let start = item.span.start + item.name.len();
+            let part = start..item.span.end;
+            let message = format!("the daemon drops `{}`", item.setting.value.part(part.clone()));
+            let one_of = |(at, text): &(usize, &str)| {
+                let place = Place::part(item.setting, start..item.span.end);
+                let shown = item.setting.value.part(*at..at + text.len());
+                Hint::write_masked(place, format!("|{text}"), format!("{}|{shown}", item.name))
+            };
+            let hint = match item.name.ends_with("ProfileCredentialsProvider") {
+                true => arguments.iter().map(one_of).reduce(Hint::or).unwrap_or_default(),
+                false => Hint::delete(Place::part(item.setting, part.clone())),
+            };
+            Remark::new(Place::part(item.setting, part), message)
+                .label(format!("`{}` cannot take it", item.shown()))
+                .hint(hint)
+        })
+        .collect()
+}
+
 pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Remarks {
     let mut remarks = Remarks::default();
     for (setting, items, _) in lists(facts) {
-        for item in items.iter().filter(|item| item.is_sts()) {
-            let text = &setting.value.reveal()[item.span.clone()];
-            for (at, argument) in split(text, item.span.start, '|').into_iter().skip(3) {
+        for item in items.iter().filter(|item| providers::is_sts(item.name)) {
+            for (at, argument) in item.arguments().into_iter().skip(2) {
                 let label = match argument.split('=').collect::<Vec<_>>()[..] {
                     ["endpoint" | "endpointRegion" | "externalId", value] if !value.is_empty() => {
                         continue;
@@ -286,12 +330,14 @@ pub(super) fn sts_argument_dropped(facts: &Facts<'_>) -> Remarks {
                         "only endpoint, endpointRegion and externalId are known"
                     }
                     [_, _, _, ..] => "a second `=` is not allowed",
-                    _ => "an argument is written key=value",
+                    _ => "an argument is KEY=VALUE",
                 };
                 let part = at..at + argument.len();
                 let place = Place::part(setting, part.clone());
                 let message = format!("the daemon drops `{}`", setting.value.part(part));
-                remarks.push(Remark::new(place, message).label(label).hint("correct or delete it"));
+                let with_bar = Place::part(setting, at - 1..at + argument.len());
+                let hint = Hint::delete(with_bar);
+                remarks.push(Remark::new(place, message).label(label).hint(hint));
             }
         }
     }
@@ -303,31 +349,34 @@ pub(super) fn sts_no_region(facts: &Facts<'_>) -> Remarks {
         return Remarks::default();
     }
     let items = lists(facts).flat_map(|list| list.1).filter(|item| {
-        let text = &item.setting.value.reveal()[item.span.clone()];
-        let own = ["|endpointRegion=", "|endpoint="].iter().any(|argument| text.contains(argument));
-        item.is_sts() && matches!(item.verdict, Verdict::Works) && !own
+        let own = ["|endpointRegion=", "|endpoint="].iter().any(|name| item.text().contains(name));
+        providers::is_sts(item.name) && item.verdict == Verdict::Works && !own
     });
     items
         .map(|item| {
             let message = "the daemon stops unless instance metadata gives this provider a region";
+            let end = Place::part(item.setting, item.span.end..item.span.end);
+            let region = facts.settings.get("regionName").map(|region| region.value.reveal());
+            let region = region.filter(|region| regions::is_region(region)).unwrap_or("us-east-1");
+            let hint = Hint::write(end, format!("|endpointRegion={region}"));
             Remark::new(item.place(), message)
-                .label("regionName is not for it")
-                .hint("add `|endpointRegion=<region>` to it, or set AWS_REGION")
+                .label("it does not use regionName")
+                .hint(hint.note(" after it").or(Hint::say("set AWS_REGION")))
         })
         .collect()
 }
 
-/// Whether the second stops the daemon hangs on their order when only one is a list; that too is
-/// an error, as it works by chance.
+/// The order decides whether the second one stops the daemon if only one is a list. That is an
+/// error as well, since it works by chance.
 pub(super) fn set_twice(facts: &Facts<'_>) -> Remarks {
     let is_list = |s: &Setting| s.row.is_some_and(|row| row.kind == Kind::Providers);
     let rivals = rivals(facts).into_iter().filter(|(a, b, _)| is_list(a) || is_list(b));
     rivals
         .map(|(first, second, _)| {
-            let message = format!("the daemon stops: `{}` was given already", first.key);
+            let message = format!("the daemon stops: `{}` is set already", first.key);
             Remark::new(Place::key(second), message)
                 .label(format!("by {}", first.origin.describe()))
-                .hint("keep one of them")
+                .hint(keep_one(first, second))
         })
         .collect()
 }

@@ -1,22 +1,27 @@
 //! The rules that judge a file: one table, each rule a function with a stable name.
 //!
-//! A rule looks at the `Facts` and returns remarks; its name, its severity and the reason for it
-//! stand in the table. To add one, write the function, its row, and a file in `tests/check/`.
+//! A rule takes the `Facts` and returns remarks. Its name, severity, versions and reason are in the
+//! table. To add one, write the function, its row, and a file in `tests/check/`.
 
 mod credentials;
+mod hint;
 mod names;
 mod production;
+mod providers;
+mod regions;
 mod values;
 
 use std::ops::Range;
 use std::path::Path;
 
 use super::file::ParseError;
-use super::keys::{Kind, most_alike};
+use super::keys::{self, Kind, V2_1, V2_7, V3, V3_5, most_alike};
 use super::report::Finding;
 use super::settings::{Origin, Setting, Settings};
 use super::value::{self, Reading};
-use super::{Request, Severity, Source};
+use super::{Request, Severity, Source, Version};
+
+pub(crate) use hint::Hint;
 
 /// One row: `check --explain NAME` prints it.
 #[derive(Debug)]
@@ -31,15 +36,15 @@ pub(crate) struct Rule {
 
 type Judge = fn(&Facts<'_>) -> Remarks;
 
-/// For which daemons a rule holds. Of 1.x and 2.x less is known for certain.
+/// The daemon versions that a rule holds for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Judged {
     Always,
-    Before3,
-    From3,
+    Before(Version),
+    From(Version),
 }
 
-/// All that a rule may look at.
+/// All that a rule may use.
 pub(crate) struct Facts<'a> {
     pub(crate) source: &'a Source,
     pub(crate) settings: &'a Settings,
@@ -48,23 +53,22 @@ pub(crate) struct Facts<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// What a rule has to say; with the rule's name and severity it becomes a finding.
+/// One thing that a rule finds; with the rule's name and severity it becomes a finding.
 pub(crate) struct Remark {
     pub(crate) place: Place,
     pub(crate) message: String,
-    /// Words under the underlined text.
+    /// Shown under the underlined text.
     pub(crate) label: String,
-    pub(crate) hint: String,
+    pub(crate) hint: Hint,
 }
 
-/// How many remarks of one rule are shown. Nobody corrects more at a time, and a file of nothing
-/// but faults must not become a report of many times its length.
+/// How many remarks of one rule are shown, so that a report is not many times as long as the file.
 pub(crate) const MOST_SHOWN: usize = 100;
 
-/// The remarks of one rule on one file. Those that are not shown are only counted.
+/// The remarks of one rule on one file. Only so many are kept; the rest are counted.
 #[derive(Default)]
 pub(crate) struct Remarks {
-    /// Those that are shown, and one more.
+    /// The ones that are shown, and one more.
     kept: Vec<Remark>,
     counted: usize,
 }
@@ -74,7 +78,7 @@ impl Remarks {
         self.add(|| remark);
     }
 
-    /// Makes the remark only if it is kept: to find what was meant takes long.
+    /// Makes the remark only if it is kept, since finding what was meant is slow.
     fn add(&mut self, remark: impl FnOnce() -> Remark) {
         self.counted += 1;
         if self.kept.len() <= MOST_SHOWN {
@@ -82,7 +86,7 @@ impl Remarks {
         }
     }
 
-    /// The findings of this rule: of many remarks, the last one says how many more there are.
+    /// The findings of this rule. If there are too many, the last one says how many more.
     fn into_findings(self, rule: &'static Rule) -> Vec<Finding> {
         let Remarks { kept, counted } = self;
         let not_shown = counted - kept.len().min(MOST_SHOWN);
@@ -91,7 +95,7 @@ impl Remarks {
         if let Some(last) = findings.get_mut(MOST_SHOWN).filter(|_| not_shown > 1) {
             let message = format!("{not_shown} more findings of this kind are not shown");
             let remark = Remark::new(last.place.clone(), message)
-                .hint("correct those that are shown, then check again");
+                .hint(Hint::say("correct those that are shown, then check again"));
             *last = Finding { stands_for: not_shown, ..Finding::new(rule, remark) };
         }
         findings
@@ -114,7 +118,7 @@ impl FromIterator<Remark> for Remarks {
     }
 }
 
-/// Where a finding stands.
+/// Where a finding is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) within: Within,
@@ -123,24 +127,23 @@ pub(crate) struct Place {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Within {
-    /// In no place: something that is not there is missed.
+    /// Something is missing from the file.
     Nowhere,
     File,
     /// In the argument of a `--set`, `KEY=VALUE`.
     Set(usize),
 }
 
-/// Judges; findings are in the order of the file, those that stand nowhere come first.
+/// Judges a file. Findings are in file order, those without a place first.
 pub(crate) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
-    let from_3 = facts.request.version.major() >= 3;
+    let version = facts.request.version;
     let mut findings = Vec::new();
     for rule in RULES {
         let holds = match rule.judged {
             Judged::Always => true,
-            Judged::Before3 => !from_3,
-            Judged::From3 => from_3,
+            Judged::Before(first) => version < first,
+            Judged::From(first) => version >= first,
         };
-        // What stops the daemon cannot be allowed.
         let is_allowed = rule.severity == Severity::Warning
             && facts.request.allow.iter().any(|name| name == rule.name);
         if holds && !is_allowed {
@@ -151,12 +154,12 @@ pub(crate) fn judge(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The finding for a file that Java refuses as a whole.
+/// The finding for a file that Java cannot read.
 pub(crate) fn bad_escape(error: &ParseError) -> Finding {
     let place = Place { within: Within::File, span: error.span.clone() };
-    let remark = Remark::new(place, "the daemon stops: Java refuses the file")
+    let remark = Remark::new(place.clone(), "the daemon stops: Java cannot read the file")
         .label(error.to_string())
-        .hint("write \\\\ for a backslash");
+        .hint(Hint::escape_backslash(error.span.start));
     Finding::new(&BAD_ESCAPE, remark)
 }
 
@@ -164,7 +167,7 @@ pub(crate) fn lookup(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.name == name)
 }
 
-/// The name of a rule that is most like this one.
+/// The rule's name that is most like this one.
 pub(crate) fn suggest(name: &str) -> Option<&'static str> {
     most_alike(name, RULES.iter().map(|rule| rule.name))
 }
@@ -190,12 +193,17 @@ impl Place {
         }
     }
 
-    /// The whole value; where it is empty, the key.
+    /// The value, or the key if the value is empty.
     pub(crate) fn value(setting: &Setting) -> Place {
         match setting.value.reveal().len() {
             0 => Place::key(setting),
             length => Place::part(setting, 0..length),
         }
+    }
+
+    /// The value, even if it is empty.
+    pub(crate) fn whole_value(setting: &Setting) -> Place {
+        Place::part(setting, 0..setting.value.reveal().len())
     }
 
     /// A part of the value.
@@ -213,26 +221,78 @@ impl Place {
 
 impl Remark {
     pub(crate) fn new(place: Place, message: impl Into<String>) -> Remark {
-        Remark { place, message: message.into(), label: String::new(), hint: String::new() }
+        Remark { place, message: message.into(), label: String::new(), hint: Hint::default() }
     }
 
     pub(crate) fn label(self, label: impl Into<String>) -> Remark {
         Remark { label: label.into(), ..self }
     }
 
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Remark {
-        Remark { hint: hint.into(), ..self }
+    pub(crate) fn hint(self, hint: Hint) -> Remark {
+        Remark { hint, ..self }
     }
 }
 
 impl Facts<'_> {
-    /// What the daemon makes of a setting, of whose row it reads the value.
+    pub(crate) fn version(&self) -> Version {
+        self.request.version
+    }
+
+    /// The hint to write `name = value`, whether the file sets the key or not.
+    pub(crate) fn put(&self, name: &'static str, value: &str) -> Hint {
+        match self.settings.get(name) {
+            Some(setting) => Hint::write_masked(
+                Place::whole_value(setting),
+                value.to_owned(),
+                format!("{} = {value}", setting.key),
+            ),
+            None => Hint::add(&self.spelling(name), value),
+        }
+    }
+
+    /// How this daemon spells a key of the table.
+    pub(crate) fn spelling(&self, name: &'static str) -> String {
+        keys::lookup(name)
+            .map_or_else(|| name.to_owned(), |row| row.spelling_in(self.version()).into_owned())
+    }
+
+    /// The hint to write another key before the value, or to delete the line if the file has that
+    /// key, or if the daemon would stop at the value.
+    pub(crate) fn rename(&self, setting: &Setting, name: &'static str) -> Hint {
+        let row = keys::lookup(name);
+        let is_rival = |row: &keys::Key| {
+            let things = row.sets();
+            let mut others = self.settings.iter().filter_map(|other| other.row);
+            others.any(|other| other.sets().iter().any(|thing| things.contains(thing)))
+        };
+        let is_set = row.is_some_and(is_rival);
+        let fits = row.is_some_and(|row| {
+            let reading = value::read(row.kind, setting.value.reveal(), self.version());
+            row.is_read_in(self.version())
+                && !matches!(
+                    reading,
+                    Reading::Stops | Reading::Unreadable | Reading::UnreadableTaken(_)
+                )
+        });
+        let providers = row.filter(|row| row.kind == Kind::Providers && !is_set);
+        if let Some(hint) = providers.and_then(|row| credentials::moved(self, setting, row)) {
+            return hint;
+        }
+        match (is_set, fits) {
+            (false, true) => Hint::write(Place::key(setting), self.spelling(name)),
+            (true, _) => Hint::delete_line(setting)
+                .note(&format!(": the file sets `{}` in another line", self.spelling(name))),
+            _ => Hint::delete_line(setting),
+        }
+    }
+
+    /// How the daemon reads the value of a setting.
     pub(crate) fn reading(&self, setting: &Setting) -> Option<Reading> {
-        let row = setting.row?;
+        let row = setting.row.filter(|row| row.is_read_in(self.version()))?;
         Some(value::read(row.kind, setting.value.reveal(), self.request.version))
     }
 
-    /// Settings whose value goes through a converter that `pick` chooses, with what it makes of it.
+    /// Settings of the kinds that `pick` chooses, each with how the daemon reads its value.
     pub(crate) fn readings(
         &self,
         pick: impl Fn(Kind) -> bool,
@@ -244,8 +304,8 @@ impl Facts<'_> {
         })
     }
 
-    /// The choice that a setting makes, as the daemon spells it.
-    pub(crate) fn taken(&self, name: &'static str) -> Option<String> {
+    /// The value that the daemon uses, if the file sets one.
+    pub(crate) fn used(&self, name: &'static str) -> Option<String> {
         match self.reading(self.settings.get(name)?)? {
             Reading::Taken(text) => Some(text),
             _ => None,
@@ -263,13 +323,13 @@ impl Origin {
     }
 }
 
-/// Stands in the table for `--explain`; it is the reader that finds it, before any rule can look.
+/// In the table for `--explain`; the reader finds it, before any rule can run.
 pub(crate) const BAD_ESCAPE: Rule = error(
     "bad-escape",
     Judged::Always,
     |_| Remarks::default(),
-    "Java refuses the whole file when \\u is not followed by four hexadecimal digits. Only \
-        comments are free of this.",
+    "Java cannot read a file in which \\u is not followed by four hexadecimal digits, except in \
+        comments.",
 );
 
 /// Errors first, then warnings.
@@ -279,146 +339,146 @@ pub(crate) const RULES: &[Rule] = &[
     error("missing-key", Judged::Always, names::missing_key,
         "The daemon needs executableName, applicationName, a stream and a credentials provider."),
     error("executable-not-found", Judged::Always, values::executable_not_found,
-        "The daemon splits executableName at blanks, without quoting, and looks for the first \
-            word through its PATH, or from its working folder if there is a slash in it. It \
-            starts a shard, fails, and tries again for ever."),
-    error("trailing-blank", Judged::From3, values::trailing_blank,
-        "A blank at the end of a line belongs to the value, and this value is compared with it."),
-    error("at-timestamp", Judged::From3, values::at_timestamp,
-        "initialPositionInStream=AT_TIMESTAMP always stops the daemon; the moment goes into \
-            initialPositionInStreamExtended."),
-    error("bad-choice", Judged::From3, values::bad_choice,
+        "The daemon splits executableName at blanks, without quoting. It looks up the first word \
+            in PATH, or from its working folder if the word has a slash. If that fails, the daemon \
+            exits with status 1 as soon as it gets a shard."),
+    error("trailing-blank", Judged::From(V2_1), values::trailing_blank,
+        "A blank at the end of a line is part of the value, and this value must match exactly."),
+    error("at-timestamp", Judged::From(V2_1), values::at_timestamp,
+        "initialPositionInStream=AT_TIMESTAMP always stops the daemon. Set \
+            initialPositionInStreamExtended to the moment instead."),
+    error("bad-choice", Judged::From(V2_1), values::bad_choice,
         "A value that is none of the known names, in any letter case, stops the daemon."),
-    error("bad-number", Judged::From3, values::bad_number,
-        "For this key the daemon does not fall back: text that is no whole number stops it."),
-    error("bad-duration", Judged::From3, values::bad_duration,
+    error("bad-number", Judged::From(V2_1), values::bad_number,
+        "This key has no fallback: text that is not a whole number stops the daemon."),
+    error("bad-duration", Judged::From(V2_1), values::bad_duration,
         "A duration that is negative or not ISO-8601 stops the daemon."),
-    error("bad-endpoint", Judged::From3, values::bad_endpoint,
-        "An endpoint needs http:// or https://. Without a scheme the daemon stops; with \
-            `localhost:4566` it takes localhost for the scheme, starts, and fails at the first \
-            call."),
-    error("bad-region", Judged::From3, values::bad_region,
-        "A region that is empty or cannot be a part of a host's name stops the daemon. Any other \
-            text is taken for a region."),
-    error("bad-stream-arn", Judged::From3, values::bad_stream_arn,
-        "A streamArn that does not fit the pattern of stream ARNs stops the daemon."),
-    error("unusable-key", Judged::From3, values::unusable_key,
-        "No text can be converted to what this key wants: any value stops the daemon."),
-    error("unknown-client-key", Judged::From3, names::unknown_client_key,
-        "Under kinesisClient, dynamoDbClient and cloudWatchClient an unknown name stops the \
-            daemon, while elsewhere it is ignored."),
-    error("v1-credentials-provider", Judged::From3, credentials::v1_provider,
-        "Since 3.0 provider names are those of the AWS SDK 2.x; names of SDK 1.x find no class, \
-            and with no provider the daemon stops."),
-    error("v2-credentials-provider", Judged::Before3, credentials::v2_provider,
-        "Before 3.0 provider names are those of the AWS SDK 1.x; names of SDK 2.x find no class, \
-            and with no provider the daemon stops."),
-    error("no-credentials-provider", Judged::From3, credentials::no_provider,
-        "When no name of the list can be made into a provider, the daemon stops with `No \
-            credential providers were specified`."),
-    error("credentials-set-twice", Judged::From3, credentials::set_twice,
-        "Once a list of providers is read, one more key for the same credentials stops the \
-            daemon."),
-    error("too-many-records", Judged::From3, values::too_many_records,
+    error("bad-endpoint", Judged::From(V2_1), values::bad_endpoint,
+        "An endpoint needs http:// or https://. Without a scheme the daemon stops. With \
+            `localhost:4566` it reads localhost as the scheme, starts, and fails at the first call."),
+    error("bad-region", Judged::From(V2_1), values::bad_region,
+        "A region that is empty or cannot be part of a host name stops the daemon. It accepts any \
+            other text."),
+    error("bad-stream-arn", Judged::From(V2_1), values::bad_stream_arn,
+        "A streamArn that does not match the pattern of stream ARNs stops the daemon."),
+    error("unusable-key", Judged::From(V2_1), values::unusable_key,
+        "No text can be converted for this key, so any value stops the daemon."),
+    error("unknown-client-key", Judged::From(V2_1), names::unknown_client_key,
+        "An unknown name below kinesisClient, dynamoDbClient or cloudWatchClient stops the daemon. \
+            Elsewhere it is ignored."),
+    error("v1-credentials-provider", Judged::From(V2_7), credentials::v1_provider,
+        "From 2.7.0 on the names of providers are those of the AWS SDK 2.x. The daemon finds no \
+            class for names of SDK 1.x, and stops without a provider."),
+    error("v2-credentials-provider", Judged::Before(V2_7), credentials::v2_provider,
+        "Before 2.7.0 the names of providers are those of the AWS SDK 1.x. The daemon finds no \
+            class for names of SDK 2.x, and stops without a provider."),
+    error("no-credentials-provider", Judged::Always, credentials::no_provider,
+        "If the daemon cannot construct any provider of the list, it stops with `No credential \
+            providers were specified`."),
+    error("credentials-set-twice", Judged::From(V2_1), credentials::set_twice,
+        "Another key for the same credentials stops the daemon once a list of providers is read."),
+    error("too-many-records", Judged::From(V2_1), values::too_many_records,
         "maxRecords above 10000 stops a daemon that polls."),
-    error("negative-segments", Judged::From3, values::negative_segments,
+    error("negative-segments", Judged::From(V3_5), values::negative_segments,
         "leaseTableScanTotalSegments below 0 stops the daemon."),
-    error("timeout-zero", Judged::From3, values::timeout_zero,
-        "timeoutInSeconds of 0 or less, or text that is no number and so means 0, halts the \
-            daemon at the first wait for its child."),
+    error("timeout-zero", Judged::From(V2_1), values::timeout_zero,
+        "timeoutInSeconds of 0 or less, or unreadable text, which means 0, halts the daemon at the \
+            first wait for its child."),
     warning("byte-order-mark", Judged::Always, names::byte_order_mark,
-        "Java takes a byte order mark for three letters of the first key."),
+        "Java reads a byte order mark as three letters of the first key."),
     warning("unknown-key", Judged::Always, names::unknown_key,
-        "The daemon drops a key that it does not know, and says nothing."),
+        "The daemon silently ignores a key that it does not know."),
     warning("wrong-letter-case", Judged::Always, names::wrong_letter_case,
-        "Letter case counts in keys; another spelling is dropped, and nothing is said."),
+        "Keys are case-sensitive, and the daemon silently ignores another spelling."),
     warning("repeated-key", Judged::Always, names::repeated_key,
-        "Of a key that stands in a file twice the last line counts."),
+        "If a key occurs twice, the last line wins."),
     warning("newer-key", Judged::Always, names::newer_key,
-        "The daemon drops a key that only later versions know."),
+        "The daemon silently ignores a key of a later version."),
     warning("dropped-key", Judged::Always, names::dropped_key,
-        "A key of older versions, of Java's own configuration or of a mistaken text, which the \
-            daemon drops without a word."),
-    warning("deprecated-key", Judged::From3, names::deprecated_key,
-        "A key that is kept for old fleets only."),
-    warning("unused-key", Judged::From3, names::unused_key,
-        "The daemon reads this key into a field that nothing uses."),
-    warning("two-keys-one-field", Judged::From3, names::two_keys_one_field,
-        "Keys are applied in no certain order, so of two keys that set the same thing either may \
-            win."),
-    warning("unordered-keys", Judged::From3, names::unordered_keys,
-        "Keys are applied in no certain order, but a class must be known before its builder's \
-            methods are called."),
+        "The daemon silently ignores this key: only older versions or Java code know it, or it is \
+            a common mistake."),
+    warning("deprecated-key", Judged::Always, names::deprecated_key,
+        "The daemon still uses this key, but only while an old fleet or an old table layout is left."),
+    warning("unused-key", Judged::Always, names::unused_key,
+        "The daemon reads this key into a field that it does not use."),
+    warning("two-keys-one-field", Judged::From(V2_1), names::two_keys_one_field,
+        "Keys are applied in no particular order, so if two keys set the same thing, either may win."),
+    warning("unordered-keys", Judged::From(V2_1), names::unordered_keys,
+        "Keys are applied in no particular order, but the class must be known before the methods \
+            of its builder are called."),
     warning("variable-not-expanded", Judged::Always, values::variable_not_expanded,
-        "Nothing in the file is expanded, neither $NAME nor ${NAME}."),
+        "The daemon expands neither $NAME nor ${NAME}."),
     warning("misread-letters", Judged::Always, values::misread_letters,
         "Java reads the file as ISO-8859-1, so each letter of UTF-8 outside ASCII becomes two or \
             more wrong ones."),
-    warning("kept-blank", Judged::From3, values::kept_blank,
-        "A blank at the end of a line belongs to the value: a name with a blank at its end is \
-            another name."),
+    warning("kept-blank", Judged::From(V2_1), values::kept_blank,
+        "A blank at the end of a line is part of the value, so this is a different name."),
     warning("secret-in-file", Judged::Always, values::secret_in_file,
-        "The daemon writes every key and value into its log as it reads them."),
-    warning("number-falls-back", Judged::From3, values::number_falls_back,
-        "Where a number cannot be read the daemon goes on with the default, or with 0, and says \
-            nothing."),
-    warning("zero-is-unset", Judged::From3, values::zero_is_unset,
-        "The number 0 counts as not given for this key, so the default stays."),
-    warning("negative-number", Judged::From3, values::negative_number,
-        "The daemon does not refuse a negative number here, and behaves oddly with it."),
-    warning("boolean-falls-back", Judged::From3, values::boolean_falls_back,
-        "true, yes, y, on and 1 mean true; any other text means false, even `true` with a blank \
+        "The daemon logs every key and value as it reads them."),
+    warning("number-falls-back", Judged::From(V2_1), values::number_falls_back,
+        "The daemon silently replaces an unreadable number by the default, or by 0."),
+    warning("zero-is-unset", Judged::From(V2_1), values::zero_is_unset,
+        "0 counts as not set for this key, so the daemon uses the default."),
+    warning("negative-number", Judged::From(V2_1), values::negative_number,
+        "The daemon does not refuse a negative number here, but does not work well with it."),
+    warning("boolean-falls-back", Judged::From(V2_1), values::boolean_falls_back,
+        "true, yes, y, on and 1 mean true. Any other text means false, even `true` with a blank \
             at its end."),
-    warning("false-is-dropped", Judged::From3, values::false_is_dropped,
-        "false counts as not given for this key, so it stays true."),
-    warning("position-in-millis", Judged::From3, values::position_in_millis,
-        "initialPositionInStreamExtended is in seconds; milliseconds lie tens of thousands of \
-            years ahead."),
-    warning("bad-tag", Judged::From3, values::bad_tag,
-        "A tag that is not key=value is skipped."),
-    warning("bake-time-clamped", Judged::From3, values::bake_time_clamped,
-        "tableMigrationCompleteBakeTimeSeconds is brought into 3600 to 604800."),
-    warning("stream-named-twice", Judged::From3, values::stream_named_twice,
-        "streamArn wins over streamName, and of the ARN only the name counts."),
-    warning("provider-skipped", Judged::From3, credentials::provider_skipped,
-        "A name of the list that cannot be made into a provider is skipped without a word as long \
-            as another one can."),
-    warning("sts-argument-dropped", Judged::From3, credentials::sts_argument_dropped,
+    warning("false-is-dropped", Judged::From(V2_1), values::false_is_dropped,
+        "false counts as not set for this key, so it stays true."),
+    warning("unknown-region", Judged::From(V2_1), values::unknown_region,
+        "The daemon accepts any region, but a region that does not exist has no endpoints, so \
+            every call fails."),
+    warning("position-in-millis", Judged::From(V2_1), values::position_in_millis,
+        "initialPositionInStreamExtended is in seconds. Milliseconds would be thousands of years \
+            in the future."),
+    warning("bad-tag", Judged::From(V3), values::bad_tag,
+        "The daemon skips a tag that is not key=value."),
+    warning("bake-time-clamped", Judged::From(V3_5), values::bake_time_clamped,
+        "tableMigrationCompleteBakeTimeSeconds is limited to 3600 to 604800."),
+    warning("stream-named-twice", Judged::From(V2_1), values::stream_named_twice,
+        "streamArn overrides streamName, and only the name in the ARN is used."),
+    warning("provider-skipped", Judged::Always, credentials::provider_skipped,
+        "The daemon silently skips a provider that it cannot construct if it can construct another."),
+    warning("provider-argument-dropped", Judged::Always, credentials::argument_dropped,
+        "The daemon constructs a provider without its arguments if the class has no constructor or \
+            factory for that many."),
+    warning("sts-argument-dropped", Judged::From(V2_7), credentials::sts_argument_dropped,
         "The provider that assumes a role drops arguments that it does not know or that have a \
             second `=`."),
-    warning("sts-no-region", Judged::From3, credentials::sts_no_region,
-        "The provider that assumes a role calls STS in a region of its own, which regionName is \
-            not for. Where it finds none it cannot be made, of which nothing is said."),
+    warning("sts-no-region", Judged::From(V2_7), credentials::sts_no_region,
+        "The provider that assumes a role calls STS in a region of its own, which is not \
+            regionName. Without one it silently fails to construct."),
     warning("only-under-run", Judged::Always, values::only_under_run,
-        "`kcl-helper run` also finds a program from the file's folder, and one with blanks in its \
-            path; a daemon started otherwise does not."),
-    warning("other-retrieval-mode", Judged::From3, production::other_retrieval_mode,
-        "Keys for polling mean nothing under FANOUT, nor those for fan-out under POLLING."),
-    warning("polling-by-leftover", Judged::From3, production::polling_by_leftover,
-        "Under DEFAULT any polling key chooses polling, even one that nothing reads any more."),
-    warning("fan-out-by-default", Judged::From3, production::fan_out_by_default,
-        "Without retrievalMode and polling keys the daemon registers an enhanced fan-out \
-            consumer, which AWS bills for each hour of each shard and each gigabyte, on top of \
-            the stream."),
-    warning("no-shutdown-grace", Judged::From3, production::no_shutdown_grace,
-        "With shutdownGraceMillis at 0 a stopping daemon does not wait for its children: none is \
+        "`kcl-helper run` also finds a program in the file's folder, and one with blanks in its \
+            path. A daemon that is started differently does not."),
+    warning("other-retrieval-mode", Judged::From(V2_1), production::other_retrieval_mode,
+        "FANOUT does not use keys for polling, and POLLING does not use those for fan-out."),
+    warning("polling-by-leftover", Judged::From(V2_1), production::polling_by_leftover,
+        "Under DEFAULT any polling key selects polling, even one that is not used any more."),
+    warning("fan-out-by-default", Judged::From(V2_1), production::fan_out_by_default,
+        "Without retrievalMode and polling keys the daemon registers an enhanced fan-out consumer, \
+            which AWS bills for each shard-hour and each gigabyte, in addition to the stream."),
+    warning("no-shutdown-grace", Judged::From(V2_1), production::no_shutdown_grace,
+        "If shutdownGraceMillis is 0, a stopping daemon does not wait for its children, so none is \
             asked to checkpoint."),
-    warning("few-threads", Judged::From3, production::few_threads,
-        "The scheduler holds one thread and each shard up to three; with 1 to 3 not even one \
-            shard can be served."),
-    warning("short-idle-time", Judged::From3, production::short_idle_time,
-        "idleTimeBetweenReadsInMillis below 200 is raised to 200."),
-    warning("latest-by-omission", Judged::From3, production::latest_by_omission,
-        "Without a position a new application begins at LATEST and misses what is in the stream \
-            already."),
-    warning("short-timeout", Judged::From3, production::short_timeout,
-        "When a child is silent for timeoutInSeconds, the daemon halts its JVM: all shards of the \
-            worker, without shutdown."),
-    warning("no-region", Judged::From3, production::no_region,
-        "With no region in file, environment, JVM arguments or profile only instance metadata can \
-            give one; elsewhere the daemon stops."),
-    warning("metrics-to-aws", Judged::From3, production::metrics_to_aws,
-        "With Kinesis on this machine, metrics still go to CloudWatch at AWS."),
+    warning("few-threads", Judged::From(V2_1), production::few_threads,
+        "The scheduler needs one thread and each shard up to three, so 1 to 3 threads are not \
+            enough for one shard."),
+    warning("short-idle-time", Judged::From(V2_1), production::short_idle_time,
+        "Kinesis allows 5 reads a second of each shard. From 3.0 on the daemon raises \
+            idleTimeBetweenReadsInMillis to 200."),
+    warning("latest-by-omission", Judged::From(V2_1), production::latest_by_omission,
+        "Without a position a new application starts at LATEST, and misses the records that are \
+            already in the stream."),
+    warning("short-timeout", Judged::From(V2_1), production::short_timeout,
+        "If a child is silent for timeoutInSeconds, the daemon halts its JVM with all shards of the \
+            worker, without a shutdown."),
+    warning("no-region", Judged::From(V2_1), production::no_region,
+        "Without a region in the file, environment, JVM arguments or profile, only instance \
+            metadata can give one. Elsewhere the daemon stops."),
+    warning("metrics-to-aws", Judged::From(V2_1), production::metrics_to_aws,
+        "If Kinesis is a stand-in, metrics still go to CloudWatch at AWS."),
 ];
 
 const fn error(name: &'static str, judged: Judged, judge: Judge, why: &'static str) -> Rule {

@@ -1,44 +1,40 @@
-//! Rules about keys: which are missing, unknown, misspelled, old, new, or said twice.
+//! Rules about keys: missing, unknown, misspelled, old, new, or set twice.
 
 use std::collections::HashMap;
 
-use super::super::keys::{self, Kind, Status};
+use super::super::keys::{self, Instead, Key, Kind, Status, V2_7};
 use super::super::settings::Setting;
-use super::{Facts, Place, Remark, Remarks};
+use super::production::is_only_polling_key;
+use super::{Facts, Hint, Place, Remark, Remarks};
 
 pub(super) fn missing_key(facts: &Facts<'_>) -> Remarks {
     let blank = |name: &'static str| {
         facts.settings.get(name).is_none_or(|setting| setting.value.reveal().trim().is_empty())
     };
-    let missing = |what: &str, example: &str| {
-        Remark::new(Place::NOWHERE, format!("the daemon stops: there is no {what}"))
-            .hint(format!("add `{example}`"))
+    let missing = |name: &'static str, example: &str| {
+        let message = format!("the daemon stops: {} is missing", facts.spelling(name));
+        Remark::new(Place::NOWHERE, message).hint(facts.put(name, example))
     };
     let mut remarks = Remarks::default();
     if facts.settings.get("executableName").is_none() {
-        remarks.push(missing("executableName", "executableName = my_processor"));
+        remarks.push(missing("executableName", "my_processor"));
     }
     if blank("applicationName") {
-        remarks.push(missing("applicationName", "applicationName = my-application"));
+        remarks.push(missing("applicationName", "my-application"));
     }
     if blank("streamName") && blank("streamArn") {
-        remarks.push(missing("streamName", "streamName = my-stream"));
+        remarks.push(missing("streamName", "my-stream"));
     }
     let has_credentials = facts.settings.iter().any(|setting| {
-        let sets = setting.row.map(keys::Key::sets).unwrap_or_default();
+        let sets = setting.row.map(Key::sets).unwrap_or_default();
         sets.contains(&"kinesisCredentialsProvider")
     });
     if !has_credentials {
-        remarks.push(match facts.request.version.major() {
-            3.. => missing(
-                "AwsCredentialsProvider",
-                "AwsCredentialsProvider = DefaultCredentialsProvider",
-            ),
-            _ => missing(
-                "AWSCredentialsProvider",
-                "AWSCredentialsProvider = DefaultAWSCredentialsProviderChain",
-            ),
-        });
+        let provider = match facts.version() < V2_7 {
+            true => "DefaultAWSCredentialsProviderChain",
+            false => "DefaultCredentialsProvider",
+        };
+        remarks.push(missing("AwsCredentialsProvider", provider));
     }
     remarks
 }
@@ -46,7 +42,7 @@ pub(super) fn missing_key(facts: &Facts<'_>) -> Remarks {
 /// Beans whose unknown names stop the daemon, as they are builders of the SDK.
 const CLIENTS: &[&str] = &["kinesisClient.", "dynamoDbClient.", "cloudWatchClient."];
 
-/// What those builders have besides the rows of the table.
+/// Methods of those builders that have no row in the table.
 const BUILDER_METHODS: &[&str] = &[
     "accountIdEndpointMode",
     "asyncConfiguration",
@@ -70,7 +66,7 @@ pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Remarks {
         remarks.add(|| {
             let message =
                 format!("the daemon stops: {} has no `{method}`", client.trim_end_matches('.'));
-            Remark::new(Place::key(setting), message).hint(hint_for(setting.key.reveal()))
+            Remark::new(Place::key(setting), message).hint(meant(facts, setting))
         });
     }
     remarks
@@ -91,43 +87,56 @@ pub(super) fn unknown_key(facts: &Facts<'_>) -> Remarks {
     let mut remarks = Remarks::default();
     for setting in unknown(facts) {
         let key = setting.key.reveal();
-        if client_key(key).is_some() || other_case(facts, key).is_some() || has_mark(key) {
+        if client_key(key).is_some() || other_spelling(facts, key).is_some() || has_mark(key) {
             continue;
         }
         remarks.add(|| {
             let message = format!("the daemon ignores `{}`", setting.key);
-            Remark::new(Place::key(setting), message).label("no such key").hint(hint_for(key))
+            let remark = Remark::new(Place::key(setting), message).label("no such key");
+            remark.hint(meant(facts, setting))
         });
     }
     remarks
 }
 
-fn hint_for(unknown: &str) -> String {
-    keys::suggestion(unknown)
-        .map_or_else(|| "delete the line".to_owned(), |known| format!("did you mean `{known}`?"))
+/// The hint for an unknown key.
+fn meant(facts: &Facts<'_>, setting: &Setting) -> Hint {
+    match keys::suggestion(setting.key.reveal()) {
+        Some(known) => facts.rename(setting, known),
+        None => Hint::delete_line(setting),
+    }
 }
 
 pub(super) fn wrong_letter_case(facts: &Facts<'_>) -> Remarks {
-    // Under a client these stop the daemon, of which another rule speaks.
-    let dropped = unknown(facts).filter(|setting| client_key(setting.key.reveal()).is_none());
-    let remarks = dropped.filter_map(|setting| {
-        let right = other_case(facts, setting.key.reveal())?;
+    // Those of clients stop the daemon, which is another rule.
+    let ignored = unknown(facts).filter(|setting| client_key(setting.key.reveal()).is_none());
+    let remarks = ignored.filter_map(|setting| {
+        let key = setting.key.reveal();
+        let right = other_spelling(facts, key)?;
         let message = format!("the daemon ignores `{}`", setting.key);
-        let remark = Remark::new(Place::key(setting), message).label("letter case counts");
-        Some(remark.hint(format!("write `{right}`")))
+        let label = match right.eq_ignore_ascii_case(key) {
+            true => "letter case counts".to_owned(),
+            false => format!("daemon {} spells it differently", facts.version()),
+        };
+        let set = facts.settings.iter().any(|other| other.key.reveal() == right);
+        let hint = match set {
+            false => Hint::write(Place::key(setting), right),
+            true => Hint::delete_line(setting).note(&format!(": `{right}` is set as well")),
+        };
+        Some(Remark::new(Place::key(setting), message).label(label).hint(hint))
     });
     remarks.collect()
 }
 
-/// The key that this one would be in another letter case.
-fn other_case(facts: &Facts<'_>, key: &str) -> Option<String> {
-    if facts.request.version.major() < 3 {
-        let rest = key.get("AWSCredentialsProvider".len()..).unwrap_or_default();
-        if keys::lookup(key).is_some_and(|row| row.kind == Kind::Providers) {
-            return Some(format!("AWSCredentialsProvider{rest}"));
-        }
+/// The spelling of this daemon for a key that it does not know as it is written.
+fn other_spelling(facts: &Facts<'_>, key: &str) -> Option<String> {
+    if let Some(row) = keys::lookup(key).filter(|row| !row.is_ignored()) {
+        return Some(row.spelling_in(facts.version()).into_owned());
     }
-    keys::in_other_case(key).map(str::to_owned)
+    let known = keys::lookup(keys::in_other_case(key)?)?;
+    let spelling = keys::in_other_case(key)?;
+    let is_of_row = known.kind == Kind::Providers;
+    Some(if is_of_row { known.spelling_in(facts.version()).into_owned() } else { spelling.into() })
 }
 
 /// A byte order mark as Java reads it.
@@ -142,32 +151,34 @@ pub(super) fn byte_order_mark(facts: &Facts<'_>) -> Remarks {
         return Remarks::default();
     };
     let key = first.key.part(MARK.len()..first.key.reveal().len());
-    let message = format!("the daemon ignores `{key}`: a byte order mark stands before it");
-    Remarks::from(
-        Remark::new(Place::key(first), message).hint("save the file without a byte order mark"),
-    )
+    let message = format!("the daemon ignores `{key}`: a byte order mark is before it");
+    let mark = Place { span: 0..3, ..Place::key(first) };
+    let hint = Hint::delete(mark).note(": save the file without a byte order mark");
+    Remarks::from(Remark::new(Place::key(first), message).hint(hint))
 }
 
 pub(super) fn repeated_key(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.replaced().filter_map(|(old, new)| {
-        // To override a file is what --set is for.
+        // --set is meant to override a line.
         if std::mem::discriminant(&old.origin) != std::mem::discriminant(&new.origin) {
             return None;
         }
-        let message = format!("the daemon ignores this `{}`: the last one counts", old.key);
-        let hint = format!("delete it, or that of {}", new.origin.describe());
+        let message = format!("the daemon ignores this `{}`: the last one wins", old.key);
+        let hint = Hint::delete_line(old)
+            .or(Hint::delete_line(new).note(&format!(" that wins, {}", new.origin.describe())));
         Some(Remark::new(Place::key(old), message).hint(hint))
     });
     remarks.collect()
 }
 
 pub(super) fn newer_key(facts: &Facts<'_>) -> Remarks {
-    let version = facts.request.version;
+    let version = facts.version();
     let remarks = facts.settings.iter().filter_map(|setting| {
         let since = setting.row?.since.filter(|since| *since > version)?;
         let message = format!("daemon {version} ignores `{}`", setting.key);
         let remark = Remark::new(Place::key(setting), message).label(format!("since {since}"));
-        Some(remark.hint(format!("delete it, or use a daemon from {since} on")))
+        let upgrade = Hint::say(format!("run a daemon from {since} on"));
+        Some(remark.hint(Hint::delete_line(setting).or(upgrade)))
     });
     remarks.collect()
 }
@@ -175,39 +186,55 @@ pub(super) fn newer_key(facts: &Facts<'_>) -> Remarks {
 pub(super) fn dropped_key(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
         let row = setting.row?;
-        let Status::Dropped(instead) = row.status else {
-            return None;
-        };
-        // Until 3.0 the older ones may have done something.
-        if row.since.is_some() && facts.request.version.major() < 3 {
+        // Another rule reports keys of newer versions.
+        let is_newer = row.since.is_some_and(|since| since > facts.version());
+        let Status::Ignored(instead) = row.status_in(facts.version()) else { return None };
+        if is_newer {
             return None;
         }
         let message = format!("the daemon ignores `{}`", setting.key);
-        Some(Remark::new(Place::key(setting), message).hint(instead))
+        let hint = match instead {
+            Instead::Key(name) => facts.rename(setting, name),
+            Instead::Nothing(why) => Hint::delete_line(setting).note(&format!(": {why}")),
+            Instead::Say(what) => Hint::delete_line(setting).note(&format!(", and {what}")),
+        };
+        Some(Remark::new(Place::key(setting), message).hint(hint))
     });
     remarks.collect()
 }
 
 pub(super) fn deprecated_key(facts: &Facts<'_>) -> Remarks {
-    with_status(facts, Status::Deprecated)
-        .map(|setting| {
-            Remark::new(Place::key(setting), format!("`{}` is deprecated", setting.key))
-                .hint("delete the line unless an old fleet needs it")
-        })
-        .collect()
+    let deprecated = with_status(facts, Status::Deprecated);
+    let remarks = deprecated.map(|setting| {
+        let message = format!("`{}` is deprecated", setting.key);
+        let remark = Remark::new(Place::key(setting), message);
+        let is_table = setting.row.is_some_and(|row| row.bean.ends_with("TableConfigBean"));
+        match is_table {
+            true => remark.label("the daemon uses it until the table migration is complete").hint(
+                Hint::say("keep the line until the migration's state is COMPLETE, then delete it"),
+            ),
+            false => remark
+                .label("it acts in 2.x compatible mode only")
+                .hint(Hint::delete_line(setting).note(" once no worker of 2.x runs")),
+        }
+    });
+    remarks.collect()
 }
 
 pub(super) fn unused_key(facts: &Facts<'_>) -> Remarks {
     let unused = with_status(facts, Status::Unused)
         .filter(|setting| setting.row.is_some_and(|row| row.kind != Kind::Unusable))
+        // Without this one the daemon would use fan-out, which another rule reports.
+        .filter(|setting| !is_only_polling_key(facts, setting))
         .map(|setting| (setting, ""));
-    // This one is built anew by core.
+    // The Kinesis client gets another HTTP client from core.
     let http = facts.settings.iter().filter(|s| s.key.reveal().starts_with(KINESIS_HTTP));
     unused
-        .chain(http.map(|setting| (setting, "the Kinesis client is always Netty's, with HTTP/2")))
+        .chain(http.map(|setting| (setting, "the Kinesis client always uses Netty over HTTP/2")))
         .map(|(setting, label)| {
-            let message = format!("nothing in the daemon uses `{}`", setting.key);
-            Remark::new(Place::key(setting), message).label(label).hint("delete the line")
+            let message = format!("the daemon reads `{}`, but does not use it", setting.key);
+            let remark = Remark::new(Place::key(setting), message).label(label);
+            remark.hint(Hint::delete_line(setting))
         })
         .collect()
 }
@@ -215,17 +242,17 @@ pub(super) fn unused_key(facts: &Facts<'_>) -> Remarks {
 const KINESIS_HTTP: &str = "kinesisClient.httpClientBuilder";
 
 fn with_status<'a>(facts: &'a Facts<'_>, status: Status) -> impl Iterator<Item = &'a Setting> {
+    let version = facts.version();
     facts.settings.iter().filter(move |setting| {
-        setting
-            .row
-            .is_some_and(|row| row.status == status && row.since <= Some(facts.request.version))
+        let row = setting.row.filter(|row| row.since <= Some(version));
+        row.is_some_and(|row| row.status_in(version) == status)
     })
 }
 
-/// Each setting that sets what an earlier one does: the earlier, itself, and the thing.
+/// Each setting that sets the same thing as an earlier one: the earlier, itself, and the thing.
 pub(super) fn rivals<'a>(facts: &'a Facts<'_>) -> Vec<(&'a Setting, &'a Setting, &'static str)> {
     let mut rivals = Vec::new();
-    // Which setting sets each thing first, and its place among all.
+    // The first setting of each thing, and its index.
     let mut firsts: HashMap<&'static str, (usize, &Setting)> = HashMap::new();
     for (index, second) in facts.settings.iter().enumerate() {
         let sets = things_set(facts, second);
@@ -243,9 +270,9 @@ pub(super) fn rivals<'a>(facts: &'a Facts<'_>) -> Vec<(&'a Setting, &'a Setting,
 }
 
 fn things_set(facts: &Facts<'_>, setting: &Setting) -> Vec<&'static str> {
-    let known = setting.row.filter(|row| row.since <= Some(facts.request.version));
-    let things = known.map(keys::Key::sets).unwrap_or_default();
-    // What `*` stands for is another thing each time, unless the row says what it sets.
+    let known = setting.row.filter(|row| row.is_read_in(facts.version()));
+    let things = known.map(Key::sets).unwrap_or_default();
+    // `*` is a different thing each time, unless the row says what it sets.
     things.into_iter().filter(|thing| !thing.ends_with('*')).collect()
 }
 
@@ -261,9 +288,22 @@ pub(super) fn two_keys_one_field(facts: &Facts<'_>) -> Remarks {
                 format!("`{}` and `{}` set the same thing: either may win", second.key, first.key);
             Remark::new(Place::key(second), message)
                 .label(format!("so does {}", first.origin.describe()))
-                .hint("keep one of them")
+                .hint(keep_one(first, second))
         })
         .collect()
+}
+
+/// The hint to delete one of two settings.
+pub(super) fn keep_one(first: &Setting, second: &Setting) -> Hint {
+    let sets = |setting: &Setting| setting.row.map(Key::sets).unwrap_or_default();
+    let is_part =
+        |one: &Setting, of: &Setting| sets(one).iter().all(|thing| sets(of).contains(thing));
+    let other = Hint::delete_line(first).note(&format!(" of `{}`", first.key));
+    match (is_part(second, first), is_part(first, second)) {
+        (true, false) => Hint::delete_line(second),
+        (false, true) => other,
+        _ => Hint::delete_line(second).or(other),
+    }
 }
 
 pub(super) fn unordered_keys(facts: &Facts<'_>) -> Remarks {
@@ -274,9 +314,10 @@ pub(super) fn unordered_keys(facts: &Facts<'_>) -> Remarks {
     rivals
         .map(|(first, second, _)| {
             let message =
-                format!("`{}` and `{}` are applied in no certain order", first.key, second.key);
-            Remark::new(Place::key(second), message)
-                .hint("use AwsCredentialsProvider, with arguments after `|`")
+                format!("`{}` and `{}` are applied in no particular order", first.key, second.key);
+            let name = facts.spelling("AwsCredentialsProvider");
+            let hint = format!("use `{name}` instead, which takes arguments after `|`");
+            Remark::new(Place::key(second), message).hint(Hint::say(hint))
         })
         .collect()
 }

@@ -1,16 +1,16 @@
-//! Rules about single values: what stops the daemon, and what it reads as something else.
+//! Rules about single values: those that stop the daemon, and those that it reads differently.
 
 use super::super::Launcher;
 use super::super::file::line;
-use super::super::keys::{Key, Kind};
+use super::super::keys::{Key, Kind, most_alike};
 use super::super::secrets::in_property;
 use super::super::settings::Setting;
 use super::super::value::{self, Reading, StreamArn, java_trim, scheme};
-use super::{Facts, Place, Remark, Remarks};
-use crate::environment::Program;
+use super::{Facts, Hint, Place, Remark, Remarks, regions};
+use crate::environment::{NOT_EXECUTABLE, Program};
 use crate::secret::{Masked, is_secret_name};
 
-/// Settings of some kind that stop the daemon, but for those that only have a blank too many.
+/// Settings of some kinds that stop the daemon, except for those with just a blank too many.
 fn stopping<'a>(
     facts: &'a Facts<'_>,
     pick: impl Fn(Kind) -> bool + 'a,
@@ -27,6 +27,24 @@ fn is_cured_by_trimming(facts: &Facts<'_>, setting: &Setting, kind: Kind) -> boo
     let text = setting.value.reveal();
     let trimmed = java_trim(text);
     trimmed != text && value::read(kind, trimmed, facts.request.version) != Reading::Stops
+}
+
+/// The label for a blank at the end of a value.
+const BLANK: &str = "this blank is part of the value";
+
+/// The hint to delete the blanks around a value.
+fn trim(setting: &Setting) -> Hint {
+    let text = setting.value.reveal();
+    match java_trim(text) {
+        trimmed if text.starts_with(trimmed) => {
+            Hint::delete(Place::part(setting, trimmed.len()..text.len()))
+        }
+        trimmed => Hint::write_masked(
+            Place::whole_value(setting),
+            trimmed.to_owned(),
+            java_trim(&setting.value.to_string()).to_owned(),
+        ),
+    }
 }
 
 /// The blanks at the end of a value.
@@ -55,12 +73,12 @@ pub(super) fn trailing_blank(facts: &Facts<'_>) -> Remarks {
         };
         let place = blanks_at_end(setting).unwrap_or_else(|| Place::value(setting));
         let message = format!("the daemon stops: \"{}\" is not {what}", setting.value);
-        Some(Remark::new(place, message).label("this blank belongs to the value").hint("delete it"))
+        Some(Remark::new(place, message).label(BLANK).hint(trim(setting)))
     });
     remarks.collect()
 }
 
-/// Names, which the daemon takes with the blank in them.
+/// Names, which the daemon uses with the blank.
 pub(super) fn kept_blank(facts: &Facts<'_>) -> Remarks {
     let names = facts.readings(|kind| matches!(kind, Kind::Text | Kind::StreamArn));
     let remarks = names.filter_map(|(setting, _, _)| {
@@ -68,9 +86,9 @@ pub(super) fn kept_blank(facts: &Facts<'_>) -> Remarks {
         if is_blank || row_name(setting) == "processingLanguage" {
             return None;
         }
-        let message = format!("the daemon takes \"{}\", with its blank", setting.value);
-        let remark = Remark::new(blanks_at_end(setting)?, message);
-        Some(remark.label("this blank belongs to the value").hint("delete it"))
+        let message = format!("the daemon uses \"{}\", with the blank", setting.value);
+        let blank = blanks_at_end(setting)?;
+        Some(Remark::new(blank.clone(), message).label(BLANK).hint(Hint::delete(blank)))
     });
     remarks.collect()
 }
@@ -84,9 +102,14 @@ fn is_at_timestamp(setting: &Setting) -> bool {
 
 pub(super) fn at_timestamp(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter(|setting| is_at_timestamp(setting)).map(|setting| {
-        Remark::new(Place::value(setting), "the daemon stops: it has no time to begin at").hint(
-            "instead of this line write `initialPositionInStreamExtended = <seconds since 1970>`",
-        )
+        let moment = facts.settings.get("initialPositionInStreamExtended");
+        let hint = match moment {
+            Some(_) => Hint::delete_line(setting),
+            None => Hint::replace_line(setting, "initialPositionInStreamExtended", "1767225600")
+                .note(", with the seconds since 1970 to start at"),
+        };
+        Remark::new(Place::value(setting), "the daemon stops: it has no time to start at")
+            .hint(hint)
     });
     remarks.collect()
 }
@@ -104,29 +127,30 @@ pub(super) fn bad_choice(facts: &Facts<'_>) -> Remarks {
         let newer = names.iter().find(|(name, since)| *name == upper && *since > version);
         let label = newer.map_or_else(String::new, |(_, since)| format!("since {since}"));
         let message = format!("the daemon stops: {} has no \"{}\"", setting.key, setting.value);
-        let hint = format!("write {}", list(&known, "or"));
+        let to = |name: &&str| Hint::write(Place::whole_value(setting), *name);
+        let likely = most_alike(&upper, known.iter().copied());
+        let likely = likely.filter(|_| newer.is_none());
+        let hint = match likely {
+            Some(name) => to(&name),
+            // DEFAULT is no choice, but what holds without the key.
+            None => {
+                let choices = known.iter().filter(|name| **name != "DEFAULT");
+                choices.map(to).reduce(Hint::or).unwrap_or_default()
+            }
+        };
         Some(Remark::new(Place::value(setting), message).label(label).hint(hint))
     });
     remarks.collect()
-}
-
-/// `A, B or C`.
-fn list(names: &[&str], word: &str) -> String {
-    match names {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        [first @ .., last] => format!("{} {word} {last}", first.join(", ")),
-    }
 }
 
 pub(super) fn bad_number(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| matches!(kind, Kind::StrictInt | Kind::EpochSeconds))
         .map(|setting| {
             let is_seconds = setting.row.is_some_and(|row| row.kind == Kind::EpochSeconds);
-            let hint = if is_seconds {
-                "write whole seconds since 1970, as `date +%s` prints them"
-            } else {
-                "write a whole number"
+            let place = Place::whole_value(setting);
+            let hint = match is_seconds {
+                true => Hint::example(place, "whole seconds since 1970", "1767225600"),
+                false => Hint::example(place, "a whole number", "0"),
             };
             let message = format!("the daemon stops: \"{}\" is not a whole number", setting.value);
             Remark::new(Place::value(setting), message).hint(hint)
@@ -138,7 +162,8 @@ pub(super) fn bad_duration(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::Duration)
         .map(|setting| {
             let message = format!("the daemon stops: \"{}\" is not a duration", setting.value);
-            Remark::new(Place::value(setting), message).hint("write it like PT12H or P2D")
+            let hint = Hint::example(Place::whole_value(setting), "a duration", "PT12H");
+            Remark::new(Place::value(setting), message).hint(hint)
         })
         .collect()
 }
@@ -159,20 +184,44 @@ pub(super) fn bad_endpoint(facts: &Facts<'_>) -> Remarks {
                     let message = "the daemon starts, and fails at the first call";
                     let place = Place::part(setting, 0..scheme.len());
                     let shown = setting.value.part(0..scheme.len());
-                    let label = format!("taken for the scheme, as in `{shown}://`");
-                    let hint = format!("write `http://{}`", setting.value);
+                    let label = format!("read as the scheme, as in `{shown}://`");
+                    let hint = Hint::write_masked(
+                        Place::whole_value(setting),
+                        format!("http://{text}"),
+                        format!("http://{}", setting.value),
+                    );
                     return Some(Remark::new(place, message).label(label).hint(hint));
                 }
                 None => return None,
             };
-            let shown = setting.value.to_string();
-            let hint = match shown.trim_start_matches('/') {
-                "" => "write a URL, or delete the line".to_owned(),
-                host => format!("write `https://{}`", host.replace(' ', "")),
-            };
+            let hint = url(facts, setting);
             Some(Remark::new(Place::value(setting), message).label(label).hint(hint))
         });
     remarks.collect()
+}
+
+/// The hint to write a URL: what is there with a scheme, if that is one.
+fn url(facts: &Facts<'_>, setting: &Setting) -> Hint {
+    let with_scheme = |text: &str| {
+        let host = text.trim_start_matches("https:").trim_start_matches("http:");
+        format!("https://{}", host.trim_start_matches('/').replace(' ', ""))
+    };
+    let text = with_scheme(setting.value.reveal());
+    match value::read(Kind::Uri, &text, facts.version()) {
+        Reading::Stops => {
+            let host = match row_name(setting).to_ascii_lowercase() {
+                name if name.starts_with("kinesis") => "kinesis",
+                name if name.starts_with("dynamo") => "dynamodb",
+                _ => "monitoring",
+            };
+            let url = format!("https://{host}.us-east-1.amazonaws.com");
+            Hint::example(Place::whole_value(setting), "a URL", url)
+        }
+        _ => {
+            let shown = with_scheme(&setting.value.to_string());
+            Hint::write_masked(Place::whole_value(setting), text, shown)
+        }
+    }
 }
 
 fn is_http(scheme: &str) -> bool {
@@ -188,20 +237,55 @@ pub(super) fn bad_region(facts: &Facts<'_>) -> Remarks {
                 true => "the daemon stops: the region is empty".to_owned(),
                 false => format!("the daemon stops: \"{}\" is not a region", setting.value),
             };
-            Remark::new(Place::value(setting), message)
-                .label(label)
-                .hint("write a region such as us-east-1, or delete the line")
+            Remark::new(Place::value(setting), message).label(label).hint(region(setting))
         })
         .collect()
+}
+
+/// The hint to write a region that exists.
+fn region(setting: &Setting) -> Hint {
+    let text = setting.value.reveal().to_ascii_lowercase();
+    // Availability zones have one more letter.
+    let zone = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let place = Place::whole_value(setting);
+    match most_alike(&text, regions::all()) {
+        _ if regions::is_region(&text) => Hint::write(place, text),
+        _ if regions::is_region(zone) => Hint::write(place, zone),
+        known => Hint::example(place, "a region that exists", known.unwrap_or("us-east-1")),
+    }
+}
+
+/// Regions that the SDK accepts although it does not know them.
+pub(super) fn unknown_region(facts: &Facts<'_>) -> Remarks {
+    let regions = facts.readings(|kind| kind == Kind::Region);
+    let remarks = regions.filter_map(|(setting, _, reading)| {
+        let text = setting.value.reveal();
+        // A stand-in may have any region.
+        let is_own = facts.settings.get("kinesisEndpoint").is_some();
+        if reading == Reading::Stops || regions::is_region(text) || is_own {
+            return None;
+        }
+        let message =
+            format!("the daemon calls AWS in \"{}\", which is not a known region", setting.value);
+        let label = "no region of the AWS SDK 2.33.0";
+        Some(Remark::new(Place::value(setting), message).label(label).hint(region(setting)))
+    });
+    remarks.collect()
 }
 
 pub(super) fn bad_stream_arn(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::StreamArn)
         .map(|setting| {
-            Remark::new(Place::value(setting), "the daemon stops: this is not the ARN of a stream")
-                .hint(
-                    "write `arn:aws:kinesis:<region>:<12 digits>:stream/<name>`, or use streamName",
-                )
+            let message = "the daemon stops: this is not the ARN of a stream";
+            let hint = match facts.settings.get("streamName") {
+                Some(_) => Hint::delete_line(setting).note(": `streamName` is set as well"),
+                None => Hint::example(
+                    Place::whole_value(setting),
+                    "the ARN of a stream",
+                    "arn:aws:kinesis:us-east-1:123456789012:stream/my-stream",
+                ),
+            };
+            Remark::new(Place::value(setting), message).hint(hint)
         })
         .collect()
 }
@@ -209,8 +293,9 @@ pub(super) fn bad_stream_arn(facts: &Facts<'_>) -> Remarks {
 pub(super) fn unusable_key(facts: &Facts<'_>) -> Remarks {
     stopping(facts, |kind| kind == Kind::Unusable)
         .map(|setting| {
-            let message = format!("the daemon stops: no text can be a {}", setting.key);
-            Remark::new(Place::key(setting), message).hint("delete the line")
+            let message =
+                format!("the daemon stops: no text can be converted for `{}`", setting.key);
+            Remark::new(Place::key(setting), message).hint(Hint::delete_line(setting))
         })
         .collect()
 }
@@ -218,13 +303,14 @@ pub(super) fn unusable_key(facts: &Facts<'_>) -> Remarks {
 pub(super) fn too_many_records(facts: &Facts<'_>) -> Remarks {
     const MOST: i64 = 10_000;
     // Nothing reads the polling keys then.
-    if facts.taken("retrievalMode").as_deref() == Some("FANOUT") {
+    if facts.used("retrievalMode").as_deref() == Some("FANOUT") {
         return Remarks::default();
     }
     above(facts, "maxRecords", |number| number > MOST)
         .map(|(setting, number)| {
-            let message = format!("the daemon stops: {number} records are too many");
-            Remark::new(Place::value(setting), message).hint(format!("write {MOST} or less"))
+            let message = format!("the daemon stops: {number} is more than {MOST} records");
+            let hint = Hint::write(Place::whole_value(setting), MOST.to_string());
+            Remark::new(Place::value(setting), message).hint(hint.note(" or less"))
         })
         .collect()
 }
@@ -232,8 +318,8 @@ pub(super) fn too_many_records(facts: &Facts<'_>) -> Remarks {
 pub(super) fn negative_segments(facts: &Facts<'_>) -> Remarks {
     above(facts, "leaseTableScanTotalSegments", |number| number < 0)
         .map(|(setting, _)| {
-            Remark::new(Place::value(setting), "the daemon stops: less than no segments")
-                .hint("write a number above 0, or delete the line")
+            Remark::new(Place::value(setting), "the daemon stops: the number is negative")
+                .hint(Hint::delete_line(setting))
         })
         .collect()
 }
@@ -243,16 +329,18 @@ pub(super) fn timeout_zero(facts: &Facts<'_>) -> Remarks {
         .filter(|(_, number)| *number <= 0)
         .map(|(setting, number)| {
             let unreadable = is_unreadable(facts, setting);
-            let why = if unreadable { "this means 0 seconds" } else { "that is no time" };
+            let label = if unreadable { "this is read as 0" } else { "no time to answer in" };
             let message = "the daemon halts at the first wait for the child";
+            let hint = Hint::write(Place::whole_value(setting), "60").note(" or more");
+            let forever = Hint::delete_line(setting).note(" to wait without a limit");
             Remark::new(Place::value(setting), message)
-                .label(if number == 0 { why } else { "the time is over before it begins" })
-                .hint("write whole seconds, 60 or more, or delete the line to wait for ever")
+                .label(if number < 0 { "the time is over at once" } else { label })
+                .hint(hint.or(forever))
         })
         .collect()
 }
 
-/// Settings of a row with the number that the daemon takes, where the number fits `pick`.
+/// Settings of a row with the number that the daemon uses, if `pick` returns true.
 fn above<'a>(
     facts: &'a Facts<'_>,
     name: &'static str,
@@ -261,7 +349,7 @@ fn above<'a>(
     numbers(facts, name).filter(move |(_, number)| pick(*number))
 }
 
-/// Settings of a row with the number that the daemon takes.
+/// Settings of a row with the number that the daemon uses.
 pub(super) fn numbers<'a>(
     facts: &'a Facts<'_>,
     name: &'static str,
@@ -274,9 +362,9 @@ fn is_unreadable(facts: &Facts<'_>, setting: &Setting) -> bool {
     matches!(facts.reading(setting), Some(Reading::Unreadable | Reading::UnreadableTaken(_)))
 }
 
-fn default_of(row: &Key) -> String {
-    match row.default {
-        "" => "as if it were not there".to_owned(),
+fn default_of(row: &Key, facts: &Facts<'_>) -> String {
+    match row.default_in(facts.version()) {
+        "" => "not set".to_owned(),
         default => format!("the default, {default}"),
     }
 }
@@ -291,7 +379,7 @@ pub(super) fn number_falls_back(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.readings(is_number).filter_map(|(setting, kind, reading)| {
         let row = setting.row.filter(|row| row.name != "timeoutInSeconds")?;
         let taken = match reading {
-            Reading::Unreadable => default_of(row),
+            Reading::Unreadable => default_of(row, facts),
             Reading::UnreadableTaken(zero) => zero.to_owned(),
             Reading::Taken(_) | Reading::Unset | Reading::Stops => return None,
         };
@@ -305,7 +393,15 @@ pub(super) fn number_falls_back(facts: &Facts<'_>) -> Remarks {
             _ => "not a whole number",
         };
         let message = format!("the daemon reads `{}` as {taken}", setting.key);
-        Some(Remark::new(Place::value(setting), message).label(label).hint("write digits only"))
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        let fits = |text: &str| {
+            matches!(value::read(kind, text, facts.version()), Reading::Taken(_)) && !is_digits
+        };
+        let hint = match fits(&digits) {
+            true => Hint::example(Place::whole_value(setting), "digits only", digits),
+            false => Hint::delete_line(setting),
+        };
+        Some(Remark::new(Place::value(setting), message).label(label).hint(hint))
     });
     remarks.collect()
 }
@@ -313,10 +409,12 @@ pub(super) fn number_falls_back(facts: &Facts<'_>) -> Remarks {
 pub(super) fn zero_is_unset(facts: &Facts<'_>) -> Remarks {
     let is_number = |kind| matches!(kind, Kind::Int | Kind::Long | Kind::Double);
     let remarks = facts.readings(is_number).filter_map(|(setting, _, reading)| {
-        let row = setting.row.filter(|row| reading == Reading::Unset && row.default != "0")?;
-        let message = format!("the daemon reads `{}` as {}", setting.key, default_of(row));
-        let remark = Remark::new(Place::value(setting), message).label("0 counts as not given");
-        Some(remark.hint("write a number above 0, or delete the line"))
+        let row = setting
+            .row
+            .filter(|row| reading == Reading::Unset && row.default_in(facts.version()) != "0")?;
+        let message = format!("the daemon reads `{}` as {}", setting.key, default_of(row, facts));
+        let remark = Remark::new(Place::value(setting), message).label("0 counts as not set");
+        Some(remark.hint(Hint::delete_line(setting)))
     });
     remarks.collect()
 }
@@ -329,7 +427,7 @@ pub(super) fn negative_number(facts: &Facts<'_>) -> Remarks {
         let negative = matches!(&reading, Reading::Taken(text) if text.starts_with('-'));
         (negative && !has_its_own).then(|| {
             let message = format!("the daemon does not refuse a negative `{}`", setting.key);
-            Remark::new(Place::value(setting), message).hint("write a number above 0")
+            Remark::new(Place::value(setting), message).hint(Hint::delete_line(setting))
         })
     });
     remarks.collect()
@@ -343,15 +441,21 @@ pub(super) fn boolean_falls_back(facts: &Facts<'_>) -> Remarks {
         }
         let row = setting.row?;
         // A primitive false is not applied.
-        let taken = if kind == Kind::Flag && row.default == "true" { "true" } else { "false" };
+        let is_on = row.default_in(facts.version()) == "true";
+        let taken = if kind == Kind::Flag && is_on { "true" } else { "false" };
         let message = format!("the daemon reads `{}` as {taken}", setting.key);
         let cured = value::read(kind, java_trim(setting.value.reveal()), facts.request.version)
             == Reading::Taken("true".to_owned());
         let remark = match blanks_at_end(setting).filter(|_| cured) {
-            Some(blank) => Remark::new(blank, message)
-                .label("this blank belongs to the value")
-                .hint("delete it"),
-            None => Remark::new(Place::value(setting), message).hint("write true or false"),
+            Some(blank) => Remark::new(blank, message).label(BLANK).hint(trim(setting)),
+            None => {
+                let yes = Hint::write(Place::whole_value(setting), "true");
+                let no = match taken {
+                    "false" => Hint::write(Place::whole_value(setting), "false"),
+                    _ => Hint::delete_line(setting),
+                };
+                Remark::new(Place::value(setting), message).hint(yes.or(no))
+            }
         };
         Some(remark)
     });
@@ -361,11 +465,11 @@ pub(super) fn boolean_falls_back(facts: &Facts<'_>) -> Remarks {
 pub(super) fn false_is_dropped(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.readings(|kind| kind == Kind::Flag).filter_map(|(setting, _, reading)| {
         let row = setting.row?;
-        (reading == Reading::Unset && row.default == "true").then(|| {
+        (reading == Reading::Unset && row.default_in(facts.version()) == "true").then(|| {
             let message = format!("the daemon leaves `{}` true", setting.key);
             Remark::new(Place::value(setting), message)
-                .label("false counts as not given")
-                .hint("delete the line: the file cannot turn it off")
+                .label("false counts as not set")
+                .hint(Hint::delete_line(setting).note(": the file cannot turn it off"))
         })
     });
     remarks.collect()
@@ -376,9 +480,10 @@ pub(super) fn position_in_millis(facts: &Facts<'_>) -> Remarks {
     const FAR: i64 = 100_000_000_000;
     above(facts, "initialPositionInStreamExtended", |number| number >= FAR)
         .map(|(setting, number)| {
-            Remark::new(Place::value(setting), "the daemon takes this for seconds since 1970")
+            let hint = Hint::write(Place::whole_value(setting), (number / 1000).to_string());
+            Remark::new(Place::value(setting), "the daemon reads this as seconds since 1970")
                 .label("these look like milliseconds")
-                .hint(format!("write {}", number / 1000))
+                .hint(hint)
         })
         .collect()
 }
@@ -389,11 +494,10 @@ pub(super) fn bake_time_clamped(facts: &Facts<'_>) -> Remarks {
         .filter(|(_, number)| !RANGE.contains(number))
         .map(|(setting, number)| {
             let taken = number.clamp(*RANGE.start(), *RANGE.end());
-            Remark::new(Place::value(setting), format!("the daemon takes {taken}")).hint(format!(
-                "write {} to {}",
-                RANGE.start(),
-                RANGE.end()
-            ))
+            let hint = Hint::write(Place::whole_value(setting), taken.to_string());
+            Remark::new(Place::value(setting), format!("the daemon uses {taken}"))
+                .label(format!("the range is {} to {}", RANGE.start(), RANGE.end()))
+                .hint(hint)
         })
         .collect()
 }
@@ -408,7 +512,13 @@ pub(super) fn bad_tag(facts: &Facts<'_>) -> Remarks {
                 let shown = setting.value.part(at..at + pair.len()).to_string();
                 let message = format!("the daemon skips the tag \"{}\"", shown.trim());
                 let place = Place::part(setting, at..at + pair.len());
-                remarks.push(Remark::new(place, message).hint("write key=value, with one `=`"));
+                let key: String = parts[0].chars().filter(|c| !c.is_whitespace()).collect();
+                let key = if key.is_empty() { "key".to_owned() } else { key };
+                let hint = match setting.value.masked().masks().next() {
+                    None => Hint::example(place.clone(), "key=value", format!("{key}=value")),
+                    Some(_) => Hint::delete_line(setting),
+                };
+                remarks.push(Remark::new(place, message).hint(hint));
             }
             at += pair.len() + ",".len();
         }
@@ -426,8 +536,10 @@ pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Remarks {
         let message = format!("the daemon reads stream \"{shown}\"");
         remarks.push(
             Remark::new(Place::value(name), message)
-                .label(format!("streamArn wins, of {}", setting.origin.describe()))
-                .hint("delete one of them"),
+                .label(format!("the streamArn of {} wins", setting.origin.describe()))
+                .hint(
+                    Hint::delete_line(name).or(Hint::delete_line(setting).note(" of `streamArn`")),
+                ),
         );
     }
     let region = facts.settings.get("regionName").map(|region| &region.value);
@@ -435,13 +547,15 @@ pub(super) fn stream_named_twice(facts: &Facts<'_>) -> Remarks {
         let at = "arn:".len() + setting.value.reveal().find(":kinesis:").unwrap_or_default();
         let start = setting.value.reveal()[at..].find(arn.region).map_or(at, |found| found + at);
         let part = start..start + arn.region.len();
-        let (place, shown) = (Place::part(setting, part.clone()), setting.value.part(part));
-        let message = format!("the daemon looks in {region}");
-        remarks.push(
-            Remark::new(place, message)
-                .label("of the ARN only the stream's name counts")
-                .hint(format!("write regionName = {shown}, or correct the ARN")),
-        );
+        let place = Place::part(setting, part);
+        let message = format!("the daemon reads the stream in {region}");
+        let correct = Hint::write(place.clone(), region.reveal());
+        let own = match regions::is_region(arn.region) {
+            true => facts.put("regionName", arn.region).or(correct),
+            false => correct,
+        };
+        remarks
+            .push(Remark::new(place, message).label("only the name of the ARN is used").hint(own));
     }
     remarks
 }
@@ -461,19 +575,18 @@ pub(super) fn variable_not_expanded(facts: &Facts<'_>) -> Remarks {
         };
         let end = start + 1 + closing.unwrap_or(rest.len());
         let shown = setting.value.part(start..end);
-        let message = format!("the daemon takes `{shown}` as it stands");
-        let hint = if rest.starts_with('(') {
-            "write the value, or give it with `kcl-helper run --set KEY=VALUE`"
-        } else {
-            "write the value, or let `kcl-helper run --expand-env` put the variable's in its place"
+        let message = format!("the daemon does not expand `{shown}`");
+        let hint = match rest.starts_with('(') {
+            true => "write the value, or set it with `kcl-helper run --set KEY=VALUE`",
+            false => "write the value, or run the daemon with `kcl-helper run --expand-env`",
         };
         let remark = Remark::new(Place::part(setting, start..end), message);
-        Some(remark.label("nothing is expanded").hint(hint))
+        Some(remark.label("used as it is").hint(Hint::say(hint)))
     });
     remarks.collect()
 }
 
-/// Letters that were UTF-8 when they were written.
+/// UTF-8 in a file that Java reads as ISO-8859-1.
 pub(super) fn misread_letters(facts: &Facts<'_>) -> Remarks {
     let remarks = facts.settings.iter().filter_map(|setting| {
         let super::Origin::File(_) = setting.origin else { return None };
@@ -486,8 +599,12 @@ pub(super) fn misread_letters(facts: &Facts<'_>) -> Remarks {
         let end = last + text[last..].chars().next().map_or(0, char::len_utf8);
         let is_open = setting.value.masked().masks().next().is_none();
         let hint = match is_open {
-            true => format!("write `{}`", line(&setting.key.to_string(), meant).trim_end()),
-            false => "write \\uXXXX for each letter that is not ASCII".to_owned(),
+            true => Hint::write_masked(
+                Place::whole_value(setting),
+                meant.to_owned(),
+                line(&setting.key.to_string(), meant).trim_end().to_owned(),
+            ),
+            false => Hint::say("write \\uXXXX for each letter that is not ASCII"),
         };
         Some(
             Remark::new(
@@ -509,20 +626,19 @@ pub(super) fn secret_in_file(facts: &Facts<'_>) -> Remarks {
             true => Place::key(setting),
             false => Place::part(setting, secret.span),
         };
-        Some(
-            Remark::new(place, "the daemon writes this secret into its log")
-                .hint("give it by the environment or a profile, and change it if it was in a log"),
-        )
+        Some(Remark::new(place, "the daemon writes this secret into its log").hint(Hint::say(
+            "pass it in the environment or a profile, and change it if it was logged",
+        )))
     });
     remarks.collect()
 }
 
-/// The one setting of the program, and what came of looking for it.
+/// The program of `executableName`, and where it was found.
 fn program(facts: &Facts<'_>) -> Option<(Masked, Program, Place)> {
     let setting = facts.settings.get("executableName")?;
     let command = setting.value.reveal();
     let found = facts.request.environment.program(setting.value.masked(), facts.folder);
-    // What the daemon takes for the program ends at the first blank.
+    // The daemon takes the text before the first blank for the program.
     let length = command.find(' ').unwrap_or(command.len());
     let place = match length {
         0 => Place::value(setting),
@@ -536,6 +652,10 @@ pub(super) fn executable_not_found(facts: &Facts<'_>) -> Remarks {
         return Remarks::default();
     };
     let message = format!("the daemon cannot start \"{name}\"");
+    let hint = match why == NOT_EXECUTABLE {
+        true => Hint::make_executable(name.to_string()),
+        false => Hint::say(hint),
+    };
     Remarks::from(Remark::new(place, message).label(why).hint(hint))
 }
 
@@ -546,10 +666,10 @@ pub(super) fn only_under_run(facts: &Facts<'_>) -> Remarks {
     if facts.request.launcher == Launcher::Run {
         return Remarks::default();
     }
-    let message = format!("only under `kcl-helper run` can the daemon start \"{name}\"");
+    let message = format!("the daemon can start \"{name}\" only under `kcl-helper run`");
     let hint = format!(
-        "start it with `kcl-helper run`, which finds {path}, or give a path without blanks that \
-        fits the daemon's working folder"
+        "start the daemon with `kcl-helper run`, which finds {path}, or write a path without \
+        blanks that is right in the daemon's working folder"
     );
-    Remarks::from(Remark::new(place, message).label(why).hint(hint))
+    Remarks::from(Remark::new(place, message).label(why).hint(Hint::say(hint)))
 }
