@@ -124,7 +124,7 @@ fn checkpoint_is_retried_for_thirty_seconds_by_default() {
 fn each_batch_is_checkpointed() {
     let report = Daemon::new()
         .batch(["a", "b"])
-        .batch([""; 0])
+        .empty_batch()
         .batch(["c"])
         .shutdown_requested()
         .run_with(every(Cadence::each_batch()), scripted());
@@ -165,7 +165,7 @@ fn refused_checkpoint_of_a_cadence_is_a_warning_and_the_next_one_covers_it() {
         Daemon::new()
             .refuse_checkpoint(CheckpointError::InvalidState)
             .batch(["a"])
-            .batch([""; 0])
+            .empty_batch()
             .run_with(every(Cadence::each_batch()), scripted())
     });
     report.outcome.unwrap();
@@ -229,7 +229,7 @@ fn time_of_zero_means_after_each_batch() {
         .batch(["a"])
         .refuse_checkpoint(CheckpointError::InvalidState)
         .batch(["b"])
-        .batch([""; 0])
+        .empty_batch()
         .run_with(every(Cadence::every(Duration::ZERO)), scripted());
     report.outcome.unwrap();
     assert_eq!(report.checkpoints, ["1/0", "2/0"]);
@@ -543,7 +543,7 @@ fn records_or_time_whichever_comes_first() {
         .batch(["1", "2", "3"])
         .batch(["4"])
         .wait(MINUTE)
-        .batch([""; 0])
+        .empty_batch()
         .batch(["5"])
         .run_with(every(Cadence::every_records(3).or_every(MINUTE)), scripted());
     report.outcome.unwrap();
@@ -596,9 +596,13 @@ fn flush_is_not_called_without_a_checkpoint_of_the_runtime() {
 
 #[test]
 fn silence_far_past_the_cadences_time_is_warned_about_once() {
-    let quiet = |daemon: Daemon| daemon.batch(["a"]).wait(5 * MINUTE);
     let (report, warnings) = warnings(|| {
-        quiet(quiet(Daemon::new().batch(["a"])))
+        Daemon::new()
+            .batch(["a"])
+            .batch(["b"])
+            .wait(5 * MINUTE)
+            .batch(["c"])
+            .wait(5 * MINUTE)
             .shutdown_requested()
             .run_with(every(Cadence::every_records(10).or_every(MINUTE)), scripted())
     });
@@ -613,8 +617,8 @@ fn silence_far_past_the_cadences_time_is_warned_about_once() {
 
 #[test]
 fn silence_is_not_warned_about_while_empty_batches_come() {
-    let daemon = (0..20)
-        .fold(Daemon::new().batch(["a"]), |daemon, _| daemon.wait(MINUTE / 2).batch([""; 0]));
+    let daemon =
+        (0..20).fold(Daemon::new().batch(["a"]), |daemon, _| daemon.wait(MINUTE / 2).empty_batch());
     let cadence = Cadence::every_records(10).or_every(MINUTE);
     let (report, warnings) = warnings(|| daemon.run_with(every(cadence), scripted()));
     report.outcome.unwrap();

@@ -249,7 +249,7 @@ fn batch_checkpointed_whole_is_not_retried() {
 #[test]
 fn empty_batch_is_retried() {
     let mut calls = 0;
-    let report = Daemon::new().batch([""; 0]).run_with(
+    let report = Daemon::new().empty_batch().run_with(
         with(OnError::retry(three_retries())),
         processing(|_, _| {
             calls += 1;
@@ -908,7 +908,7 @@ fn sub_sequences_are_retried_given_up_and_covered_one_by_one() {
 fn empty_batch_that_fails_ends_the_run_as_no_record_can_be_a_dead_letter() {
     for policy in [OnError::exit(), OnError::dead_letter()] {
         let report = Daemon::new()
-            .batch([""; 0])
+            .empty_batch()
             .run_with(with(policy), processing(|_, _| Err("busy".into())));
         assert!(matches!(report.outcome, Err(RunError::Processor { .. })));
     }

@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn empty_first_batch_requests_no_checkpoint() {
-        let report = Daemon::new().batch([""; 0]).run(SampleProcessor::default());
+        let report = Daemon::new().empty_batch().run(SampleProcessor::default());
         report.outcome.unwrap();
         assert!(report.checkpoints.is_empty() && report.refused.is_empty());
     }

@@ -112,7 +112,7 @@ fn graceful_handoff_flushes_before_it_checkpoints_under_every_policy() {
         let report = Daemon::new()
             .batch(["a", "b"])
             .wait(Duration::from_secs(10))
-            .batch([""; 0])
+            .empty_batch()
             .batch(["c"])
             .shutdown_requested()
             .lease_lost()
