@@ -7,7 +7,7 @@ use clap::{
     ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
 };
 
-use crate::commands;
+use crate::commands::{self, kclpy};
 use crate::error::Result;
 use crate::guardian::Guardian;
 use crate::output::{Reporter, Styled};
@@ -30,8 +30,25 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Parses the command line and runs the command to its end. Returns the exit status.
+///
+/// # Errors
+/// The command failed.
+pub(crate) fn run(arguments: &[OsString], reporter: &Reporter) -> Result<ExitCode> {
+    let words = arguments.get(1..).unwrap_or_default();
+    if let Some(arguments) = kclpy::Arguments::parse(words) {
+        return kclpy::run(arguments, reporter).map(ExitCode::from);
+    }
+    // With nothing at all it helps, as kclpy's helper, git and cargo do.
+    let help = [OsString::from("kcl-helper"), OsString::from("--help")];
+    match Cli::of(if words.is_empty() { &help } else { arguments }) {
+        Ok(cli) => cli.run(reporter),
+        Err(error) => explain(&error, reporter),
+    }
+}
+
 impl Cli {
-    pub(crate) fn of(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    fn of(arguments: &[OsString]) -> Result<Cli, clap::Error> {
         parse(arguments).map_err(|error| {
             // clap colours what it quotes, so it must get that escaped.
             let escaped = |word: &OsString| OsString::from(&*escape(&word.to_string_lossy()));
@@ -40,7 +57,7 @@ impl Cli {
     }
 
     /// Runs the command to its end, and the guardian with it. Returns the exit status.
-    pub(crate) fn run(self, reporter: &Reporter) -> Result<ExitCode> {
+    fn run(self, reporter: &Reporter) -> Result<ExitCode> {
         let Globals { verbose, quiet, color } = self.globals;
         let guardian = match self.command {
             // Whoever started us must see the end of the program's stderr, and nothing of ours in it.
@@ -67,7 +84,7 @@ fn without_env_values(command: clap::Command) -> clap::Command {
 }
 
 /// Prints what clap has to say: the help that was asked for, or why the command line cannot be used.
-pub(crate) fn explain(error: &clap::Error, reporter: &Reporter) -> Result<ExitCode> {
+fn explain(error: &clap::Error, reporter: &Reporter) -> Result<ExitCode> {
     let said = Styled::new(error.render().ansi().to_string());
     // It quotes these too, and then its own lines and colours cannot be told from theirs.
     let is_quoted = |(name, value): (OsString, OsString)| {
@@ -160,10 +177,9 @@ pub(crate) enum Command {
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
     /// Print the command that starts the daemon
-    #[command(name = "print-command", infer_long_args = true)]
+    #[command(name = "print-command")]
     Print(commands::print_command::Args),
     /// Print the daemon's class path
-    #[command(infer_long_args = true)]
     PrintClasspath(commands::print_command::ClassPathOnlyArgs),
     /// Print a script that completes this command line in a shell
     Completions(commands::completions::Args),

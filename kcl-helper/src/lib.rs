@@ -68,12 +68,8 @@ pub fn run() -> std::process::ExitCode {
     dispositions::keep_statuses_of_children();
     let reporter = output::Reporter::new();
     reporter.report_panics();
-    let arguments = commands::print_command::from_kclpy(std::env::args_os().collect());
-    let ended = match cli::Cli::of(&arguments) {
-        Ok(cli) => cli.run(&reporter),
-        Err(error) => cli::explain(&error, &reporter),
-    };
-    let exit = ended.unwrap_or_else(|error| {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let exit = cli::run(&arguments, &reporter).unwrap_or_else(|error| {
         reporter.error(&error);
         error.exit().into()
     });

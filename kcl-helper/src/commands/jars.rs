@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::print_command::Format;
+use super::arguments::{Format, JarsArgs};
 use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::launch::archive;
-use crate::launch::daemon::Daemon;
-use crate::launch::jars::{Cache, Faulty, Jar, Jars, Source, megabytes};
+use crate::launch::jars::{Faulty, Jar, Jars, Source, megabytes};
 use crate::launch::java::Java;
 use crate::output::Reporter;
-use crate::properties::Version;
 use crate::secret::Masked;
 
 #[derive(Debug, clap::Args)]
@@ -30,32 +28,6 @@ enum Action {
     Verify(JarsArgs),
     /// Print the folder of the jars
     Path(JarsArgs),
-}
-
-/// Which jars, and in which folder.
-#[derive(Debug, clap::Args)]
-pub(crate) struct JarsArgs {
-    /// The daemon's version
-    #[arg(
-        long,
-        value_name = "V",
-        default_value_t = Version::DEFAULT,
-        env = "KCL_HELPER_KCL_VERSION"
-    )]
-    pub(crate) kcl_version: Version,
-    /// The folder for jars
-    #[arg(long, value_name = "DIR", env = "KCL_HELPER_CACHE")]
-    cache: Option<PathBuf>,
-}
-
-impl JarsArgs {
-    pub(crate) fn jars(&self) -> Result<Jars> {
-        Jars::of(Daemon::of(self.kcl_version)?, &self.cache()?)
-    }
-
-    pub(crate) fn cache(&self) -> Result<Cache> {
-        Cache::find(self.cache.as_deref())
-    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,13 @@
 //! One file a subcommand: what was typed becomes a call into the layer below.
 
+mod arguments;
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod guardian;
 pub(crate) mod init;
 pub(crate) mod jars;
+pub(crate) mod kclpy;
 pub(crate) mod local;
 pub(crate) mod print_command;
 pub(crate) mod record;

@@ -1,14 +1,11 @@
 //! `kcl-helper print-command` and `print-classpath`: what `run` would start, as text.
 //!
-//! Both accept the options of kclpy's helper in its spellings too, so that a script needs only another
-//! name to use them. Like it, they do not check whether a file exists.
+//! They do not check whether a file exists. The spellings of kclpy's helper are in [`super::kclpy`].
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-
-use super::jars::JarsArgs;
+use super::arguments::{Format, JarsArgs};
 use super::run::JvmArgs;
 use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
@@ -46,20 +43,14 @@ pub(crate) struct Args {
 #[command(after_help = "\
 If there are no jars and no other paths, the line is empty; a warning says so, and the status is 0.")]
 pub(crate) struct ClassPathOnlyArgs {
-    // Optional, as for kclpy's helper.
     /// The properties file, whose folder ends the class path
-    #[arg(short, long, value_name = "PATH", alias = "props", alias = "prop")]
+    #[arg(short, long, value_name = "PATH")]
     properties: Option<PathBuf>,
     /// Use the sample's properties file
-    #[arg(long, alias = "sample-props", alias = "use-sample-properties")]
+    #[arg(long)]
     sample: bool,
     #[command(flatten)]
     class_path: ClassPathArgs,
-    // Ignored: scripts pass the same options to both commands.
-    #[arg(short, long, value_name = "PATH", hide = true)]
-    java: Option<PathBuf>,
-    #[arg(short, long, value_name = "PATH", hide = true)]
-    log_configuration: Option<PathBuf>,
     /// Print a line, or a JSON array of paths
     #[arg(long, value_enum, default_value_t = Format::Text, env = "KCL_HELPER_FORMAT")]
     format: Format,
@@ -69,26 +60,20 @@ pub(crate) struct ClassPathOnlyArgs {
 #[group(required = true, multiple = true)]
 struct PropertiesArgs {
     /// The properties file
-    #[arg(short, long, value_name = "PATH", alias = "props", alias = "prop")]
+    #[arg(short, long, value_name = "PATH")]
     properties: Option<PathBuf>,
     /// Use the sample's properties file
-    #[arg(long, alias = "sample-props", alias = "use-sample-properties")]
+    #[arg(long)]
     sample: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct ClassPathArgs {
     /// Put PATH before the daemon's jars; repeatable
-    #[arg(short = 'c', long, value_name = "PATH", alias = "path")]
+    #[arg(short = 'c', long, value_name = "PATH")]
     classpath: Vec<PathBuf>,
     #[command(flatten)]
     jars: JarsArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Text,
-    Json,
 }
 
 pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
@@ -165,7 +150,7 @@ fn chosen_file(
 }
 
 /// Finds the jars, and warns about missing ones. As with kclpy, these are not an error.
-fn jars(args: &JarsArgs, reporter: &Reporter) -> Result<Jars> {
+pub(super) fn jars(args: &JarsArgs, reporter: &Reporter) -> Result<Jars> {
     let jars = args.jars()?;
     let (present, missing) = jars.present();
     let version = jars.daemon().version();
@@ -183,58 +168,4 @@ fn jars(args: &JarsArgs, reporter: &Reporter) -> Result<Jars> {
         reporter.hint(&format!("run kcl-helper jars fetch --kcl-version {version}"));
     }
     Ok(jars)
-}
-
-/// Translates the options `--print_command` and `--print_classpath` of kclpy's helper, or unambiguous
-/// prefixes of them, into commands. If both are given, kclpy prints the class path.
-pub(crate) fn from_kclpy(arguments: Vec<OsString>) -> Vec<OsString> {
-    // `--print_c` is ambiguous.
-    let shortest = "--print_cl".len();
-    let abbreviates = |argument: &OsString, name: &str| {
-        let text = argument.to_str().unwrap_or_default();
-        text.len() >= shortest && name.starts_with(text)
-    };
-    let is_command = |argument: &OsString| abbreviates(argument, "--print_command");
-    let is_class_path = |argument: &OsString| abbreviates(argument, "--print_classpath");
-    // If the first argument is a command, or after `--`, options are not kclpy's.
-    let is_option = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
-    let options = match arguments.get(1..) {
-        Some(options) if options.first().is_some_and(is_option) => options,
-        _ => return arguments,
-    };
-    let mut options = options.iter().take_while(|argument| *argument != "--");
-    let command = if options.clone().any(is_class_path) {
-        "print-classpath"
-    } else if options.any(is_command) {
-        "print-command"
-    } else {
-        return arguments;
-    };
-    let mut arguments = arguments.into_iter();
-    let program = arguments.next();
-    let rest = arguments.filter(|argument| !is_command(argument) && !is_class_path(argument));
-    program.into_iter().chain([command.into()]).chain(rest).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_of_kclpy_become_commands() {
-        #[track_caller]
-        fn check(typed: &str, expected: &str) {
-            let typed = typed.split(' ').map(OsString::from).collect();
-            let expected: Vec<OsString> = expected.split(' ').map(OsString::from).collect();
-            assert_eq!(from_kclpy(typed), expected);
-        }
-        check("k --print_command -j J", "k print-command -j J");
-        check("k -j J --print_com", "k print-command -j J");
-        check("k --print_classpath -c C", "k print-classpath -c C");
-        check("k --print_command --print_cl", "k print-classpath");
-        check("k --print_c", "k --print_c");
-        check("k run --print_command", "k run --print_command");
-        check("k -v local -- x --print_command", "k -v local -- x --print_command");
-        check("k", "k");
-    }
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use backon::BackoffBuilder as _;
 use clap::ValueEnum;
 
+use super::arguments::JarsArgs;
 use super::check::overrides;
-use super::jars::{JarsArgs, SourceArgs};
+use super::jars::SourceArgs;
 use super::units::{duration, duration_or_zero};
 use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};

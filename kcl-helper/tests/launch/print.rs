@@ -213,39 +213,87 @@ fn each_version_has_its_main_class_and_argument_form() {
 }
 
 #[test]
-fn spellings_of_kclpy_work() {
+fn kclpys_command_line_prints_kclpys_words() {
     let stage = Stage::new();
-    let ours = stage.run(&["print-command", "-j", "J", "-p", "P", "-c", "C", "-c", "D", "-l", "L"]);
-    for theirs in [
+    let stdout = |line: &str| {
+        let text = stage.run(&line.split(' ').collect::<Vec<_>>());
+        let (_, text) = text.split_once("--- stdout\n").unwrap();
+        text.split_once("--- stderr").unwrap().0.to_owned()
+    };
+    let printed = stdout(
         "--print_command --java J --properties P --classpath C --path D --log-configuration L",
-        "--java J --props P --path C -c D -l L --print_command",
-        "-j J --prop P -c C -c D --log L --print_comm",
+    );
+    assert_snapshot!(printed, @"J -cp STAGE/C:STAGE/D:STAGE software.amazon.kinesis.multilang.MultiLangDaemon --properties-file P --log-configuration L");
+    for same in [
+        "--java J --props P --path C -c D -l L --print_comm",
+        "-jX -j J --prop=P -c C -c D/../D --log L --print_command",
     ] {
-        let arguments: Vec<&str> = theirs.split(' ').collect();
-        assert_eq!(stage.run(&arguments), ours, "{theirs}");
+        assert_eq!(stdout(same), printed, "{same}");
     }
-    let class_path = stage.run(&["print-classpath", "-c", "C", "-p", "P"]);
-    for theirs in
-        ["--print_classpath -c C -p P", "--print_command --print_classpath -c C -p P -j J -l L"]
-    {
-        let arguments: Vec<&str> = theirs.split(' ').collect();
-        assert_eq!(stage.run(&arguments), class_path, "{theirs}");
-    }
+    let old =
+        ["--print_command", "-j", "java -Xmx1g", "-p", "$HOME/a b", "--kcl-version", "1.15.3"];
+    assert_snapshot!(stage.run(&old), @r"
+    status 0
+    --- stdout
+    java -Xmx1g -cp STAGE/$HOME com.amazonaws.services.kinesis.multilang.MultiLangDaemon a b
+    --- stderr
+    warning: no jars of 1.15.3 in STAGE/cache/jars/1.15.3
+    hint: run kcl-helper jars fetch --kcl-version 1.15.3
+    ");
+    let both = ["--print_classpath", "--print_command", "-c", "", "-p", "/etc/x"];
+    assert_snapshot!(stage.run(&both), @r"
+    status 0
+    --- stdout
+    STAGE:/etc
+    --- stderr
+    warning: this is daemon 3.1.3; kclpy 3.2.0 has 3.5.3, and others have others
+    hint: add --kcl-version 3.1.3 to keep it; docs/moving.md has the daemon of each kclpy
+    warning: no jars of 3.1.3 in STAGE/cache/jars/3.1.3
+    hint: run kcl-helper jars fetch --kcl-version 3.1.3
+    ");
+    assert_snapshot!(stage.run(&["--print_command", "--java", "J"]), @r"
+    status 0
+    --- stdout
+    usage: kcl-helper (--print_command | --print_classpath) [-j JAVA]
+           [-p PROPERTIES | --sample] [-c PATH]... [-l LOGBACK_XML]
+           [--kcl-version V] [--cache DIR]
+    --- stderr
+    Must provide arguments: --java and --properties
+    ");
+    assert_snapshot!(stage.run(&["-j", "J"]), @r"
+    status 0
+    --- stdout
+    usage: kcl-helper (--print_command | --print_classpath) [-j JAVA]
+           [-p PROPERTIES | --sample] [-c PATH]... [-l LOGBACK_XML]
+           [--kcl-version V] [--cache DIR]
+    ");
+    assert_snapshot!(stage.run(&["--print_command", "-j", "J", "-p", "P", "--"]), @r"
+    status 2
+    --- stderr
+    usage: kcl-helper (--print_command | --print_classpath) [-j JAVA]
+           [-p PROPERTIES | --sample] [-c PATH]... [-l LOGBACK_XML]
+           [--kcl-version V] [--cache DIR]
+    error: unrecognized arguments: --
+    ");
+    let version = ["--print_command", "-j", "J", "-p", "P", "--kcl-version", "x"];
+    assert_snapshot!(stage.run(&version), @r"
+    status 2
+    --- stderr
+    error: --kcl-version: `x` is not a version such as 3.1.3, 2.x or 1.15
+    ");
+}
+
+#[test]
+fn nothing_at_all_prints_the_help() {
+    let stage = Stage::new();
+    let help = stage.run(&["-h"]);
+    assert_eq!(stage.run(&[]), help);
+    assert!(help.starts_with("status 0\n--- stdout\nChecks, launches"), "{help}");
 }
 
 #[test]
 fn missing_arguments_are_usage_errors() {
     let stage = Stage::new();
-    assert_snapshot!(stage.run(&["--print_command", "--java", "J"]), @r"
-    status 2
-    --- stderr
-    error: the following required arguments were not provided:
-      <--properties <PATH>|--sample>
-
-    Usage: kcl-helper print-command --java <PATH> --cache <DIR> <--properties <PATH>|--sample>
-
-    For more information, try '--help'.
-    ");
     assert_snapshot!(stage.run(&["print-command", "-p", "P"]), @r"
     status 2
     --- stderr
