@@ -232,6 +232,11 @@ fn invalid_arguments_are_refused() {
         ("--sample --shards 0", "0 is not in 1..=1000"),
         ("--sample --patience soon", "write a duration such as 10s, 500ms or 1m 30s"),
         ("--sample --at-end never", "[possible values: shutdown, shard-ended]"),
+        (
+            "--sample --fault throttle",
+            "faults are throttled, dependency, invalid-state, shutdown, ",
+        ),
+        ("--sample --fault killed@0", "write NAME, NAME@N or NAME@SHARD:N, with xCOUNT to repeat"),
     ] {
         let outcome = Place::new().run(args);
         assert_eq!(outcome.status, "exit status: 2", "{args}");
@@ -944,6 +949,91 @@ fn line_that_is_too_long_for_a_record_is_an_error() {
     assert!(place.read("log").contains(" two\n"));
 }
 
+// ---- Injected faults
+
+#[test]
+fn checkpoint_faults_are_answered_and_counted() {
+    let place = Place::with_lines(6);
+    // Its answers are told on stderr, in shutdownRequested.
+    for (fault, answer) in [
+        ("throttled", "ThrottlingException"),
+        ("dependency", "KinesisClientLibDependencyException"),
+        ("shutdown", "ShutdownException"),
+        ("invalid-state", "InvalidStateException"),
+        ("illegal-argument", "IllegalArgumentException"),
+    ] {
+        let child = "AWKWARD checkpoint=batch log=log log-checkpoints";
+        place.write("log", "");
+        let outcome = place.local(&format!("--reset --fault {fault} -- {child}"));
+        assert_eq!(outcome.status, "exit status: 0", "{outcome}");
+        assert!(outcome.stdout.contains(" | none | ok\n"), "{outcome}");
+        assert!(place.read("log").contains(&format!(" hears all: {answer}\n")));
+    }
+    let child = "AWKWARD checkpoint=every log=log log-checkpoints";
+    place.write("log", "");
+    let outcome = place.local(&format!("--reset --fault throttled@0:2x3 -- {child}"));
+    let log = place.read("log");
+    let answers: Vec<_> = log.lines().filter(|line| line.contains(" hears ")).collect();
+    let refused: Vec<_> =
+        answers.iter().map(|line| line.ends_with(": ThrottlingException")).collect();
+    assert_eq!(refused, [false, true, true, true, false, false], "{outcome}");
+}
+
+#[test]
+fn unanswered_checkpoint_waits_for_the_timeout() {
+    let place = Place::with_lines(3);
+    let args = "--fault unanswered --patience 100ms --timeout 700ms --grace 100ms";
+    let outcome = place.local(&format!("{args} -- AWKWARD checkpoint=batch"));
+    assert_eq!(outcome.status, "exit status: 124", "{outcome}");
+    assert!(outcome.stdout.contains(" | none | killed\n"), "{outcome}");
+    // It is the child that waits.
+    assert!(!outcome.stderr.contains("no answer"), "{outcome}");
+}
+
+#[test]
+fn killed_child_is_replaced_at_the_checkpoint() {
+    let place = Place::with_lines(2500);
+    let child = "AWKWARD checkpoint=batch log=log";
+    assert_snapshot!(place.local(&format!("--fault killed@1500 -- {child}")));
+    let records = records(&place.read("log"));
+    assert_eq!(records.len(), 3500);
+    let lines: Vec<_> = (1..=2000).chain(1001..=2500).map(|line| line.to_string()).collect();
+    assert_eq!(records, lines);
+}
+
+#[test]
+fn lost_lease_is_taken_by_another_child() {
+    let place = Place::with_lines(2500);
+    // It is not asked for a checkpoint, so that the new child gets all again.
+    let outcome = place.local("--fault lease-lost@0:1001 -- AWKWARD log=log");
+    assert_snapshot!(outcome);
+    let lines: Vec<_> = (1..=2000).chain(1..=2500).map(|line| line.to_string()).collect();
+    assert_eq!(records(&place.read("log")), lines);
+    assert_eq!(place.read("log").matches("end of input").count(), 2);
+}
+
+#[test]
+fn handoff_delivers_every_record_once() {
+    let place = Place::with_lines(2500);
+    let outcome = place.local("--fault handoff@700x3 -- AWKWARD log=log");
+    assert_snapshot!(outcome);
+    let lines: Vec<_> = (1..=2500).map(|line| line.to_string()).collect();
+    assert_eq!(records(&place.read("log")), lines);
+    assert_eq!(place.read("log").matches("end of input").count(), 4);
+}
+
+#[test]
+fn faults_that_did_not_happen_are_named() {
+    let place = Place::with_lines(3);
+    let outcome = place.local("--fault killed@4 --fault throttled@1x2 -- AWKWARD");
+    assert_snapshot!(outcome);
+}
+
+#[test]
+fn fault_of_a_missing_shard_is_refused() {
+    assert_snapshot!(Place::with_lines(3).local("--shards 2 --fault killed@2:1 -- AWKWARD"));
+}
+
 // ---- Signals
 
 #[test]
@@ -1101,6 +1191,30 @@ proptest! {
             prop_assert!(["exit status: 0", "exit status: 1"].contains(&status.as_str()));
         }
         prop_assert_eq!(place.local(&args("")).status, "exit status: 0");
+        check_deliveries(&place.read("log"), lines)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Whatever faults happen, and wherever, a single run delivers every record in the same way.
+    #[test]
+    fn every_record_is_delivered_despite_faults(
+        lines in 1..3000u64,
+        shards in 1..4u32,
+        cadence in prop::sample::select(vec!["every", "batch", "end", "never"]),
+        faults in prop::collection::vec(
+            (prop::sample::select(vec!["killed", "lease-lost", "handoff", "dependency"]), 1..2500u64, 1..4u32),
+            1..4,
+        ),
+    ) {
+        let lines = if cadence == "every" { 1 + lines % 200 } else { lines };
+        let place = Place::with_lines(lines);
+        let faults: String =
+            faults.iter().map(|(name, at, count)| format!(" --fault {name}@{at}x{count}")).collect();
+        let args = format!("-q --shards {shards}{faults} -- AWKWARD log=log checkpoint={cadence}");
+        prop_assert_eq!(place.local(&args).status, "exit status: 0");
         check_deliveries(&place.read("log"), lines)?;
     }
 }

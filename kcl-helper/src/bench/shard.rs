@@ -104,7 +104,7 @@ impl ShardBench {
     pub(crate) fn run(self, orders: &mpsc::Receiver<Order>, tell: impl Fn(Told)) {
         match self.converse(orders, &tell) {
             Ok(Some(result)) => tell(Told::Ended(Box::new(result))),
-            Ok(None) | Err(EndedEarly::CutOff) => {}
+            Ok(None) | Err(EndedEarly::CutOff | EndedEarly::ByDaemon) => {}
             Err(EndedEarly::Fault(fault)) => tell(Told::Failed(fault)),
         }
     }
@@ -170,7 +170,11 @@ struct BenchDaemon<'a> {
 }
 
 impl Daemon for BenchDaemon<'_> {
-    fn answer_checkpoint(&mut self, _: &CheckpointRequest<'_>, _: Action) -> Result<Answer, Fault> {
+    fn answer_checkpoint(
+        &mut self,
+        _: &CheckpointRequest<'_>,
+        _: Action,
+    ) -> Result<Answer, EndedEarly> {
         self.checkpoints += 1;
         Ok(match &self.answers.0 {
             Some((error, every)) if self.checkpoints.is_multiple_of(*every) => {

@@ -38,12 +38,12 @@ pub(crate) trait Daemon {
     /// Answers a checkpoint request that the child makes during a message.
     ///
     /// # Errors
-    /// The conversation ends with this fault.
+    /// The conversation ends early.
     fn answer_checkpoint(
         &mut self,
         request: &CheckpointRequest<'_>,
         during: Action,
-    ) -> Result<Answer, Fault>;
+    ) -> Result<Answer, EndedEarly>;
 
     /// Names the message that the child works on, for people.
     fn message_name(&self, action: Action) -> String {
@@ -69,6 +69,8 @@ pub(crate) trait Daemon {
 pub(crate) enum Answer {
     Accepted,
     Refused(CheckpointError),
+    /// No answer at all: the child waits until the conversation is ended from outside.
+    Never,
 }
 
 /// Who wrote a line.
@@ -83,6 +85,8 @@ pub(crate) enum Speaker {
 pub(crate) enum EndedEarly {
     /// By [`Control::cut_off`] or [`Control::kill`].
     CutOff,
+    /// By [`Daemon::answer_checkpoint`], on purpose.
+    ByDaemon,
     Fault(Fault),
 }
 
@@ -240,6 +244,12 @@ impl Conversation {
         self.wait_for(SETTLE_TIME, |child| child.has_exited() && child.is_silent());
     }
 
+    /// Kills the child, whatever it is doing.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill();
+        self.wait_for(SETTLE_TIME, |child| child.has_exited() && child.is_silent());
+    }
+
     /// Reports what is left to report, and takes the child's exit status.
     ///
     /// # Errors
@@ -341,7 +351,7 @@ impl Conversation {
         line: &mut [u8],
         during: Action,
         daemon: &mut impl Daemon,
-    ) -> Result<Heard, Fault> {
+    ) -> Result<Heard, EndedEarly> {
         let preview = LinePreview::new(line);
         match self.session.receive(line) {
             Ok(Received::Status(_)) => Ok(Heard::Status),
@@ -351,13 +361,18 @@ impl Conversation {
             Ok(noise) => Ok(Heard::Noise(self.skipped.warning(&preview, &noise))),
             Err(error) => {
                 let what = daemon.message_name(during);
-                Err(Fault::broke_the_protocol(&self.setup.who, &what, &error))
+                Err(Fault::broke_the_protocol(&self.setup.who, &what, &error).into())
             }
         }
     }
 
     fn answer(&mut self, answer: Answer, daemon: &mut impl Daemon) -> Result<(), Fault> {
         let result = match &answer {
+            Answer::Never => {
+                // The child no longer owes anything.
+                self.setup.watch.answered();
+                return Ok(());
+            }
             Answer::Accepted => Ok(()),
             Answer::Refused(error) => Err(error),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::child::Program;
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
-use crate::local::{self, AtEnd, Source};
+use crate::local::{self, AtEnd, InjectedFault, Source};
 use crate::output::Reporter;
 use crate::this_program::SAMPLE_CHILD;
 
@@ -45,6 +45,11 @@ pub(crate) struct Args {
     /// leaseLost, `shard-ended` is shardEnded
     #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
+    /// Inject a fault; may be repeated: NAME[@[SHARD:]N][xCOUNT]. At the N-th checkpoint: throttled,
+    /// dependency, invalid-state, shutdown, illegal-argument, unanswered. At the N-th record, and then
+    /// another child resumes at the checkpoint: lease-lost, handoff, killed
+    #[arg(long = "fault", value_name = "FAULT", value_parser = InjectedFault::parse)]
+    faults: Vec<InjectedFault>,
     /// How long a stop may take before the children are killed
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = super::units::duration_or_zero)]
@@ -76,6 +81,7 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         state: (!args.sample).then_some(args.state),
         reset: args.reset,
         at_end: args.at_end,
+        faults: args.faults,
         patience: args.patience,
         grace: args.grace,
         timeout: args.timeout,

@@ -6,6 +6,7 @@
 //! failure, and shows the progress.
 
 mod batch;
+mod injected;
 mod prefix;
 mod progress;
 mod queue;
@@ -26,16 +27,18 @@ use std::time::{Duration, Instant, SystemTime};
 use kcl_protocol::DaemonCheckpointer;
 
 use crate::child::faults::{Fault, Silence};
-use crate::child::{Bell, Child, Control, Conversation, Program, Setup, Watch, allow_files};
+use crate::child::{Bell, Control, Program, Watch, allow_files};
 use crate::error::{Error, Exit, Result};
-use crate::guardian::{Guardian, How, Patience};
+use crate::guardian::{Guardian, Patience};
 use crate::output::{Reporter, with_commas};
 use crate::signals::{Cause, Request, Requests, Step, Stop, Stopping};
 use crate::threads;
+use injected::FaultPlan;
+pub(crate) use injected::InjectedFault;
 use prefix::{Checked, Expected, History, Mark, Mismatch, Prefix};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
-use shard::{BatchSource, Checkpoints, Report, ShardRun};
+use shard::{BatchSource, Checkpoints, Report, ShardRun, Starter};
 use shards::{Covered, KeyedRecord, Place, Shards};
 pub(crate) use source::Source;
 use source::{Input, Lines, LinesError, MAX_RECORD};
@@ -57,6 +60,7 @@ pub(crate) struct Options {
     pub(crate) state: Option<PathBuf>,
     pub(crate) reset: bool,
     pub(crate) at_end: AtEnd,
+    pub(crate) faults: Vec<InjectedFault>,
     /// How long a child may be silent.
     pub(crate) patience: Duration,
     /// How long a stop may take before the children are killed.
@@ -72,6 +76,16 @@ pub(crate) enum AtEnd {
     Shutdown,
     // shardEnded: every shard was split or merged.
     ShardEnded,
+}
+
+impl Options {
+    /// Checks that the faults are for shards of this run.
+    fn check_faults(&self) -> Result<()> {
+        let is_missing = |fault: &&InjectedFault| fault.shard.is_some_and(|it| it >= self.shards);
+        let Some(fault) = self.faults.iter().find(is_missing) else { return Ok(()) };
+        let why = format!("shards are counted from 0, and there are {}", self.shards);
+        Err(Error::new(Exit::Usage, format!("{fault} is invalid")).because(why))
+    }
 }
 
 /// Where a run resumes.
@@ -126,6 +140,7 @@ enum End {
 /// Runs to the end of the input, or to the first failure, or until told to stop.
 pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -> Result<Exit> {
     let requests = Requests::watch(options.timeout, reporter)?;
+    options.check_faults()?;
     // Even if earlier runs have left nothing to do.
     options.program.check()?;
     allow_files(options.shards.into())?;
@@ -334,7 +349,7 @@ impl Run {
         };
         let history = Arc::new(History::new(input.clone(), &resume.start));
         for shard in run.start_children(options, &history)? {
-            let (sender, number) = (sender.clone(), shard.shard);
+            let (sender, number) = (sender.clone(), shard.starter.shard);
             threads::start(&format!("shard {number}"), move || {
                 let result = catch_unwind(AssertUnwindSafe(|| shard.run()));
                 let _ = sender.send(News::Shard(number, result));
@@ -362,17 +377,19 @@ impl Run {
                 continue;
             }
             let store = self.state.as_ref().map(|state| state.store(number, history.clone()));
+            let starter = self.starter(options, number);
             let shard = &self.shards[number as usize];
+            let faults = FaultPlan::new(&options.faults, number);
             runs.push(ShardRun {
-                shard: number,
-                conversation: self.start_child(options, number)?,
-                source: BatchSource { queue: shard.queue.clone(), ahead: None },
-                control: self.control.clone(),
+                conversation: starter.start()?,
+                starter,
+                source: BatchSource::new(shard.queue.clone(), faults.may_replace_child()),
                 checkpoints: Checkpoints {
                     rules: DaemonCheckpointer::new(position),
                     store: store.unwrap_or_else(Store::disabled),
                     stats: shard.stats.clone(),
                 },
+                faults,
                 at_end: options.at_end,
             });
         }
@@ -386,25 +403,19 @@ impl Run {
         stored.map_or_else(shards::trim_horizon, |checkpoint| checkpoint.place.clone())
     }
 
-    fn start_child(&self, options: &Options, number: u32) -> Result<Conversation> {
+    fn starter(&self, options: &Options, number: u32) -> Starter {
         let shard = &self.shards[number as usize];
-        let how = How { group: None, cpu: None, grace: options.grace };
-        let (bell, reporter) = (shard.bell.clone(), self.reporter.clone());
-        let show = move |lines: &[String]| {
-            if !reporter.is_quiet() {
-                reporter.child(number, lines);
-            }
-        };
-        let child = Child::spawn(&self.guardian, &options.program, how, bell, show)?;
-        let setup = Setup {
-            who: format!("shard {number}"),
-            program: options.program.name(),
-            reporter: self.reporter.clone(),
+        Starter {
+            shard: number,
+            guardian: self.guardian.clone(),
+            program: options.program.clone(),
+            grace: options.grace,
+            patience: options.patience,
+            bell: shard.bell.clone(),
             watch: shard.watch.clone(),
-            control: Some(self.control.clone()),
-            exit_patience: options.patience,
-        };
-        Ok(Conversation::new(child, setup))
+            control: self.control.clone(),
+            reporter: self.reporter.clone(),
+        }
     }
 
     /// Starts the thread that reads the input.

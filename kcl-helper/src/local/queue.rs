@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::shards::KeyedRecord;
+use super::shards::{Covered, KeyedRecord};
 use crate::child::Bell;
 
 /// A batch is full when it reaches either limit. A single record may have more bytes.
@@ -96,6 +96,30 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Returns the number of the last line.
+    pub(crate) fn last_line(&self) -> Option<u64> {
+        let (chunk, range) = self.parts.last()?;
+        Some(chunk.get(range.end.checked_sub(1)?).line)
+    }
+
+    /// Returns the records that are not covered, if there are any.
+    pub(crate) fn after(self, covered: Covered) -> Option<Batch> {
+        let mut rest = Batch::default();
+        for (chunk, range) in self.parts {
+            let is_covered = |index: &usize| covered.includes(chunk.get(*index).line);
+            let start = range.start + range.clone().take_while(is_covered).count();
+            for index in start..range.end {
+                rest.records += 1;
+                rest.bytes += chunk.length(index);
+                rest.keys += chunk.get(index).key.len();
+            }
+            if start < range.end {
+                rest.parts.push((chunk, start..range.end));
+            }
+        }
+        (rest.records > 0).then_some(rest)
+    }
+
     /// Returns the records, grouped by the time when they were read.
     pub(crate) fn parts(
         &self,
@@ -361,6 +385,35 @@ mod tests {
                 }
             }
             prop_assert!(matches!(queue.next(), Next::End));
+        }
+    }
+
+    #[test]
+    fn covered_records_are_left_out_of_a_batch() {
+        let limit = BatchLimit { records: 10, bytes: 100 };
+        let batch = || {
+            let queue = Queue::new(limit, false, Bell::new().unwrap());
+            for line in [2, 3, 7] {
+                queue.push(chunk(line));
+            }
+            let Next::Batch(batch) = queue.next() else { unreachable!() };
+            batch
+        };
+        assert_eq!(batch().last_line(), Some(7));
+        for (covered, lines) in [
+            (Covered::Nothing, &[2, 3, 7][..]),
+            (Covered::Line(2), &[3, 7]),
+            (Covered::Line(6), &[7]),
+            (Covered::Line(7), &[]),
+            (Covered::ShardEnd, &[]),
+        ] {
+            let rest = batch().after(covered);
+            let left = rest.as_ref().map_or(vec![], |batch| {
+                batch.parts().flat_map(|(_, records)| records.map(|record| record.line)).collect()
+            });
+            assert_eq!(left, lines, "{covered:?}");
+            let counted = rest.map_or((0, 0, 0), |rest| (rest.records, rest.bytes, rest.keys));
+            assert_eq!(counted, (lines.len(), 4 * lines.len(), 4 * lines.len()));
         }
     }
 

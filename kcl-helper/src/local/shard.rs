@@ -1,5 +1,7 @@
-//! One shard's conversation with its child: initialize, batches, the end; checkpoints between.
+//! One shard's conversation with its child: initialize, batches, the end; checkpoints between. Injected
+//! faults replace the child by a new one, which resumes at the checkpoint.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,12 +9,19 @@ use kcl_protocol::{Action, CheckpointRequest, DaemonCheckpointer, DaemonMessage,
 
 use super::AtEnd;
 use super::batch::{EncodedBatch, InputLines};
+use super::injected::{CheckpointFault, FaultPlan, RecordFault};
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
 use super::shards::{Covered, Place, shard_id};
 use super::state::Store;
 use crate::child::faults::Fault;
-use crate::child::{Answer, Control, Conversation, Daemon, EndedEarly, OutgoingLine};
+use crate::child::{
+    Answer, Bell, Child, Control, Conversation, Daemon, EndedEarly, OutgoingLine, Program, Setup,
+    Watch,
+};
+use crate::error::Result;
+use crate::guardian::{Guardian, How};
+use crate::output::{Reporter, with_commas};
 
 /// How the run of a shard ended.
 #[derive(Debug)]
@@ -37,23 +46,42 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
 }
 
+/// How the children of a shard are started.
+#[derive(Debug)]
+pub(crate) struct Starter {
+    pub(crate) shard: u32,
+    pub(crate) guardian: Guardian,
+    pub(crate) program: Program,
+    pub(crate) grace: Duration,
+    pub(crate) patience: Duration,
+    pub(crate) bell: Bell,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) reporter: Reporter,
+}
+
 /// All that the thread of a shard needs.
 #[derive(Debug)]
 pub(crate) struct ShardRun {
-    pub(crate) shard: u32,
+    pub(crate) starter: Starter,
     pub(crate) conversation: Conversation,
     pub(crate) source: BatchSource,
-    pub(crate) control: Arc<Control>,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) faults: FaultPlan,
     pub(crate) at_end: AtEnd,
 }
 
 /// Where a shard's batches come from.
 #[derive(Debug)]
 pub(crate) struct BatchSource {
-    pub(crate) queue: Arc<Queue>,
+    queue: Arc<Queue>,
     /// The next batch, encoded while the child worked on the one before.
-    pub(crate) ahead: Option<EncodedBatch>,
+    ahead: Option<EncodedBatch>,
+    /// Batches that were encoded and are not covered by a checkpoint, if a fault may replace the child.
+    uncovered: VecDeque<Batch>,
+    keeps_uncovered: bool,
+    /// What a new child gets again.
+    again: VecDeque<Batch>,
 }
 
 /// The checkpoints of a shard.
@@ -64,12 +92,25 @@ pub(crate) struct Checkpoints {
     pub(crate) stats: Arc<ShardStats>,
 }
 
+/// What delivering batches came to.
+enum Delivered {
+    /// All of the input.
+    All,
+    /// The run was stopped, or the input has more that cannot be read.
+    Stopped,
+    /// A fault, as it was typed, is to happen now.
+    Fault(RecordFault, String),
+}
+
 /// The daemon's side, while the child works on a message.
 struct LocalDaemon<'a> {
     source: &'a mut BatchSource,
     checkpoints: &'a mut Checkpoints,
+    faults: &'a mut FaultPlan,
     /// What the current batch is made of.
     lines: Option<InputLines>,
+    /// The child is to be killed at its next request.
+    kills: bool,
 }
 
 impl Daemon for LocalDaemon<'_> {
@@ -77,8 +118,18 @@ impl Daemon for LocalDaemon<'_> {
         &mut self,
         request: &CheckpointRequest<'_>,
         during: Action,
-    ) -> Result<Answer, Fault> {
-        self.checkpoints.answer(request, during)
+    ) -> Result<Answer, EndedEarly> {
+        if self.kills {
+            return Err(EndedEarly::ByDaemon);
+        }
+        match self.faults.checkpoint_requested() {
+            Some(CheckpointFault::Refused(error)) => return Ok(Answer::Refused(error)),
+            Some(CheckpointFault::Unanswered) => return Ok(Answer::Never),
+            None => {}
+        }
+        let answer = self.checkpoints.answer(request, during)?;
+        self.source.drop_covered(self.checkpoints.covered());
+        Ok(answer)
     }
 
     fn message_name(&self, action: Action) -> String {
@@ -87,6 +138,28 @@ impl Daemon for LocalDaemon<'_> {
 
     fn while_child_works(&mut self, during: Action, spare: &mut Vec<u8>) -> Result<(), Fault> {
         if during == Action::ProcessRecords { self.source.look_ahead(spare) } else { Ok(()) }
+    }
+}
+
+impl Starter {
+    pub(crate) fn start(&self) -> Result<Conversation> {
+        let how = How { group: None, cpu: None, grace: self.grace };
+        let (shard, reporter) = (self.shard, self.reporter.clone());
+        let show = move |lines: &[String]| {
+            if !reporter.is_quiet() {
+                reporter.child(shard, lines);
+            }
+        };
+        let child = Child::spawn(&self.guardian, &self.program, how, self.bell.clone(), show)?;
+        let setup = Setup {
+            who: format!("shard {shard}"),
+            program: self.program.name(),
+            reporter: self.reporter.clone(),
+            watch: self.watch.clone(),
+            control: Some(self.control.clone()),
+            exit_patience: self.patience,
+        };
+        Ok(Conversation::new(child, setup))
     }
 }
 
@@ -105,21 +178,26 @@ impl ShardRun {
         let mut failed = None;
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(_) if self.control.is_killed() => Outcome::Killed,
-            Err(EndedEarly::CutOff) => Outcome::CutOff,
+            Err(_) if self.starter.control.is_killed() => Outcome::Killed,
+            Err(EndedEarly::CutOff | EndedEarly::ByDaemon) => Outcome::CutOff,
             Err(EndedEarly::Fault(fault)) => Outcome::Failed(failed.insert(fault).summary.clone()),
         };
+        if let Outcome::Ok | Outcome::ShardEnded = outcome {
+            self.faults.unmet().iter().for_each(|unmet| self.report(unmet));
+        }
         let checkpoint = self.checkpoints.rules.last_checkpoint().clone();
         (Report { outcome, checkpoint, took }, failed)
     }
 
     fn converse(&mut self) -> Result<Outcome, EndedEarly> {
-        self.initialize()?;
-        let is_finished = self.deliver()?;
-        let outcome = match (is_finished, self.at_end) {
-            (false, _) => Outcome::Stopped,
-            (true, AtEnd::Shutdown) => Outcome::Ok,
-            (true, AtEnd::ShardEnded) => Outcome::ShardEnded,
+        let outcome = loop {
+            self.initialize()?;
+            match (self.deliver()?, self.at_end) {
+                (Delivered::Fault(fault, typed), _) => self.replace_child(fault, &typed)?,
+                (Delivered::Stopped, _) => break Outcome::Stopped,
+                (Delivered::All, AtEnd::Shutdown) => break Outcome::Ok,
+                (Delivered::All, AtEnd::ShardEnded) => break Outcome::ShardEnded,
+            }
         };
         if let Outcome::ShardEnded = outcome {
             self.end_shard()?;
@@ -132,7 +210,7 @@ impl ShardRun {
     }
 
     fn initialize(&mut self) -> Result<(), EndedEarly> {
-        let id = shard_id(self.shard);
+        let id = shard_id(self.starter.shard);
         let start = self.checkpoints.rules.last_checkpoint().clone();
         let mut input = InitializeInput::new(&id);
         input.sequence_number = Some(start.sequence_number.borrowed());
@@ -140,36 +218,74 @@ impl ShardRun {
         self.ask(&DaemonMessage::Initialize(input))
     }
 
-    /// Delivers batches until the run is stopped or the input has ended. Returns whether it has ended,
-    /// and all of it could be read.
-    fn deliver(&mut self) -> Result<bool, EndedEarly> {
-        while !self.control.is_stopping() {
-            if let Some(batch) = self.source.ahead.take() {
-                self.process(batch)?;
-                continue;
-            }
-            match self.source.queue.next() {
-                Next::Batch(batch) => {
-                    let batch = self.source.encode(batch, self.conversation.spare())?;
-                    self.process(batch)?;
-                }
-                Next::End => return Ok(true),
+    fn deliver(&mut self) -> Result<Delivered, EndedEarly> {
+        while !self.starter.control.is_stopping() {
+            let batch = match self.source.next(self.conversation.spare())? {
+                NextBatch::Encoded(batch) => batch,
+                NextBatch::End => return Ok(Delivered::All),
                 // A shard that was not read to its end has not ended.
-                Next::Broken => return Ok(false),
-                Next::Wait => self.conversation.idle()?,
+                NextBatch::Broken => return Ok(Delivered::Stopped),
+                NextBatch::Wait => {
+                    self.conversation.idle()?;
+                    continue;
+                }
+            };
+            if let Some((fault, typed)) = self.process(batch)? {
+                return Ok(Delivered::Fault(fault, typed));
             }
         }
-        Ok(false)
+        Ok(Delivered::Stopped)
     }
 
-    fn process(&mut self, batch: EncodedBatch) -> Result<(), EndedEarly> {
+    /// Delivers a batch. Returns the fault that is to happen after it.
+    fn process(
+        &mut self,
+        batch: EncodedBatch,
+    ) -> Result<Option<(RecordFault, String)>, EndedEarly> {
         let EncodedBatch { line, last, lines, records, bytes } = batch;
         self.checkpoints.rules.mark_delivered(&last);
-        let ShardRun { conversation, source, checkpoints, .. } = self;
-        let mut daemon = LocalDaemon { source, checkpoints, lines: Some(lines) };
+        let fault = self.faults.records_delivered(records as u64);
+        let kills = matches!(fault, Some((RecordFault::Killed, _)));
+        let ShardRun { conversation, source, checkpoints, faults, .. } = self;
+        let mut daemon = LocalDaemon { source, checkpoints, faults, lines: Some(lines), kills };
         let line = OutgoingLine::Owned(line);
-        conversation.ask_encoded(Action::ProcessRecords, line, &mut daemon)?;
-        self.checkpoints.stats.add_batch(records, bytes);
+        match conversation.ask_encoded(Action::ProcessRecords, line, &mut daemon) {
+            Err(EndedEarly::ByDaemon) => {}
+            asked => {
+                asked?;
+                self.checkpoints.stats.add_batch(records, bytes);
+            }
+        }
+        Ok(fault)
+    }
+
+    /// Ends the child as the fault says, and starts another one, which resumes at the checkpoint.
+    fn replace_child(&mut self, fault: RecordFault, typed: &str) -> Result<(), EndedEarly> {
+        match fault {
+            RecordFault::Killed => self.conversation.kill(),
+            RecordFault::LeaseLost => {
+                self.ask(&DaemonMessage::LeaseLost)?;
+                self.conversation.close()?;
+            }
+            RecordFault::Handoff => {
+                self.ask(&DaemonMessage::ShutdownRequested)?;
+                self.ask(&DaemonMessage::LeaseLost)?;
+                self.conversation.close()?;
+            }
+        }
+        self.conversation.finish()?;
+        let covered = self.checkpoints.covered();
+        let place = match covered {
+            Covered::Nothing => "from the start".into(),
+            Covered::Line(line) => format!("after line {}", with_commas(line)),
+            Covered::ShardEnd => "at the end".into(),
+        };
+        self.report(&format!("{typed}: another child resumes {place}"));
+        self.source.rewind(covered, self.faults.may_replace_child());
+        let last = self.checkpoints.rules.last_checkpoint().clone();
+        self.checkpoints.rules = DaemonCheckpointer::new(last);
+        self.conversation =
+            self.starter.start().map_err(|error| Fault::new("not started again", error))?;
         Ok(())
     }
 
@@ -184,26 +300,86 @@ impl ShardRun {
     }
 
     fn ask(&mut self, message: &DaemonMessage<'_>) -> Result<(), EndedEarly> {
-        let ShardRun { conversation, source, checkpoints, .. } = self;
-        conversation.ask(message, &mut LocalDaemon { source, checkpoints, lines: None })
+        let ShardRun { conversation, source, checkpoints, faults, .. } = self;
+        let mut daemon = LocalDaemon { source, checkpoints, faults, lines: None, kills: false };
+        conversation.ask(message, &mut daemon)
+    }
+
+    fn report(&self, text: &str) {
+        self.starter.reporter.result(&format!("{}: {text}", self.conversation.who()));
     }
 }
 
+/// What a source has next.
+enum NextBatch {
+    Encoded(EncodedBatch),
+    /// Nothing yet; the bell rings when that changes.
+    Wait,
+    End,
+    /// The input has more, which cannot be read.
+    Broken,
+}
+
 impl BatchSource {
+    pub(crate) fn new(queue: Arc<Queue>, keeps_uncovered: bool) -> BatchSource {
+        let (uncovered, again) = (VecDeque::new(), VecDeque::new());
+        BatchSource { queue, ahead: None, uncovered, keeps_uncovered, again }
+    }
+
+    fn next(&mut self, spare: &mut Vec<u8>) -> Result<NextBatch, Fault> {
+        if let Some(batch) = self.ahead.take() {
+            return Ok(NextBatch::Encoded(batch));
+        }
+        let batch = match self.again.pop_front() {
+            Some(batch) => batch,
+            None => match self.queue.next() {
+                Next::Batch(batch) => batch,
+                Next::Wait => return Ok(NextBatch::Wait),
+                Next::End => return Ok(NextBatch::End),
+                Next::Broken => return Ok(NextBatch::Broken),
+            },
+        };
+        self.encode(batch, spare).map(NextBatch::Encoded)
+    }
+
     /// Encodes the next batch, if there is one that more records would not make larger.
     fn look_ahead(&mut self, spare: &mut Vec<u8>) -> Result<(), Fault> {
         if self.ahead.is_none()
-            && let Some(batch) = self.queue.next_full()
+            && let Some(batch) = self.again.pop_front().or_else(|| self.queue.next_full())
         {
             self.ahead = Some(self.encode(batch, spare)?);
         }
         Ok(())
     }
 
-    fn encode(&self, batch: Batch, spare: &mut Vec<u8>) -> Result<EncodedBatch, Fault> {
+    fn encode(&mut self, batch: Batch, spare: &mut Vec<u8>) -> Result<EncodedBatch, Fault> {
         let encoded = EncodedBatch::new(&batch, std::mem::take(spare))?;
-        self.queue.recycle(batch);
+        if self.keeps_uncovered {
+            self.uncovered.push_back(batch);
+        } else {
+            self.queue.recycle(batch);
+        }
         Ok(encoded)
+    }
+
+    /// Drops the batches that a checkpoint covers.
+    fn drop_covered(&mut self, covered: Covered) {
+        let is_covered =
+            |batch: &Batch| batch.last_line().is_some_and(|line| covered.includes(line));
+        while self.uncovered.front().is_some_and(is_covered) {
+            if let Some(batch) = self.uncovered.pop_front() {
+                self.queue.recycle(batch);
+            }
+        }
+    }
+
+    /// Goes back to where this is covered.
+    fn rewind(&mut self, covered: Covered, keeps_uncovered: bool) {
+        self.ahead = None;
+        self.keeps_uncovered = keeps_uncovered;
+        let uncovered = std::mem::take(&mut self.uncovered).into_iter();
+        let again = std::mem::take(&mut self.again).into_iter();
+        self.again = uncovered.chain(again).filter_map(|batch| batch.after(covered)).collect();
     }
 }
 
@@ -221,5 +397,9 @@ impl Checkpoints {
                 Ok(Answer::Accepted)
             }
         }
+    }
+
+    fn covered(&self) -> Covered {
+        Covered::by(self.rules.last_checkpoint())
     }
 }
