@@ -21,7 +21,7 @@ documented() {
 check_format() {
     step "format"
     cargo fmt --all --check
-    for manifest in e2e/suite/Cargo.toml fuzz/Cargo.toml; do
+    for manifest in e2e/suite/Cargo.toml kcl-samples/clicks/Cargo.toml fuzz/Cargo.toml; do
         cargo fmt --manifest-path "$manifest" --check
     done
 }
@@ -32,9 +32,11 @@ check_lints() {
 }
 
 check_suite_lints() {
-    step "lints of the end-to-end suite"
-    CARGO_TARGET_DIR=target/e2e cargo clippy --locked --manifest-path e2e/suite/Cargo.toml --all-targets \
-        -- -D warnings
+    step "lints of the end-to-end suite and of the sample clicks"
+    for manifest in e2e/suite/Cargo.toml kcl-samples/clicks/Cargo.toml; do
+        CARGO_TARGET_DIR=target/e2e cargo clippy --locked --manifest-path "$manifest" --all-targets \
+            -- -D warnings
+    done
 }
 
 # Copies the checkout, with what is not committed yet, into a folder.

@@ -286,9 +286,13 @@ impl<'f> Daemon<'f> {
         self
     }
 
-    /// Sets where the shard starts: the checkpoint of an earlier run.
+    /// Sets where the shard starts: the checkpoint of an earlier run. Records then get the numbers
+    /// after it.
     pub fn start_at(mut self, start: &ExtendedSequenceNumber<'_>) -> Daemon<'f> {
         self.start = start.to_owned();
+        if let Ok(number) = start.sequence_number.as_str().parse::<u64>() {
+            self.next_number = number.saturating_add(1);
+        }
         self
     }
 

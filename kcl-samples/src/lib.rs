@@ -3,7 +3,8 @@
 //!
 //! `examples/` has more, one file each: `json_events` (typed events, dead letters), `aggregation`
 //! (checkpoints at sub-sequence numbers), `graceful_handoff` (buffering), `async_sink` (tokio) and
-//! `unix_socket` (your own transport).
+//! `unix_socket` (your own transport). `clicks/`, a package of its own, counts clicks in SQLite, each
+//! exactly once.
 
 pub mod bench_processor;
 pub mod sample_kcl_app;
