@@ -32,6 +32,8 @@ mod guardian;
 #[cfg(unix)]
 mod init;
 #[cfg(unix)]
+mod kinesis;
+#[cfg(unix)]
 mod launch;
 #[cfg(unix)]
 mod local;

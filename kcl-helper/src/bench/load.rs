@@ -8,7 +8,7 @@ use kcl_protocol::{
 };
 
 use crate::error::{Error, Exit, Result};
-use crate::local::shards::push_sequence_number;
+use crate::kinesis::push_sequence_number;
 
 /// A batch as the line that a daemon writes. Every batch of a run is this one, shared by all shards,
 /// so that memory grows neither with their number nor with the length of the run.

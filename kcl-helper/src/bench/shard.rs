@@ -20,7 +20,7 @@ use crate::child::{
 };
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, How};
-use crate::local::shards::{shard_id, trim_horizon};
+use crate::kinesis::{shard_id, trim_horizon};
 use crate::output::Reporter;
 
 /// How a child's checkpoints are answered: all accepted, or every n-th refused.

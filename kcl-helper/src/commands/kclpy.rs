@@ -213,7 +213,8 @@ pub(crate) fn run(arguments: Result<Arguments, Wrong>, reporter: &Reporter) -> R
         reporter.print_lines(USAGE.lines())?;
         return Ok(Exit::Done);
     }
-    let replaced = arguments.properties.as_ref().filter(|named| arguments.sample && !named.is_empty());
+    let replaced =
+        arguments.properties.as_ref().filter(|named| arguments.sample && !named.is_empty());
     if let Some(named) = replaced {
         reporter.warn(&format!("--sample replaces {}", named.display()));
     }

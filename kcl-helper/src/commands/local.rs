@@ -33,7 +33,7 @@ pub(crate) struct Args {
     input: Option<PathBuf>,
     /// How many shards, each with a child process of its own
     #[arg(long, value_name = "N", default_value_t = 1, env = "KCL_HELPER_SHARDS",
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(local::shards::MAX_SHARDS)))]
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::kinesis::MAX_SHARDS)))]
     shards: u32,
     /// Where checkpoints are kept
     #[arg(long, value_name = "DIR", default_value = ".kcl-local", env = "KCL_HELPER_STATE")]

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kcl_protocol::{BatchEncoder, Record, SequenceNumber};
 
 use super::queue::Batch;
-use super::shards::{Place, push_sequence_number};
 use crate::child::faults::Fault;
+use crate::kinesis::{Place, push_sequence_number};
 
 /// The bytes of a record on the wire beside its payload and its key.
 const FRAME: usize = 240;

@@ -11,7 +11,6 @@ mod prefix;
 mod progress;
 mod queue;
 mod shard;
-pub(crate) mod shards;
 mod source;
 mod state;
 mod summary;
@@ -30,6 +29,7 @@ use crate::child::faults::{Fault, Silence};
 use crate::child::{Bell, Control, Program, Watch, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, Patience};
+use crate::kinesis::{Covered, KeyedRecord, Place, Shards, trim_horizon};
 use crate::output::{Reporter, with_commas};
 use crate::signals::{Cause, Request, Requests, Step, Stop, Stopping};
 use crate::threads;
@@ -39,7 +39,6 @@ use prefix::{Checked, Expected, History, Mark, Mismatch, Prefix};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
 use shard::{BatchSource, Checkpoints, Report, ShardRun, Starter};
-use shards::{Covered, KeyedRecord, Place, Shards};
 pub(crate) use source::Source;
 use source::{Input, Lines, LinesError, MAX_RECORD};
 use state::{Checkpoint, State, Store};
@@ -400,7 +399,7 @@ impl Run {
     fn start_position(&self, shard: u32) -> Place {
         let checkpoints = self.state.as_ref().map_or(&[][..], |state| state.checkpoints());
         let stored = checkpoints.get(shard as usize).and_then(Option::as_ref);
-        stored.map_or_else(shards::trim_horizon, |checkpoint| checkpoint.place.clone())
+        stored.map_or_else(trim_horizon, |checkpoint| checkpoint.place.clone())
     }
 
     fn starter(&self, options: &Options, number: u32) -> Starter {
@@ -640,8 +639,8 @@ mod tests {
     use kcl_protocol::{ExtendedSequenceNumber, SequenceNumber};
     use proptest::prelude::*;
 
-    use super::shards::md5;
     use super::*;
+    use crate::kinesis::{at_line, md5};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
@@ -671,8 +670,8 @@ mod tests {
             history.end();
             for (shard, covered) in (0..).zip(&covered) {
                 let place = match covered {
-                    Covered::Nothing => shards::at_line(0),
-                    Covered::Line(line) => shards::at_line(*line),
+                    Covered::Nothing => at_line(0),
+                    Covered::Line(line) => at_line(*line),
                     Covered::ShardEnd => ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0),
                 };
                 state.store(shard, history.clone()).put(&place).unwrap();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::shards::Covered;
+use crate::kinesis::Covered;
 use crate::output::{Reporter, bar, percent, with_commas};
 
 /// Nothing is shown before this.

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::shards::{Covered, KeyedRecord};
 use crate::child::Bell;
+use crate::kinesis::{Covered, KeyedRecord};
 
 /// A batch is full when it reaches either limit. A single record may have more bytes.
 #[derive(Debug, Clone, Copy)]

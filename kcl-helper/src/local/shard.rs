@@ -12,7 +12,6 @@ use super::batch::{EncodedBatch, InputLines};
 use super::injected::{CheckpointFault, FaultPlan, RecordFault};
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
-use super::shards::{Covered, Place, shard_id};
 use super::state::Store;
 use crate::child::faults::Fault;
 use crate::child::{
@@ -21,6 +20,7 @@ use crate::child::{
 };
 use crate::error::Result;
 use crate::guardian::{Guardian, How};
+use crate::kinesis::{Covered, Place, shard_id};
 use crate::output::{Reporter, with_commas};
 
 /// How the run of a shard ended.

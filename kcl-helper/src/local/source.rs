@@ -370,6 +370,6 @@ mod tests {
     fn sample_has_some_thousand_records() {
         let lines = lines(SAMPLE, vec![usize::MAX]);
         assert!((2_000..10_000).contains(&lines.len()), "{}", lines.len());
-        assert!(lines.iter().all(|(_, line)| super::super::shards::is_own_key(line)));
+        assert!(lines.iter().all(|(_, line)| crate::kinesis::is_own_key(line)));
     }
 }

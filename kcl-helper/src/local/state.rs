@@ -26,9 +26,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::prefix::{Expected, History, Mark, Prover, Unproven};
-use super::shards::{Covered, MAX_SHARDS, Place, at_line, shard_id};
 use crate::error::{Error, Exit, Result};
 use crate::files::{OpenDir, UNFINISHED, create_private_dir};
+use crate::kinesis::{Covered, MAX_SHARDS, Place, at_line, shard_id};
 
 /// Raised when older versions would misread what newer ones write.
 const FORMAT: u32 = 3;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::progress::ShardStats;
 use super::shard::{Outcome, Report};
-use super::shards::{Covered, Place};
 use crate::columns::{self, Side};
+use crate::kinesis::{Covered, Place};
 use crate::output::with_commas;
 
 /// The row of a shard.
@@ -30,7 +30,7 @@ impl Report {
     pub(crate) fn of_a_bug() -> Report {
         Report {
             outcome: Outcome::Failed("our bug".into()),
-            checkpoint: super::shards::trim_horizon(),
+            checkpoint: crate::kinesis::trim_horizon(),
             took: Duration::ZERO,
         }
     }
