@@ -1,29 +1,29 @@
 //! Text in columns.
 //!
-//! The standard library pads to at most 65,535 characters and panics beyond, so no width that comes
-//! from data is given to it: all padding is done here.
+//! The standard library panics if it pads to more than 65,535 characters, so widths that come from data are
+//! padded here.
 
-/// A wider cell does not widen its column: only its own row is out of line. Else one long value
-/// would put as many blanks into every row.
+/// A wider cell does not widen its column, but moves the rest of its row. Otherwise one long value would add
+/// spaces to every row.
 const WIDEST: usize = 60;
 
-/// To which side of its column a cell goes.
+/// How a cell is aligned in its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Left,
     Right,
 }
 
-/// The text with as many blanks as make it `width` characters wide.
+/// Pads a text with spaces to `width` characters.
 pub(crate) fn pad(text: &str, width: usize, side: Side) -> String {
-    let blanks = " ".repeat(width.min(WIDEST).saturating_sub(text.chars().count()));
+    let spaces = " ".repeat(width.min(WIDEST).saturating_sub(text.chars().count()));
     match side {
-        Side::Left => format!("{text}{blanks}"),
-        Side::Right => format!("{blanks}{text}"),
+        Side::Left => format!("{text}{spaces}"),
+        Side::Right => format!("{spaces}{text}"),
     }
 }
 
-/// The rows as lines, with their cells under each other and no blanks at the end.
+/// Formats rows as lines with aligned columns and no trailing spaces.
 pub(crate) fn lines<const N: usize>(rows: &[[String; N]], sides: [Side; N]) -> Vec<String> {
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wide_cell_does_not_widen_its_column() {
+    fn wide_cell_does_not_widen_its_column() {
         let long = "v".repeat(100_000);
         let rows = [["a", "b", "c"], ["dd", &long, "e"], ["", "bbb", ""]]
             .map(|row| row.map(str::to_owned));

@@ -1,19 +1,19 @@
-//! What becomes of signals before anything here handles them: what our caller has left us.
+//! The signal dispositions that we inherit from our caller.
 
 use std::sync::Arc;
 
 use signal_hook::consts::SIGCHLD;
 
-/// Those of these signals that our caller has made us ignore, as `nohup` does with SIGHUP. To be
-/// asked before they are handled.
+/// Returns those of these signals that our caller makes us ignore, as `nohup` does with SIGHUP. It must be
+/// called before they are handled.
 pub(crate) fn ignored(signals: &[i32]) -> Vec<i32> {
     signals.iter().copied().filter(system::ignored(signals)).collect()
 }
 
-/// Has the system keep the statuses of our children also where our caller ignores SIGCHLD, and with
-/// that throws them away. A handler that does nothing is enough; a child has the default again.
+/// Makes the system keep the exit statuses of our children even if our caller ignores SIGCHLD, which would
+/// discard them. An empty handler is enough; children get the default again.
 pub(crate) fn keep_statuses_of_children() {
-    // Without it the statuses may be missing, which is said where they are.
+    // If it fails, a missing status is reported later.
     let _ = signal_hook::flag::register(SIGCHLD, Arc::default());
 }
 
@@ -38,15 +38,15 @@ mod system {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", &super::shell::script(signals)]);
         let output = shell.stdin(Stdio::null()).stderr(Stdio::null()).output();
-        // Without an answer none is ignored.
+        // If the shell fails, assume that none is ignored.
         let output = output.ok().filter(|output| output.status.success());
         let caught = output.map(|output| super::shell::caught(&output.stdout));
         move |signal| caught.as_ref().is_some_and(|caught| !caught.contains(signal))
     }
 }
 
-/// Asks a shell, as only unsafe code can ask the system: what we ignore it ignores too, and a shell
-/// can neither trap nor reset what was ignored when it started (POSIX, `trap`).
+/// Asks a shell, because only unsafe code could ask the system. The shell inherits what we ignore, and cannot
+/// trap signals that were ignored when it started (POSIX, `trap`).
 #[cfg(any(test, not(target_os = "linux")))]
 mod shell {
     use std::fmt::Write as _;
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_tells_which_signals_are_ignored() {
+    fn shell_knows_which_signals_are_ignored() {
         let all = [SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGINT, SIGQUIT, SIGHUP];
         for (caller, ignored) in [
             ("", vec![]),

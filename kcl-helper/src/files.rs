@@ -1,9 +1,9 @@
-//! How files and folders are made and opened: who may see them, and which links are followed.
+//! Creates and opens files and folders: who can read them, and which links are followed.
 //!
-//! What may hold data or secrets is private: whatever the umask, a folder has mode 0700 and a file
-//! 0600. A folder that is there already keeps its mode. Shared files others may read and never
-//! write. No file is opened or written through a symbolic link, as whoever can place one would
-//! choose what we read or overwrite.
+//! Files that may contain data or secrets are private: whatever the umask, a folder has mode 0700 and a file
+//! 0600. An existing folder keeps its mode. Other users can read shared files, but never write to them. No
+//! file is opened or written through a symbolic link: whoever created the link would choose what we read or
+//! overwrite.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -21,11 +21,13 @@ const PRIVATE_FILE: u32 = 0o600;
 const SHARED_DIR: u32 = 0o755;
 const SHARED_FILE: u32 = 0o644;
 
-/// How the names begin of files that have no name of their own yet.
+/// The prefix of the names of unfinished files.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 
-/// Reads to the end, which must come within `most` bytes: what is read into memory has a bound,
-/// whatever a file is, or a path leads to.
+/// Reads to the end, so that memory has a limit whatever kind of file it is.
+///
+/// # Errors
+/// There are more than `most` bytes.
 pub(crate) fn read_at_most(from: impl io::Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -35,33 +37,33 @@ pub(crate) fn read_at_most(from: impl io::Read, most: u64) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The same for text.
+/// Reads text, like [`read_at_most()`].
 pub(crate) fn read_text_at_most(from: impl io::Read, most: u64) -> io::Result<String> {
     let bytes = read_at_most(from, most)?;
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Makes a folder, and those above it that are missing.
+/// Creates a folder and its missing parents.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
 }
 
-/// Makes a folder that others may read, and those above it that are missing.
+/// Creates a folder that other users can read, and its missing parents.
 pub(crate) fn create_shared_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(SHARED_DIR).create(path)
 }
 
-/// Gives a whole file a name that others may read, in place of what has it, even a link. Both names
-/// are in one file system.
+/// Renames a complete file, makes it readable for other users, and replaces what had the name, even a link.
+/// Both names must be in one file system.
 pub(crate) fn publish(file: &Path, name: &Path) -> io::Result<()> {
     fs::set_permissions(file, Permissions::from_mode(SHARED_FILE))?;
     fs::rename(file, name)
 }
 
-/// Opens a folder in a place that others can write to, such as `/tmp`; makes it if it is missing.
+/// Opens or creates a folder in a folder that other users can write to, such as `/tmp`.
 ///
 /// # Errors
-/// It is a link, or belongs to somebody else, who may have made it to see what we put there.
+/// It is a link, or belongs to another user, who could read what we write there.
 pub(crate) fn open_own_dir(path: &Path) -> io::Result<File> {
     match DirBuilder::new().mode(PRIVATE_DIR).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -78,50 +80,50 @@ pub(crate) fn open_own_dir(path: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
-/// Opens a folder that is there, for its lock or its mode.
+/// Opens an existing folder, for its lock or its mode.
 ///
 /// # Errors
-/// It is a link, or no folder.
+/// It is a link, or not a folder.
 pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().read(true), OFlags::DIRECTORY | OFlags::NOFOLLOW, path)
 }
 
-/// Makes a file for writing.
+/// Creates a file for writing.
 ///
 /// # Errors
-/// Something with this name exists already.
+/// The name already exists.
 pub(crate) fn create_private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path)
 }
 
-/// Opens a file for reading and writing, and makes it if it is missing. What it holds stays: a
-/// second process may open it too, to lock it.
+/// Opens or creates a file for reading and writing, without truncating it: another process may open it too,
+/// to lock it.
 ///
 /// # Errors
-/// It is a link, or no regular file.
+/// It is a link, or not a regular file.
 pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE);
-    // A pipe with this name must not make us wait for its other end.
+    // Without NONBLOCK, a named pipe would make us wait for its other end.
     regular(open(&mut options, OFlags::NOFOLLOW | OFlags::NONBLOCK, path)?)
 }
 
 /// Opens a file for reading.
 ///
 /// # Errors
-/// It is a link, or no regular file.
+/// It is a link, or not a regular file.
 pub(crate) fn open_regular_file(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     regular(open(OpenOptions::new().read(true), flags, path)?)
 }
 
-/// Whether a file with this name is there, and no link.
+/// Whether the path is a regular file and not a link.
 pub(crate) fn is_regular_file(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
 
-/// Writes a whole file under its name, in place of what has it, even a link. Whatever process dies,
-/// the name has the old file or the new one; what a power failure leaves is not known.
+/// Writes a file atomically, and replaces what had the name, even a link. If a process dies, the name has the
+/// old file or the new one. A power failure may leave anything.
 pub(crate) fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = unfinished_file(path.parent().unwrap_or(Path::new("")))?;
     file.write_all(bytes)?;
@@ -129,7 +131,7 @@ pub(crate) fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-/// A file without a name of its own, which is gone when it is dropped.
+/// Creates a file with a temporary name, which is removed when it is dropped.
 pub(crate) fn unfinished_file(folder: &Path) -> io::Result<NamedTempFile> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     tempfile::Builder::new()
@@ -138,24 +140,24 @@ pub(crate) fn unfinished_file(folder: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(folder)
 }
 
-/// An open folder. It stays the same one whatever its name comes to mean: where it was removed, nothing
-/// can be written any more, and nothing lands in another folder that was given its name.
+/// An open folder. It stays the same one even if it is removed or renamed, so nothing is ever written to
+/// another folder that got its name.
 #[derive(Debug)]
 pub(crate) struct OpenDir(OwnedFd);
 
 impl OpenDir {
-    /// Opens a folder that is there, by links too, as its user names it.
+    /// Opens an existing folder. The path comes from the user, so it may contain links.
     pub(crate) fn open(path: &Path) -> io::Result<OpenDir> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(OpenDir(openat(CWD, path, flags, Mode::empty())?))
     }
 
-    /// As [`open_private_file()`], in this folder.
+    /// Opens a file in this folder, like [`open_private_file()`].
     pub(crate) fn open_private_file(&self, name: &str) -> io::Result<File> {
         self.file(name, OFlags::RDWR | OFlags::CREATE)
     }
 
-    /// What a file of at most as many bytes holds. `None` if there is none.
+    /// Reads a file of at most `most` bytes. Returns `None` if it does not exist.
     pub(crate) fn read(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
         let file = match self.file(name, OFlags::RDONLY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -164,13 +166,13 @@ impl OpenDir {
         read_at_most(file, most).map(Some)
     }
 
-    /// As [`replace_private_file()`], in this folder. Only one process may replace one file at a time.
+    /// Replaces a file in this folder, like [`replace_private_file()`]. Only one process may do that at a time.
     pub(crate) fn replace_private_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let unfinished = format!("{UNFINISHED}{name}");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let create = || openat(&self.0, &unfinished, flags, Mode::RUSR | Mode::WUSR);
         let file = match create() {
-            // Left by a process that was killed.
+            // A process that was killed has left it.
             Err(Errno::EXIST) => {
                 self.remove(&unfinished)?;
                 create()?
@@ -187,7 +189,7 @@ impl OpenDir {
         Ok(unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
-    /// The names of what is in it. One that is not UTF-8 is left out, as it is not one of ours.
+    /// Returns the names of its entries, except invalid UTF-8, which cannot be ours.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
@@ -196,7 +198,7 @@ impl OpenDir {
         Ok(names)
     }
 
-    /// Whether this name still belongs to this open file.
+    /// Whether an open file still has this name.
     pub(crate) fn is_named(&self, file: &File, name: &str) -> io::Result<bool> {
         let open = fstat(file)?;
         match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -207,7 +209,7 @@ impl OpenDir {
     }
 
     fn file(&self, name: &str, flags: OFlags) -> io::Result<File> {
-        // As in `open_private_file()`: no links, no waiting.
+        // No links and no waiting, as in `open_private_file()`.
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR);
         regular(File::from(file.map_err(|errno| match errno {
@@ -225,10 +227,10 @@ fn regular(file: File) -> io::Result<File> {
 }
 
 fn open(options: &mut OpenOptions, flags: OFlags, path: &Path) -> io::Result<File> {
-    // The flags are those of open(2), which are small numbers.
+    // The flags of open(2) are small numbers.
     let file = options.custom_flags(flags.bits() as i32).open(path);
     file.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-        // "Too many levels of symbolic links" would send the user looking for a loop.
+        // The system's "too many levels of symbolic links" would be misleading.
         Some(Errno::LOOP) => io::Error::new(error.kind(), "it is a symbolic link"),
         Some(Errno::NOTDIR) if path.is_symlink() => {
             io::Error::new(error.kind(), "it is a symbolic link")
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_has_a_bound() {
+    fn reading_has_a_limit() {
         let zeros = || File::open("/dev/zero").unwrap();
         let refused = read_at_most(zeros(), 1 << 20).unwrap_err();
         assert_eq!(refused.to_string(), "it has more than 1 MiB");
@@ -258,13 +260,13 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     }
 
-    /// A umask is the whole process's, so each has a process of its own, which is this test again.
+    /// A umask applies to the whole process, so this test runs itself once for each umask.
     #[test]
-    fn no_umask_opens_them() {
+    fn files_are_private_with_any_umask() {
         const UMASK: &str = "KCL_HELPER_TEST_UMASK";
         let Ok(umask) = std::env::var(UMASK) else {
             for umask in ["000", "022", "077"] {
-                let name = "files::tests::no_umask_opens_them";
+                let name = "files::tests::files_are_private_with_any_umask";
                 let script = format!("umask {umask}; exec \"$0\" --exact {name} --test-threads 1");
                 let mut command = kcl_fixtures::command("sh");
                 command.args(["-c", &script]).arg(std::env::current_exe().unwrap());
@@ -319,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays() {
+    fn existing_files_and_modes_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "text").unwrap();
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_ours_that_is_too_open_is_closed() {
+    fn own_folder_that_is_too_open_is_made_private() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         open_own_dir(folder.path()).unwrap();
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_folder_stays_the_same() {
+    fn open_folder_stays_the_same() {
         let top = tempfile::tempdir().unwrap();
         let path = top.path().join("folder");
         let make = || {
@@ -349,7 +351,7 @@ mod tests {
         let first = make();
         let lock = first.open_private_file("lock").unwrap();
         first.replace_private_file("file", b"one").unwrap();
-        // What a process left that was killed.
+        // Left by a process that was killed.
         fs::write(path.join(".unfinished-file"), "tw").unwrap();
         first.replace_private_file("file", b"two").unwrap();
         assert_eq!(first.read("file", 99).unwrap().unwrap(), b"two");
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_folder_follows_no_links() {
+    fn open_folder_follows_no_links() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("victim"), "precious").unwrap();
@@ -396,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_refused_at_once() {
+    fn pipe_is_refused_at_once() {
         kcl_fixtures::fail_if_it_hangs();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
@@ -407,10 +409,10 @@ mod tests {
         }
     }
 
-    /// Who can see a file is decided here alone. The two others that make or open files themselves are
-    /// for the user's new project, and for the null device.
+    /// Only this module decides who can read a file. The two other modules that create or open files are for
+    /// the user's new project and for /dev/null.
     #[test]
-    fn no_other_module_makes_files() {
+    fn no_other_module_creates_files() {
         const MAKE: [&str; 7] = [
             "fs::write(",
             "File::create",

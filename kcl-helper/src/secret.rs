@@ -1,9 +1,9 @@
-//! What is secret, and how it is shown: the one rule, and the type that obeys it.
+//! Decides what is secret, and shows it as `***`.
 //!
-//! A text that may have a secret in it is a [`Masked`] from where it enters, so that whatever prints
-//! it prints `***`. A secret is known by the column of the table of keys (`properties/secrets.rs`), by the name that it is given
-//! to, or by its own form. What is taken for one by mistake costs a look into the file; what is not
-//! would be in a log for good. So where both are possible, it is masked.
+//! A text that may contain a secret is a [`Masked`] from the moment it is read, so everything that prints it
+//! prints `***`. A secret is recognized by the table of keys (`properties/secrets.rs`), by the name of what it
+//! is assigned to, or by its form. In doubt it is masked: then the user has to look into the file, whereas a
+//! secret in a log stays there.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -12,26 +12,26 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-/// What stands for a secret; not even its length is told.
+/// Replaces a secret, whatever its length.
 pub(crate) const MASK: &str = "***";
 
-/// A text with its secrets. `Display`, `Debug` and JSON show it without them.
+/// A text with secrets, which `Display`, `Debug` and JSON hide.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Masked {
     text: String,
-    /// In order and apart from each other, each with what is shown instead.
+    /// In order and without overlaps, each with what is shown instead.
     masks: Vec<(Range<usize>, Cow<'static, str>)>,
 }
 
 impl Masked {
-    /// A URL, a command line, what another program says.
+    /// Masks any text, such as a URL, a command line or the output of another program.
     pub(crate) fn of_text(text: impl Into<String>) -> Masked {
         let text = text.into();
         let secrets = in_text(&text);
         Masked::without(text, secrets)
     }
 
-    /// A text of which these parts must not be shown, in order and apart from each other.
+    /// Masks these parts of a text, which are in order and do not overlap.
     pub(crate) fn without(
         text: impl Into<String>,
         secrets: impl IntoIterator<Item = Range<usize>>,
@@ -40,20 +40,20 @@ impl Masked {
         Masked { text: text.into(), masks }
     }
 
-    /// The text with its secrets: to use it, never to show it.
+    /// Returns the text with its secrets, to use it but never to show it.
     pub(crate) fn reveal(&self) -> &str {
         &self.text
     }
 
-    /// The words of a command, each as it may be shown.
+    /// Masks the words of a command.
     pub(crate) fn of_words(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<Masked> {
-        let mut is_given = false;
+        let mut is_next_secret = false;
         let mut of_word = |word: &OsStr| {
             let text = word.to_string_lossy().into_owned();
             let name = text.trim_start_matches('-').split('=').next().unwrap_or_default();
             let value_start = text.find('=').map(|at| at + 1).filter(|_| is_secret_name(name));
-            let all = std::mem::take(&mut is_given).then_some(0).or(value_start);
-            is_given = takes_a_secret(&text);
+            let all = std::mem::take(&mut is_next_secret).then_some(0).or(value_start);
+            is_next_secret = takes_a_secret(&text);
             let masked = Masked::of_text(text);
             let span = all.map(|start| start..masked.text.len()).filter(|span| !span.is_empty());
             masked.and(span.map(|span| (span, MASK.to_owned())))
@@ -61,7 +61,7 @@ impl Masked {
         words.into_iter().map(|word| of_word(word.as_ref())).collect()
     }
 
-    /// A text with something of ours before it.
+    /// Prepends a text without secrets.
     pub(crate) fn after(&self, before: &str) -> Masked {
         let shift = |(span, shown): &(Range<usize>, Cow<'static, str>)| {
             (span.start + before.len()..span.end + before.len(), shown.clone())
@@ -70,14 +70,14 @@ impl Masked {
         Masked { text: format!("{before}{}", self.text), masks }
     }
 
-    /// The same text, in which more must not be shown: these parts, each with what is shown instead.
+    /// Masks further parts, each with what is shown instead.
     pub(crate) fn and(mut self, more: impl IntoIterator<Item = (Range<usize>, String)>) -> Masked {
         self.masks.extend(more.into_iter().map(|(span, shown)| (span, shown.into())));
         self.masks = merged(self.masks);
         self
     }
 
-    /// A part of it.
+    /// Returns a part of the text.
     pub(crate) fn part(&self, part: Range<usize>) -> Masked {
         let text = self.text.get(part.clone()).unwrap_or_default().to_owned();
         let cut = |span: &Range<usize>| span.start.max(part.start)..span.end.min(part.end);
@@ -88,13 +88,13 @@ impl Masked {
         Masked { masks: shifted.collect(), text }
     }
 
-    /// The parts that are not shown, in order.
+    /// Returns the masked parts, in order.
     pub(crate) fn masks(&self) -> impl Iterator<Item = Range<usize>> {
         self.masks.iter().map(|(span, _)| span.clone())
     }
 }
 
-/// The masks in order; those that overlap are one, which says nothing of what is below it.
+/// Sorts masks. Overlapping ones become one `***`.
 fn merged(
     mut masks: Vec<(Range<usize>, Cow<'static, str>)>,
 ) -> Vec<(Range<usize>, Cow<'static, str>)> {
@@ -136,7 +136,7 @@ impl Serialize for Masked {
     }
 }
 
-/// Whether a text is too long and too mixed to be a name.
+/// Whether a text is too long and too random to be a name.
 pub(crate) fn is_like_base64(text: &str) -> bool {
     const SHORTEST: usize = 40;
     let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
@@ -147,9 +147,9 @@ pub(crate) fn is_like_base64(text: &str) -> bool {
         && has(u8::is_ascii_lowercase)
 }
 
-/// Whether what has this name is a secret: `dbPassword`, `API_KEY`, `x-auth-token`. A name that only
-/// begins like one is none, such as `tokenizer`, and neither is that of a place or a measure, such as
-/// `tokenFile`, `privateKeyPath`, `maxTokens`.
+/// Whether a name is that of a secret: `dbPassword`, `API_KEY`, `x-auth-token`. Names that only begin like
+/// one, such as `tokenizer`, are not, nor are those of locations and amounts, such as `tokenFile`,
+/// `privateKeyPath` and `maxTokens`.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     const ANYWHERE: [&str; 6] =
         ["password", "passwd", "passphrase", "passcode", "secret", "credential"];
@@ -182,7 +182,7 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
         "version",
         "algorithm",
     ];
-    // Of a name with parts the last one says what it is.
+    // The last part of a dotted name says what it is.
     let words = words_of(name.rsplit('.').next().unwrap_or(name));
     let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
     let glued = words.concat();
@@ -190,7 +190,7 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
         return is_key(&glued);
     }
     let is_count = ["max", "min"].contains(&first.as_str());
-    // Some write all of a name in small letters.
+    // A name may be in lower case without separators.
     let ends_as = |word: &str, names: &[&str]| {
         let word = word.strip_suffix('s').unwrap_or(word);
         let word = word.trim_end_matches(|char: char| char.is_ascii_digit());
@@ -202,7 +202,7 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
         || is_key(&glued)
 }
 
-/// Whether a name in small letters is that of a key which opens something, or of its id.
+/// Whether a name in lower case is that of a secret key or of its ID.
 fn is_key(name: &str) -> bool {
     const KINDS: [&str; 9] = [
         "access",
@@ -219,7 +219,7 @@ fn is_key(name: &str) -> bool {
     kind.is_some_and(|front| KINDS.iter().any(|kind| front.ends_with(kind)))
 }
 
-/// The words of a name, in small letters: `dbPassword`, `DB_PASSWORD` and `db-password` have two.
+/// Splits a name into words in lower case: `dbPassword`, `DB_PASSWORD` and `db-password` have two.
 fn words_of(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut last = ' ';
@@ -238,22 +238,22 @@ fn words_of(name: &str) -> Vec<String> {
     words
 }
 
-/// The secrets of any text, in order and apart from each other: what is given to a secret name, the
-/// user of a URL, the ids of access keys.
+/// Finds the secrets of any text, in order and without overlaps: values of secret names, the user part of
+/// URLs, IDs of access keys.
 pub(crate) fn in_text(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    given_to_names(text, &mut found);
+    values_of_names(text, &mut found);
     for word in words_in(text) {
         users(text, &word, &mut found);
         access_keys(text, &word, &mut found);
     }
-    given_to_options(text, &mut found);
+    values_of_options(text, &mut found);
     found.sort_by_key(|span| span.start);
     let masks = found.into_iter().filter(|span| !span.is_empty()).map(|span| (span, MASK.into()));
     merged(masks.collect()).into_iter().map(|(span, _)| span).collect()
 }
 
-/// The places of what stands between blanks.
+/// Finds the words of a text.
 fn words_in(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     let words = text.split(|char: char| char.is_ascii_whitespace()).map(move |word| {
@@ -268,16 +268,15 @@ fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
 
-/// `--token X`, `-password X`, `Bearer X`.
-fn given_to_options(text: &str, found: &mut Vec<Range<usize>>) {
-    let mut is_given = false;
+/// Finds the X of `--token X`, `-password X`, `Bearer X`.
+fn values_of_options(text: &str, found: &mut Vec<Range<usize>>) {
+    let mut is_next_secret = false;
     for word in words_in(text) {
-        let written = &text[word.clone()];
-        if std::mem::take(&mut is_given) {
+        if std::mem::take(&mut is_next_secret) {
             found.push(word);
             continue;
         }
-        is_given = takes_a_secret(written);
+        is_next_secret = takes_a_secret(&text[word]);
     }
 }
 
@@ -292,25 +291,25 @@ fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// `password=X`, `"password": "X"`, `Authorization: X`.
-fn given_to_names(text: &str, found: &mut Vec<Range<usize>>) {
+/// Finds the X of `password=X`, `"password": "X"`, `Authorization: X`.
+fn values_of_names(text: &str, found: &mut Vec<Range<usize>>) {
     const LONGEST_NAME: usize = 100;
     let bytes = text.as_bytes();
-    let blanks =
+    let spaces =
         |from: usize| bytes[from..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     let mut end_of_last = 0;
     for at in memchr::memchr2_iter(b'=', b':', bytes) {
         if at < end_of_last {
             continue;
         }
-        // The name before it, which may be in quotes, and blanks may stand between.
+        // The name is before it, perhaps in quotes or with a space between.
         let head = text[..at].trim_end_matches([' ', '\t']);
         let is_apart = head.len() < at;
         let name_end = head.strip_suffix(['"', '\'']).map_or(head.len(), str::len);
         let is_quoted = name_end < head.len();
-        let length =
-            bytes[..name_end].iter().rev().take(LONGEST_NAME).take_while(|b| is_of_name(**b));
-        let start = name_end - length.count();
+        let before = bytes[..name_end].iter().rev();
+        let length = before.take(LONGEST_NAME).take_while(|b| is_of_name(**b)).count();
+        let start = name_end - length;
         let name = text[start..name_end].trim_start_matches(['-', '.']);
         if !is_secret_name(name) {
             continue;
@@ -318,9 +317,9 @@ fn given_to_names(text: &str, found: &mut Vec<Range<usize>>) {
         let is_colon = bytes[at] == b':';
         let mut from = at + 1;
         if is_colon || is_apart {
-            from += blanks(from);
+            from += spaces(from);
         }
-        // `arn:aws:secretsmanager:…:secret:name`, `unexpected token: x`.
+        // Not in `arn:aws:secretsmanager:…:secret:name` or `unexpected token: x`.
         if is_colon && !is_quoted && (from == at + 1 || name.eq_ignore_ascii_case("token")) {
             continue;
         }
@@ -328,7 +327,7 @@ fn given_to_names(text: &str, found: &mut Vec<Range<usize>>) {
         let rest = &bytes[from..];
         let is_end = |byte: &u8| match rest.first() {
             _ if name.eq_ignore_ascii_case("authorization") => *byte == b'\n',
-            // `--password=X`, to its end; in a URL or a list there is more behind it.
+            // `--password=X` ends with the word; in a URL or a list, more follows.
             _ if begins_word => byte.is_ascii_whitespace(),
             _ => byte.is_ascii_whitespace() || is_quote(*byte) || b"&;,|)}]>".contains(byte),
         };
@@ -344,7 +343,7 @@ fn given_to_names(text: &str, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// `//user:password@`, and without the slashes where there is a password.
+/// Finds `user:password` of `//user:password@`. Without the slashes it must have a password.
 fn users(text: &str, word: &Range<usize>, found: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let Some(last_at) = text[word.clone()].rfind('@').map(|at| word.start + at) else { return };
@@ -359,7 +358,7 @@ fn users(text: &str, word: &Range<usize>, found: &mut Vec<Range<usize>>) {
         if let Some(at) = text[start..end].rfind('@') {
             found.push(start..start + at);
         } else if start < last_at && has_password(&text[start..end]) {
-            // A slash in a password should be escaped, and is not always.
+            // A slash in a password should be escaped, but not everybody does that.
             found.push(start..last_at);
             return;
         }
@@ -367,7 +366,7 @@ fn users(text: &str, word: &Range<usize>, found: &mut Vec<Range<usize>>) {
     let start = text[word.start..last_at].rfind(['=', '"', '\'', ',', '|']);
     let start = start.map_or(word.start, |at| word.start + at + 1);
     let user = &text[start..last_at];
-    // An image's digest, an address.
+    // Such as the digest of an image, or an email address.
     let is_other = text[last_at..].starts_with("@sha256:")
         || ["arn:", "mailto:"].iter().any(|scheme| user.starts_with(scheme));
     let has_both =
@@ -377,22 +376,22 @@ fn users(text: &str, word: &Range<usize>, found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Whether something other than a port follows the colon.
+/// Whether the text after the colon is not a port.
 fn has_password(user: &str) -> bool {
     let is_port = |text: &str| text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     user.split_once(':').is_some_and(|(_, password)| !is_port(password))
 }
 
-/// The ids of access keys of AWS, which stand beside their secrets.
+/// Finds the IDs of AWS access keys, which often occur next to their secrets.
 fn access_keys(text: &str, word: &Range<usize>, found: &mut Vec<Range<usize>>) {
     let mut start = word.start;
     for part in text[word.clone()].split(|c: char| !c.is_ascii_alphanumeric()) {
         if is_access_key(part) {
             found.push(start..start + part.len());
         }
-        // What it is split at may be longer than a byte.
-        let behind = start + part.len();
-        start = behind + text[behind..].chars().next().map_or(0, char::len_utf8);
+        // The separator may be longer than a byte.
+        let end = start + part.len();
+        start = end + text[end..].chars().next().map_or(0, char::len_utf8);
     }
 }
 
@@ -409,7 +408,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_secrets() {
+    fn secret_names_are_recognized() {
         for name in [
             "password",
             "dbPassword",
@@ -487,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_in_any_text() {
+    fn secrets_in_text_are_masked() {
         check_text("app --token X --fast", "app --token *** --fast");
         check_text("app --token=X=Y;Z -password X", "app --token=*** -password ***");
         check_text("env DBPASS=X USER=u app", "env DBPASS=*** USER=u app");
@@ -531,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_command() {
+    fn words_of_a_command_are_masked() {
         let shown = |words: &[&str]| {
             Masked::of_words(words).iter().map(Masked::to_string).collect::<Vec<_>>().join("|")
         };
@@ -544,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_keeps_its_masks() {
+    fn part_keeps_its_masks() {
         let masked = Masked::of_text("ab --token X cd").and([(0..2, "$AB".to_owned())]);
         assert_eq!(masked.to_string(), "$AB --token *** cd");
         assert_eq!(format!("{masked:?}"), "\"$AB --token *** cd\"");
@@ -556,9 +555,9 @@ mod tests {
         assert_eq!(masked.and([(10..14, "$B".to_owned())]).to_string(), "$AB --token***d");
     }
 
-    /// That the work grows no faster than the text shows in that this ends.
+    /// Quadratic work would make this test hang.
     #[test]
-    fn long_texts() {
+    fn long_texts_take_linear_time() {
         for piece in [
             "=", ":", "a=", "token=", "'token'=", "--token ", "//", "//a:b", "a:b@", "//@", "\"",
             " ", "AKIA", "a|", ",a|b",
@@ -597,15 +596,15 @@ mod tests {
                 let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
                 let (one, other) = (*cut.0.get(&starts), *cut.1.get(&starts));
                 let part = masked.part(one.min(other)..one.max(other)).to_string();
-                // It shows no more than the whole does.
+                // It must not show more than the whole text.
                 let shown = masked.to_string();
                 prop_assert!(part.split(MASK).all(|piece| shown.contains(piece)), "{} in {}", part, shown);
             }
         }
 
-        /// A secret that no character of is in the rest.
+        /// The secret has only characters that the rest does not have.
         #[test]
-        fn a_secret_at_each_of_its_places_is_not_shown(
+        fn secret_is_masked_wherever_it_occurs(
             secret in "[\u{3b1}-\u{3c9}]{4,12}",
             before in "([a-f]{1,4} ){0,2}",
             template in prop::sample::select(vec![

@@ -1,7 +1,7 @@
-//! What asks a command to stop, and how far its stop has come: one rule for all commands.
+//! Requests to stop a command, and the steps of stopping: the same rule for all commands.
 //!
-//! The first request asks for a proper end. What has not ended when the grace is over, or when a
-//! second request comes, is killed.
+//! The first request asks processes to stop. Those that are still running after the grace period, or at a
+//! second request, are killed.
 
 use std::fmt;
 use std::io;
@@ -16,25 +16,25 @@ use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
 use crate::threads;
 
-/// The signals that ask for a stop.
+/// The signals that request a stop.
 pub(crate) const STOP_SIGNALS: [i32; 3] = [SIGTERM, SIGINT, SIGHUP];
 
-/// Requests within this time of the first one are the same request. coreutils' `timeout` signals its
-/// child and then its group, 0.05 ms later, or 4 ms on a busy machine; a terminal's Ctrl-C reaches a
-/// whole group, and a parent in it may pass it on. A person who reads what the first Ctrl-C leads to
-/// takes longer than this, and a key that is held begins to repeat about then.
+/// Requests within this time of the first one count as the same request. coreutils' `timeout` sends a signal
+/// to its child and milliseconds later to the group, and a parent may forward the Ctrl-C that the whole group
+/// gets. A user who reads the first message takes longer to press Ctrl-C again, and a key that is held begins
+/// to repeat about now.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
-/// What asks for a stop.
+/// What requests a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Signal(i32),
-    /// `--timeout`, which was this long.
+    /// `--timeout`, with its duration.
     Timeout(Duration),
 }
 
 impl Cause {
-    /// The status of a command that it stopped.
+    /// Returns the exit status of a command that it stopped.
     pub(crate) fn exit(self) -> Exit {
         match self {
             Cause::Signal(SIGHUP) => Exit::HungUp,
@@ -64,28 +64,28 @@ pub(crate) struct Request {
     pub(crate) at: Instant,
 }
 
-/// How far a stop has come.
+/// The state of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     Unasked,
-    /// A proper end was asked for.
+    /// Processes were asked to stop.
     Asked(Request),
-    /// What is left is killed. The request is the first one.
+    /// The remaining processes are killed. The request is the first one.
     Forced(Request),
 }
 
-/// What is to be done now.
+/// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Ask for a proper end.
+    /// Ask processes to stop.
     Ask(Cause),
-    /// Kill: a second request came.
+    /// Kill them, because of a second request.
     ForceAsAskedAgain(Cause),
-    /// Kill: this grace is over.
+    /// Kill them, because this grace period is over.
     ForceAsGraceIsOver(Duration),
 }
 
-/// Decides what a request, or the passing of time, leads to. It reads no clock.
+/// Decides what to do at a request or after some time. It reads no clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopping {
     stop: Stop,
@@ -105,7 +105,7 @@ impl Stopping {
         self.grace
     }
 
-    /// What asked for the stop first.
+    /// Returns what requested the stop first.
     pub(crate) fn cause(&self) -> Option<Cause> {
         match self.stop {
             Stop::Unasked => None,
@@ -113,7 +113,7 @@ impl Stopping {
         }
     }
 
-    /// When [`tick`](Self::tick) has something to do.
+    /// Returns when [`tick`](Self::tick) must be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.stop {
             Stop::Asked(first) => Some(first.at + self.grace),
@@ -145,36 +145,39 @@ impl Stopping {
     }
 }
 
-/// Calls this, from a thread of its own, for each of these signals that comes. Signals that our
-/// caller ignores, as nohup does with SIGHUP, stay ignored.
-pub(crate) fn watch(signals: &[i32], mut hear: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
+/// Starts a thread that calls this for each of these signals. Signals that our caller makes us ignore, as
+/// `nohup` does with SIGHUP, stay ignored.
+pub(crate) fn watch(
+    signals: &[i32],
+    mut receive: impl FnMut(i32) + Send + 'static,
+) -> io::Result<()> {
     let ignored = dispositions::ignored(signals);
     let wanted = signals.iter().filter(|signal| !ignored.contains(signal));
     let mut signals = signal_hook::iterator::Signals::new(wanted)?;
-    threads::start("signals", move || signals.forever().for_each(&mut hear))
+    threads::start("signals", move || signals.forever().for_each(&mut receive))
 }
 
-/// Requests to stop: SIGTERM, SIGINT, SIGHUP, and the end of `--timeout`.
+/// Receives requests to stop: SIGTERM, SIGINT, SIGHUP, and the end of `--timeout`.
 #[derive(Clone)]
 pub(crate) struct Requests {
     phase: Arc<Mutex<Phase>>,
     reporter: Reporter,
 }
 
-/// What a request finds.
+/// What a request leads to.
 #[derive(Default)]
 enum Phase {
-    /// Nothing that it could end but this process.
+    /// Nothing has been started, so it ends this process.
     #[default]
     Before,
-    /// Who has to know of it, and the first one that came.
+    /// It is passed to this function. The cause is that of the first one.
     Working(Box<dyn FnMut(Request) + Send>, Option<Cause>),
-    /// A result on its way out.
+    /// Only the result is left to be written, so it ends this process.
     Done,
 }
 
 impl Requests {
-    /// From now on a request ends this process at once, until somebody [receives](Self::receive) it.
+    /// Starts to watch. Until [`receive`](Self::receive) is called, a request ends this process at once.
     pub(crate) fn watch(timeout: Option<Duration>, reporter: &Reporter) -> Result<Requests> {
         let failed = |error: io::Error| {
             Error::new(Exit::Environment, "cannot watch for signals").because(error)
@@ -193,15 +196,15 @@ impl Requests {
         Ok(requests)
     }
 
-    /// From now on requests go to this, from other threads, and whoever looks after children need not
-    /// wait for who reads our stderr.
+    /// Passes requests to this from now on, on other threads. Threads that supervise children no longer wait
+    /// for a reader of our stderr.
     pub(crate) fn receive(&self, receive: impl FnMut(Request) + Send + 'static) {
         self.reporter.supervise();
         *self.phase() = Phase::Working(Box::new(receive), None);
     }
 
-    /// The work is done: from now on a request ends this process at once, as does one that came too
-    /// late to be seen by who received it.
+    /// Ends this process at the next request, because its work is done; or now, if a request came too late to
+    /// have an effect.
     pub(crate) fn end_at_once(&self) {
         match std::mem::replace(&mut *self.phase(), Phase::Done) {
             Phase::Working(_, Some(cause)) => self.reporter.exit(cause.exit() as i32),
@@ -218,7 +221,7 @@ impl Requests {
                 receive(Request { cause, at });
             }
             Phase::Before => {
-                self.reporter.result(&format!("{cause}: ended before anything was started"));
+                self.reporter.result(&format!("{cause}: stopped before anything was started"));
                 self.reporter.exit(cause.exit() as i32);
             }
             Phase::Done => self.reporter.exit(cause.exit() as i32),
@@ -245,7 +248,7 @@ mod tests {
     const TERM: Cause = Cause::Signal(SIGTERM);
 
     #[test]
-    fn two_signals_of_one_request_are_one() {
+    fn signals_in_quick_succession_are_one_request() {
         let (start, grace) = (Instant::now(), Duration::from_secs(10));
         let mut stopping = Stopping::new(grace);
         let at = |millis| Request { cause: TERM, at: start + Duration::from_millis(millis) };
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn one_signal_is_enough() {
+    fn grace_period_follows_a_single_signal() {
         let (start, grace) = (Instant::now(), Duration::from_millis(100));
         let mut stopping = Stopping::new(grace);
         let hup = Cause::Signal(SIGHUP);
@@ -286,14 +289,14 @@ mod tests {
             Just(Cause::Timeout(Duration::from_secs(1)))
         ];
         let event = prop_oneof![cause.prop_map(Event::Request), Just(Event::Tick)];
-        // Milliseconds since the event before.
+        // With the milliseconds since the event before.
         prop::collection::vec((prop_oneof![0..3u64, 0..1500u64], event), 0..12)
     }
 
     proptest! {
-        /// The rules once more, told of the whole history instead of step by step.
+        /// Compares it with the rules for the whole history.
         #[test]
-        fn a_stop_is_asked_once_and_forced_once(events in events(), grace in 0..2000u64) {
+        fn stop_is_requested_once_and_forced_once(events in events(), grace in 0..2000u64) {
             let (start, grace) = (Instant::now(), Duration::from_millis(grace));
             let mut stopping = Stopping::new(grace);
             let (mut now, mut first, mut forced) = (start, None::<Instant>, false);

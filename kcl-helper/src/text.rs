@@ -126,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_escaped_is_harmless_and_stays_as_it_is(text in any_text()) {
+        fn escaped_text_is_harmless_and_not_escaped_again(text in any_text()) {
             let escaped = escape(&text);
             prop_assert!(!escaped.contains(is_harmful));
             prop_assert_eq!(escape(&escaped), escaped.as_ref());
@@ -134,7 +134,7 @@ mod tests {
         }
 
         #[test]
-        fn json_keeps_its_value(texts in prop::collection::btree_map(any_text(), any_text(), 0..3)) {
+        fn escaped_json_keeps_its_value(texts in prop::collection::btree_map(any_text(), any_text(), 0..3)) {
             for json in [json(&texts).unwrap(), json_pretty(&texts).unwrap()] {
                 prop_assert!(!json.contains(|char| char != '\n' && is_harmful(char)));
                 let read: std::collections::BTreeMap<String, String> =

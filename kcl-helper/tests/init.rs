@@ -1,5 +1,4 @@
-//! `kcl-helper init`: what it says, and that the project which it makes builds, passes its tests,
-//! checks clean and runs.
+//! `kcl-helper init`: its messages, and that the new project builds, passes its tests and `check`, and runs.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
@@ -31,7 +30,7 @@ fn checkout() -> PathBuf {
 }
 
 #[test]
-fn what_was_made_and_what_to_type_next() {
+fn project_and_next_commands_are_reported() {
     let stage = Stage::new();
     assert_snapshot!(
         run(&stage, &["init", "my-app", "--stream", "words", "--region", "eu-west-1", "--application", "My.App"]),
@@ -60,7 +59,7 @@ fn what_was_made_and_what_to_type_next() {
 }
 
 #[test]
-fn what_cannot_be_made_leaves_nothing() {
+fn failed_init_leaves_nothing() {
     let stage = Stage::new();
     let names = || {
         let entries = fs::read_dir(stage.root()).unwrap();
@@ -77,40 +76,40 @@ fn what_cannot_be_made_leaves_nothing() {
         run(&stage, &["init", "/dev/null/my-app"]),
     ];
     assert_eq!(names(), before);
-    assert_snapshot!(texts.concat(), @r"
+    assert_snapshot!(texts.concat(), @"
     status 2
-    error: `My App` cannot be the project's name: a name is a lower-case letter and up to 62 lower-case letters, digits, - and _, and no word that Rust or cargo keeps for itself
-    hint: kcl-helper init my-app
+    error: the name `My App` is invalid: use a lower-case letter, then up to 62 lower-case letters, digits, - and _, but no word that is reserved by Rust or cargo
+    hint: write kcl-helper init my-app
     status 2
-    error: `..` names no new folder
-    hint: kcl-helper init my-app
+    error: cannot create `..`: it is not a name
+    hint: write kcl-helper init my-app
     status 2
-    error: `ab` cannot be the application: an application's name has 3 to 128 letters, digits, -, _ and . in it, as its DynamoDB tables do
-    hint: name it with --application
+    error: the application `ab` is invalid: use 3 to 128 letters, digits, -, _ and ., as for the names of DynamoDB tables
+    hint: choose another one with --application
     status 2
-    error: invalid value 'my words' for '--stream <STREAM>': a stream's name has 1 to 128 letters, digits, -, _ and . in it
+    error: invalid value 'my words' for '--stream <STREAM>': use 1 to 128 letters, digits, -, _ and .
 
     For more information, try '--help'.
     status 2
-    error: / has no kcl-runtime in it
-    hint: name the folder that kcl-runtime/Cargo.toml is in
+    error: --checkout / is invalid: it does not contain kcl-runtime
+    hint: write the folder that contains kcl-runtime/Cargo.toml
     status 2
-    error: no folder is no folder
-    hint: mkdir -p 'no folder'
+    error: cannot create no folder/my-app: no folder is not a folder
+    hint: run mkdir -p 'no folder'
     status 2
-    error: /dev/null is no folder
+    error: cannot create /dev/null/my-app: /dev/null is not a folder
     ");
     fs::create_dir(stage.path("my-app")).unwrap();
-    assert_snapshot!(run(&stage, &["init", "my-app"]), @r"
+    assert_snapshot!(run(&stage, &["init", "my-app"]), @"
     status 2
-    error: my-app is there already, and stays as it is
+    error: my-app already exists; not overwritten
     hint: choose another name, or remove it first
     ");
 }
 
-/// No registry is asked: the lock is the workspace's, whose packages are here.
+/// It needs no registry: the lock file is the workspace's, whose packages are already downloaded.
 #[test]
-fn the_project_builds_passes_its_tests_checks_clean_and_runs() {
+fn new_project_builds_passes_its_tests_and_runs() {
     let stage = Stage::new();
     assert!(run(&stage, &["init", "my-app", "--stream", "words"]).starts_with("status 0"));
     let project = stage.path("my-app");

@@ -1,7 +1,7 @@
-//! Nothing is left of what kcl-helper has started, however it ends and whatever its children do.
+//! No process of kcl-helper is left running, however kcl-helper ends and whatever its children do.
 //!
-//! All that a helper starts inherits a variable that names the test, and so is found in /proc: also
-//! what has left its process group, its session and its parents.
+//! All processes of a helper inherit an environment variable that names the test. So /proc shows them, even
+//! if they have left their process group, session and parents.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
@@ -21,12 +21,12 @@ use kcl_fixtures::{Stage, awkward_child};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
-/// Whoever has it was started by the helper of the test that it names.
+/// Every process of the helper has this variable, with the name of the test.
 const MARK: &str = "KCL_HELPER_TEST";
-/// Nothing here takes nearly as long where it ends at all.
+/// Far longer than anything here takes.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
-/// How a helper's end begins.
+/// Why a helper ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Death {
     /// Its input ends.
@@ -34,11 +34,11 @@ enum Death {
     Term,
     Timeout,
     Kill,
-    /// SIGKILL to its process group, as `timeout -k` sends it.
+    /// SIGKILL to its process group, as from `timeout -k`.
     KillGroup,
 }
 
-/// A stage whose helper has a mark of its own.
+/// A stage whose helper has its own mark in the environment.
 struct Marked {
     what: String,
     mark: String,
@@ -78,7 +78,7 @@ impl Marked {
         Running { stage: self, helper, stdin }
     }
 
-    /// All that has been started below this test for it and lives.
+    /// Returns the running processes of this test with the mark.
     fn living(&self) -> Vec<String> {
         let mark = format!("{MARK}={}", self.mark);
         let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -86,13 +86,13 @@ impl Marked {
             let environment = fs::read(entry.path().join("environ")).ok()?;
             environment.split(|byte| *byte == 0).find(|it| *it == mark.as_bytes())?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // What has ended and was not waited for does not live.
+            // Zombies are not running.
             (!stat.contains(") Z ")).then_some(stat)
         });
         living.collect()
     }
 
-    /// What its children have left behind.
+    /// Returns the processes that its children have left behind.
     fn left(&self) -> Vec<String> {
         let mut living = self.living();
         living.retain(|stat| words(stat).get(1).is_some_and(|word| word.starts_with("leaves=")));
@@ -113,7 +113,7 @@ impl Marked {
     }
 }
 
-/// The command line of a process that is told of by its stat.
+/// Returns the command line of a process from a line with its stat.
 fn words(stat: &str) -> Vec<String> {
     let pid = stat.split(' ').next().unwrap();
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -125,10 +125,10 @@ impl Running<'_> {
         Pid::from_child(&self.helper)
     }
 
-    /// Waits until the log has something in it, and what the child leaves behind is there.
+    /// Waits until the log contains something and the leftovers of the child are running.
     fn wait_for_child(&self, child: &str, death: Death) {
         if death == Death::Timeout {
-            // That may come first on a slow machine.
+            // On a slow machine that may come first.
             return;
         }
         let has_log = || fs::metadata(self.stage.path("log")).is_ok_and(|it| it.len() > 0);
@@ -160,7 +160,7 @@ impl Running<'_> {
         status.unwrap()
     }
 
-    /// Ends it, and sees that nothing lives afterwards: at once, unless it was killed.
+    /// Ends it, and checks that no process is left: at once, unless it was killed.
     fn end_and_look(mut self, death: Death) -> ExitStatus {
         let stage = self.stage;
         self.begin_the_end(death);
@@ -169,7 +169,7 @@ impl Running<'_> {
             assert_eq!(status.signal(), Some(9), "{}", stage.what);
         }
         if !matches!(death, Death::Plain | Death::Term) {
-            // What has only begun when the timeout ends it leaves the rest to the guardian.
+            // If the timeout ends it while it starts, the guardian stops the rest.
             stage.eventually("something lives", || stage.living().is_empty());
         } else {
             assert_eq!(stage.living(), [""; 0], "{}\n{}", stage.what, stage.stderr());
@@ -182,8 +182,8 @@ const DEATHS: [Death; 5] =
     [Death::Plain, Death::Term, Death::Timeout, Death::Kill, Death::KillGroup];
 const CHILDREN: [&str; 3] = ["freeze=processRecords", "ignore-eof ignore-term", "orphan"];
 
-/// Plays all at the same time: most of it is waiting.
-fn all_at_once(deaths: &[Death], play: impl Fn(&str, Death) + Sync) {
+/// Plays all cases in parallel, because they mostly wait.
+fn in_parallel(deaths: &[Death], play: impl Fn(&str, Death) + Sync) {
     let play = &play;
     thread::scope(|scope| {
         for child in CHILDREN {
@@ -196,9 +196,9 @@ fn all_at_once(deaths: &[Death], play: impl Fn(&str, Death) + Sync) {
 
 #[test]
 fn local() {
-    all_at_once(&DEATHS, |child, death| {
+    in_parallel(&DEATHS, |child, death| {
         if death == Death::Plain && child.starts_with("freeze") {
-            // It waits for an answer, as the daemon does.
+            // The daemon waits for an answer.
             return;
         }
         let stage = Marked::new(format!("local, {child}, {death:?}"));
@@ -220,7 +220,7 @@ fn local() {
 
 #[test]
 fn bench() {
-    all_at_once(&DEATHS, |child, death| {
+    in_parallel(&DEATHS, |child, death| {
         if death == Death::Plain && child.starts_with("freeze") {
             return;
         }
@@ -236,14 +236,14 @@ fn bench() {
     });
 }
 
-/// The daemon writes to stdin until it has gone.
+/// The daemon can write to stdin until its end.
 #[test]
 fn record() {
     let deaths = [Death::Plain, Death::Term, Death::Kill, Death::KillGroup];
-    all_at_once(&deaths, |child, death| {
+    in_parallel(&deaths, |child, death| {
         let hangs = child.starts_with("freeze") || child.starts_with("ignore");
         if death == Death::Plain && hangs {
-            // It waits for the program's end, as the daemon does.
+            // The daemon waits for the program's end.
             return;
         }
         let stage = Marked::new(format!("record, {child}, {death:?}"));
@@ -263,14 +263,14 @@ fn record() {
                 running.begin_the_end(Death::Plain);
             }
             let status = running.end_and_look(death);
-            // How the program ends is how we end.
+            // `record` ends as its program does.
             assert_eq!(
                 status.signal() == Some(9),
                 hangs || death == Death::Kill || death == Death::KillGroup
             );
             return;
         }
-        // What a program has left on purpose lives on, as it would without us.
+        // A process that the program leaves behind keeps running, as it would without us.
         running.begin_the_end(death);
         running.begin_the_end(Death::Plain);
         running.end();
@@ -294,7 +294,7 @@ for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done
 mkdir -p $lib/g/alpha/1.0 && echo alpha > $lib/g/alpha/1.0/alpha-1.0.jar
 ";
 
-/// A java, a jar and a file for `run`.
+/// A stage with a java, a jar and a properties file for `run`.
 fn daemon_stage(what: String, play: &str) -> Marked {
     let stage = Marked::new(what);
     stage.fill_with_one_jar("3.0.9");
@@ -315,7 +315,7 @@ fn run_args(timeout: &str) -> String {
     )
 }
 
-/// How many runs have left their files.
+/// Counts the folders of runs that still exist.
 fn run_folders(stage: &Stage) -> usize {
     let places = fs::read_dir(stage.path("tmp")).unwrap().flatten();
     let places =
@@ -356,7 +356,7 @@ fn run() {
 }
 
 #[test]
-fn tools_that_run_before_the_daemon() {
+fn leftovers_of_tools_before_the_daemon() {
     thread::scope(|scope| {
         for tool in ["java", "mvn", "dump", "download"] {
             for death in [Death::Term, Death::Timeout, Death::Kill] {
@@ -377,7 +377,7 @@ fn tools_that_run_before_the_daemon() {
                     if tool != "download" {
                         running.wait_for_child(tool, death);
                     } else if death != Death::Timeout {
-                        // It gets half an answer.
+                        // The repository sends half of the jar.
                         let mut download = repository.accept().unwrap().0;
                         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nalp";
                         download.write_all(head).unwrap();
@@ -387,7 +387,7 @@ fn tools_that_run_before_the_daemon() {
                     }
                     running.begin_the_end(death);
                     running.end();
-                    // They are ended after us.
+                    // They are stopped after our end.
                     stage.eventually("something lives", || stage.living().is_empty());
                     let jars = fs::read_dir(stage.path("cache/jars/3.0.9")).unwrap().flatten();
                     let jars: Vec<_> = jars.map(|it| it.file_name()).collect();
@@ -399,9 +399,9 @@ fn tools_that_run_before_the_daemon() {
     });
 }
 
-/// Each process of it lives for a millisecond or two, in a session of its own.
+/// Each of its processes runs for a millisecond or two, in its own session.
 #[test]
-fn a_chain_of_short_lives_is_cut() {
+fn chain_of_short_lived_processes_is_stopped() {
     for death in [Death::Plain, Death::Term, Death::Kill] {
         let stage = Marked::new(format!("chain, {death:?}"));
         let mut running = stage.start("local -i - --grace 300ms -- AWKWARD log=log chain");
@@ -419,7 +419,7 @@ fn guardian_of(running: &Running<'_>) -> Pid {
 }
 
 #[test]
-fn a_guardian_that_is_killed_leaves_all_to_us() {
+fn helper_stops_everything_if_its_guardian_is_killed() {
     thread::scope(|scope| {
         for child in ["", "orphan"] {
             for death in [Death::Plain, Death::Term] {
@@ -442,12 +442,12 @@ fn a_guardian_that_is_killed_leaves_all_to_us() {
     });
 }
 
-/// A shell may become kcl-helper, and then its jobs are our children.
+/// A shell may `exec` kcl-helper, and then its jobs are our children.
 #[test]
-fn nobody_else_is_harmed() {
+fn jobs_of_the_shell_are_not_harmed() {
     for kills_guardian in [false, true] {
-        let stage = Marked::new(format!("a stranger, guardian killed: {kills_guardian}"));
-        let script = "sleep 120 <&- & echo $! > stranger; exec \"$0\" local -i - --grace 100ms -- \
+        let stage = Marked::new(format!("a job of the shell, guardian killed: {kills_guardian}"));
+        let script = "sleep 120 <&- & echo $! > job; exec \"$0\" local -i - --grace 100ms -- \
                       \"$1\" log=log";
         let mut shell = kcl_fixtures::command("sh");
         shell.args(["-c", script, HELPER, &awkward_child()]).env(MARK, &stage.mark);
@@ -464,16 +464,16 @@ fn nobody_else_is_harmed() {
         running.begin_the_end(Death::Plain);
         running.end();
         let living = stage.living();
-        let stranger = fs::read_to_string(stage.path("stranger")).unwrap();
+        let job = fs::read_to_string(stage.path("job")).unwrap();
         assert_eq!(living.len(), 1, "{living:#?}");
-        assert!(living[0].starts_with(&format!("{} (sleep)", stranger.trim())), "{living:#?}");
-        let stranger = Pid::from_raw(stranger.trim().parse().unwrap()).unwrap();
-        kill_process(stranger, Signal::KILL).unwrap();
+        assert!(living[0].starts_with(&format!("{} (sleep)", job.trim())), "{living:#?}");
+        let job = Pid::from_raw(job.trim().parse().unwrap()).unwrap();
+        kill_process(job, Signal::KILL).unwrap();
     }
 }
 
 #[test]
-fn a_signal_to_the_guardian_is_no_request() {
+fn signals_to_the_guardian_are_ignored() {
     let stage = Marked::new("signals to the guardian".into());
     let mut running = stage.start("local -i - -- AWKWARD log=log");
     running.stdin.as_mut().unwrap().write_all(b"one\n").unwrap();

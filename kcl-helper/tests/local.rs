@@ -1147,7 +1147,7 @@ fn signal_or_timeout_ends_a_run_that_cannot_begin() {
     assert_eq!(running.end(&place).status, "exit status: 143");
     let outcome = place.local("--timeout 200ms -- AWKWARD");
     assert_eq!(outcome.status, "exit status: 124");
-    assert_eq!(outcome.stderr, "--timeout 200ms: ended before anything was started\n");
+    assert_eq!(outcome.stderr, "--timeout 200ms: stopped before anything was started\n");
 }
 
 #[test]

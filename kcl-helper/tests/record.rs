@@ -1,5 +1,5 @@
-//! `kcl-helper record` between a test that plays the daemon and a program that misbehaves: both must
-//! see what they would see of each other without it, and the recording must have it all.
+//! `kcl-helper record` between a test that acts as the daemon and a program that misbehaves: both must see
+//! what they would see without it, and the recording must be complete.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
@@ -21,18 +21,18 @@ use tempfile::TempDir;
 const HELPER: &str = env!("CARGO_BIN_EXE_kcl-helper");
 
 /// A folder for recordings.
-struct Place(TempDir);
+struct Folder(TempDir);
 
-impl Place {
-    fn new() -> Place {
-        Place(tempfile::tempdir().unwrap())
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
     }
 
     fn rec(&self) -> PathBuf {
         self.0.path().join("rec")
     }
 
-    /// `kcl-helper record OPTIONS -- COMMAND`, with all three pipes in our hands.
+    /// Returns `kcl-helper record OPTIONS -- COMMAND`, with three pipes.
     fn command(&self, options: &[&str], command: &[&str]) -> Command {
         let mut helper = kcl_fixtures::command(HELPER);
         helper.arg("record").arg("--to").arg(self.rec()).args(options).arg("--").args(command);
@@ -49,7 +49,7 @@ impl Place {
         self.start(&["sh", "-c", script])
     }
 
-    /// The events of the only recording, without their times.
+    /// Returns the events of the only recording, without their times.
     fn events(&self) -> Vec<Value> {
         let mut events = self.lines();
         let header = events.remove(0);
@@ -71,7 +71,7 @@ impl Place {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// All that was recorded of one stream.
+    /// Returns everything that was recorded of one stream.
     fn recorded(&self, kind: &str) -> String {
         let events = self.events();
         let events = events.iter().filter(|event| event[0] == kind);
@@ -90,23 +90,23 @@ fn read_line(from: &mut impl std::io::BufRead) -> String {
 }
 
 #[test]
-fn a_caller_that_ignores_the_ends_of_children_takes_no_status_away() {
-    let place = Place::new();
+fn ignored_sigchld_does_not_lose_the_status() {
+    let folder = Folder::new();
     let words = ["-c", "trap '' CHLD; exec \"$0\" \"$@\"", HELPER, "record", "--to"];
-    // Some shells do not ignore it when they are told to.
+    // Some shells do not ignore it even if they are told to.
     let mut command = kcl_fixtures::command("bash");
-    command.args(words).arg(place.rec()).args(["--", "sh", "-c", "exit 7"]);
+    command.args(words).arg(folder.rec()).args(["--", "sh", "-c", "exit 7"]);
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(place.events().last(), Some(&json!(["x", "exit status 7"])));
+    assert_eq!(folder.events().last(), Some(&json!(["x", "exit status 7"])));
 }
 
 #[test]
-fn a_life_is_recorded_as_it_was_said() {
-    let place = Place::new();
-    let log = place.0.path().join("log");
+fn conversation_is_recorded_in_order() {
+    let folder = Folder::new();
+    let log = folder.0.path().join("log");
     let log = format!("log={}", log.display());
-    let mut child = place.start(&[&awkward_child(), "checkpoint=batch", &log]);
+    let mut child = folder.start(&[&awkward_child(), "checkpoint=batch", &log]);
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let records = r#"{"action":"processRecords","records":[{"data":"ww==","partitionKey":"ключ","sequenceNumber":"1","approximateArrivalTimestamp":1,"subSequenceNumber":0,"action":"record"}],"millisBehindLatest":0}"#;
@@ -132,15 +132,15 @@ fn a_life_is_recorded_as_it_was_said() {
     }
     drop(stdin);
     assert!(child.wait().unwrap().success());
-    let mut events = place.events();
-    // Two streams end at the same time, in any order.
+    let mut events = folder.events();
+    // Two streams end at the same time, so their order varies.
     events[9..11].sort_by_key(|event| event[0].to_string());
     expected.extend([json!(["<", null]), json!([">", null]), json!(["e", null])]);
     events[8..11].sort_by_key(|event| event[0].to_string());
     expected[8..11].sort_by_key(|event| event[0].to_string());
     expected.push(json!(["x", "exit status 0"]));
     assert_eq!(events, expected);
-    let header = &place.lines()[0];
+    let header = &folder.lines()[0];
     assert_eq!(header["command"], json!([awkward_child(), "checkpoint=batch", log]));
     assert_eq!(header["kcl_helper"], env!("CARGO_PKG_VERSION"));
     assert!(header["started"].as_str().unwrap().ends_with('Z'));
@@ -149,9 +149,9 @@ fn a_life_is_recorded_as_it_was_said() {
 }
 
 #[test]
-fn pieces_that_are_no_lines_and_no_text_pass_at_once() {
-    let place = Place::new();
-    let mut child = place.start(&["cat"]);
+fn partial_lines_and_invalid_utf8_pass_at_once() {
+    let folder = Folder::new();
+    let mut child = folder.start(&["cat"]);
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     for piece in [b"{\"act".as_slice(), b"\xff\xfe", b"\n\n", b"no end"] {
         stdin.write_all(piece).unwrap();
@@ -164,7 +164,7 @@ fn pieces_that_are_no_lines_and_no_text_pass_at_once() {
     stdout.read_to_end(&mut rest).unwrap();
     assert!(rest.is_empty());
     assert!(child.wait().unwrap().success());
-    let said: Vec<Value> = place.events().into_iter().filter(|event| event[0] == ">").collect();
+    let said: Vec<Value> = folder.events().into_iter().filter(|event| event[0] == ">").collect();
     assert_eq!(
         Value::from(said),
         json!([
@@ -179,9 +179,9 @@ fn pieces_that_are_no_lines_and_no_text_pass_at_once() {
 }
 
 #[test]
-fn a_line_of_14_megabytes_passes_in_little_memory() {
-    let place = Place::new();
-    let mut child = place.start(&["cat"]);
+fn line_of_14_megabytes_needs_little_memory() {
+    let folder = Folder::new();
+    let mut child = folder.start(&["cat"]);
     let line = [vec![b'x'; 14 << 20], b"\n".to_vec()].concat();
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let sent = line.clone();
@@ -192,7 +192,7 @@ fn a_line_of_14_megabytes_passes_in_little_memory() {
     let mut got = vec![0; line.len()];
     stdout.read_exact(&mut got).unwrap();
     assert!(got == line);
-    #[cfg(target_os = "linux")] // others tell nobody what a process's peak was
+    #[cfg(target_os = "linux")] // other systems do not show another process's peak memory
     {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -201,24 +201,24 @@ fn a_line_of_14_megabytes_passes_in_little_memory() {
     }
     drop(writer.join().unwrap());
     assert!(child.wait().unwrap().success());
-    assert!(place.recorded("<").as_bytes() == line && place.recorded(">").as_bytes() == line);
+    assert!(folder.recorded("<").as_bytes() == line && folder.recorded(">").as_bytes() == line);
 }
 
 #[test]
-fn stderr_passes_at_once_too() {
-    let place = Place::new();
-    let mut child = place.shell("printf 'no end' >&2; cat");
+fn stderr_passes_at_once() {
+    let folder = Folder::new();
+    let mut child = folder.shell("printf 'no end' >&2; cat");
     let mut got = [0; 6];
     child.stderr.as_mut().unwrap().read_exact(&mut got).unwrap();
     assert_eq!(&got, b"no end");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    assert_eq!(place.recorded("e"), "no end");
+    assert_eq!(folder.recorded("e"), "no end");
 }
 
 #[test]
-fn the_programs_end_is_ours() {
-    let place = Place::new();
+fn exit_status_or_signal_is_that_of_the_program() {
+    let folder = Folder::new();
     for (script, code, signal) in [
         ("exit 0", Some(0), None),
         ("exit 3", Some(3), None),
@@ -228,10 +228,10 @@ fn the_programs_end_is_ours() {
         ("kill -ABRT $$", None, Some(6)),
         ("kill -PIPE $$", None, Some(13)),
     ] {
-        let status = place.shell(script).wait().unwrap();
+        let status = folder.shell(script).wait().unwrap();
         assert_eq!((status.code(), status.signal()), (code, signal), "{script}");
     }
-    let mut ends: Vec<String> = fs::read_dir(place.rec())
+    let mut ends: Vec<String> = fs::read_dir(folder.rec())
         .unwrap()
         .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
         .map(|text| text.lines().last().unwrap().split_once(',').unwrap().1.to_owned())
@@ -252,9 +252,9 @@ fn the_programs_end_is_ours() {
 }
 
 #[test]
-fn all_that_was_said_before_the_end_arrives() {
-    let place = Place::new();
-    let Output { status, stdout, stderr } = place
+fn output_before_the_end_arrives() {
+    let folder = Folder::new();
+    let Output { status, stdout, stderr } = folder
         .shell("i=0; while [ $i -lt 500 ]; do echo out$i; echo err$i >&2; i=$((i+1)); done; exit 7")
         .wait_with_output()
         .unwrap();
@@ -262,28 +262,28 @@ fn all_that_was_said_before_the_end_arrives() {
     let lines = |start: &str| (0..500).map(|n| format!("{start}{n}\n")).collect::<String>();
     assert_eq!(String::from_utf8(stdout).unwrap(), lines("out"));
     assert_eq!(String::from_utf8(stderr).unwrap(), lines("err"));
-    assert_eq!((place.recorded(">"), place.recorded("e")), (lines("out"), lines("err")));
+    assert_eq!((folder.recorded(">"), folder.recorded("e")), (lines("out"), lines("err")));
 }
 
 #[test]
-fn a_program_that_ends_while_stdin_is_open_is_not_waited_for() {
-    let place = Place::new();
-    let mut child = place.shell("exit 5");
+fn open_stdin_does_not_delay_the_end() {
+    let folder = Folder::new();
+    let mut child = folder.shell("exit 5");
     let stdin = child.stdin.take();
     assert_eq!(child.wait().unwrap().code(), Some(5));
     drop(stdin);
 }
 
 #[test]
-fn a_closed_stdin_breaks_the_daemons_pipe_and_a_closed_stdout_ends_it() {
-    let place = Place::new();
-    let mut child = place.shell("exec <&-; echo closed; exec >&-; exec sleep 60");
+fn closed_stdin_and_stdout_are_passed_on_to_the_daemon() {
+    let folder = Folder::new();
+    let mut child = folder.shell("exec <&-; echo closed; exec >&-; exec sleep 60");
     let (mut stdin, mut stdout) =
         (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     let mut said = String::new();
     stdout.read_to_string(&mut said).unwrap();
     assert_eq!(said, "closed\n");
-    // Without a write, and while the program lives.
+    // Without a write, and while the program is running.
     let mut entry = [PollFd::new(&stdin, PollFlags::HUP)];
     let time = Timespec { tv_sec: 20, tv_nsec: 0 };
     assert_eq!(poll(&mut entry, Some(&time)), Ok(1));
@@ -292,68 +292,68 @@ fn a_closed_stdin_breaks_the_daemons_pipe_and_a_closed_stdout_ends_it() {
     child.wait().unwrap();
 }
 
-/// Some systems cannot wait for a device, and call it invalid.
+/// Some systems cannot poll a device.
 #[test]
-fn a_device_takes_what_the_program_writes() {
-    let place = Place::new();
+fn output_to_a_device_is_passed_on() {
+    let folder = Folder::new();
     let script = "echo one; read wait; trap '' PIPE; echo two || exit 9; exit 5";
-    let mut command = place.command(&[], &["sh", "-c", script]);
+    let mut command = folder.command(&[], &["sh", "-c", script]);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(5));
-    let said = place.events();
+    let said = folder.events();
     let said: Vec<_> = said.iter().filter(|event| event[0] == ">").collect();
     assert_eq!(said, [&json!([">", "one\n"]), &json!([">", "two\n"]), &json!([">", null])]);
 }
 
 #[test]
-fn a_stdout_that_is_lost_is_told() {
-    for (redirection, is_told) in [(">&-", true), (">/dev/null", true), ("", false)] {
-        let place = Place::new();
+fn lost_stdout_is_a_warning() {
+    for (redirection, is_lost) in [(">&-", true), (">/dev/null", true), ("", false)] {
+        let folder = Folder::new();
         let mut command = kcl_fixtures::command("sh");
         command.arg("-c").arg(format!("exec \"$0\" \"$@\" {redirection}")).arg(HELPER);
-        command.args(["record", "--to"]).arg(place.rec()).args(["--", "echo", "one"]);
+        command.args(["record", "--to"]).arg(folder.rec()).args(["--", "echo", "one"]);
         let output = command.stdin(Stdio::null()).output().unwrap();
-        let warning = "warning: stdout is closed, or the null device: nobody gets what the program \
-                       writes there\n";
-        let expected = if is_told { warning } else { "" };
+        let warning =
+            "warning: stdout is closed or /dev/null: what the program writes there is lost\n";
+        let expected = if is_lost { warning } else { "" };
         assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
         assert_eq!(output.status.code(), Some(0));
-        assert_eq!(place.recorded(">"), "one\n");
+        assert_eq!(folder.recorded(">"), "one\n");
     }
 }
 
 #[test]
-fn a_daemon_that_closes_stdout_is_a_broken_pipe_to_the_program() {
-    let place = Place::new();
-    let mut child = place.start(&["yes"]);
+fn stdout_closed_by_the_daemon_is_a_broken_pipe_for_the_program() {
+    let folder = Folder::new();
+    let mut child = folder.start(&["yes"]);
     drop(child.stdout.take());
-    // `yes` dies of SIGPIPE, or says so and exits 1 where that is ignored.
+    // `yes` dies of SIGPIPE, or exits with 1 if that is ignored.
     let status = child.wait().unwrap();
     assert!(status.signal() == Some(13) || status.code() == Some(1), "{status}");
 }
 
 #[test]
-fn whoever_holds_stdout_is_waited_for_as_by_the_daemon() {
-    let place = Place::new();
-    let mut child = place.shell("{ read go; echo late; } <&0 & exit 3");
+fn process_that_holds_stdout_delays_the_end() {
+    let folder = Folder::new();
+    let mut child = folder.shell("{ read go; echo late; } <&0 & exit 3");
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"go\n").unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3));
-    // Some shells give what runs behind `&` no stdin, and then it is not waited for any longer.
+    // Some shells give a background process no stdin. It does not delay the end.
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "late\n");
 }
 
-/// Tells each SIGTERM, goes on after the first one, and ends at the end of its input.
+/// Reports each SIGTERM, continues after the first one, and ends at the end of its input.
 const TELLS: &str = "trap 'echo term; told=1' TERM; echo ready; \
                      while [ -z \"$told\" ]; do sleep 0.05; done; cat; exit 4";
 
 #[test]
-fn a_signal_to_us_reaches_the_program_once() {
-    let place = Place::new();
-    let mut child = place.start(&["bash", "-c", TELLS]);
+fn signal_to_the_helper_reaches_the_program_once() {
+    let folder = Folder::new();
+    let mut child = folder.start(&["bash", "-c", TELLS]);
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     assert_eq!(read_line(&mut stdout), "ready\n");
     kill_process(pid(&child), Signal::TERM).unwrap();
@@ -366,10 +366,10 @@ fn a_signal_to_us_reaches_the_program_once() {
 }
 
 #[test]
-fn a_program_that_ignores_a_signal_goes_on_while_somebody_writes_to_it() {
-    let place = Place::new();
+fn program_may_ignore_a_signal_while_its_stdin_is_open() {
+    let folder = Folder::new();
     let script = "trap 'echo term' TERM; echo ready; while :; do sleep 0.05; done";
-    let mut child = place.command(&["--grace", "700ms"], &["bash", "-c", script]).spawn().unwrap();
+    let mut child = folder.command(&["--grace", "700ms"], &["bash", "-c", script]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     assert_eq!(read_line(&mut stdout), "ready\n");
     for _ in 0..2 {
@@ -384,14 +384,14 @@ fn a_program_that_ignores_a_signal_goes_on_while_somebody_writes_to_it() {
     assert_eq!(output.status.signal(), Some(9));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_snapshot!(said, @"warning: not stopped within 700ms: killing the program");
-    assert_eq!(place.events().last(), Some(&json!(["x", "signal 9, SIGKILL"])));
+    assert_eq!(folder.events().last(), Some(&json!(["x", "signal 9, SIGKILL"])));
 }
 
-/// As under a daemon: somebody else leads the group.
+/// As under a daemon, another process leads the group.
 #[test]
-fn a_signal_to_the_group_reaches_the_program_once() {
-    let place = Place::new();
-    let helper = place.command(&[], &["bash", "-c", TELLS]);
+fn signal_to_the_group_reaches_the_program_once() {
+    let folder = Folder::new();
+    let helper = folder.command(&[], &["bash", "-c", TELLS]);
     let words: Vec<_> = std::iter::once(helper.get_program()).chain(helper.get_args()).collect();
     let mut leader = kcl_fixtures::command("bash");
     leader.args(["-c", "trap '' TERM; (trap - TERM; exec \"$@\"); echo status $?", "leader"]);
@@ -410,32 +410,32 @@ fn a_signal_to_the_group_reaches_the_program_once() {
 }
 
 #[test]
-fn each_process_has_a_file_and_none_is_overwritten() {
-    let place = Place::new();
-    let children: Vec<_> = (0..8).map(|_| place.shell("echo x")).collect();
+fn each_process_has_its_own_file() {
+    let folder = Folder::new();
+    let children: Vec<_> = (0..8).map(|_| folder.shell("echo x")).collect();
     for child in children {
         assert!(child.wait_with_output().unwrap().status.success());
     }
-    assert_eq!(fs::read_dir(place.rec()).unwrap().count(), 8);
+    assert_eq!(fs::read_dir(folder.rec()).unwrap().count(), 8);
 }
 
 #[test]
-fn what_cannot_be_recorded_runs_all_the_same() {
-    let place = Place::new();
-    fs::write(place.rec(), "a file").unwrap();
-    let output = place.shell("echo out; exit 6").wait_with_output().unwrap();
+fn program_runs_even_if_it_cannot_be_recorded() {
+    let folder = Folder::new();
+    fs::write(folder.rec(), "a file").unwrap();
+    let output = folder.shell("echo out; exit 6").wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(6), b"out\n".as_slice()));
     let said = String::from_utf8(output.stderr).unwrap();
-    let said = said.replace(place.0.path().to_str().unwrap(), "[folder]");
-    assert_snapshot!(said, @"warning: nothing is recorded in [folder]/rec: File exists (os error 17)");
+    let said = said.replace(folder.0.path().to_str().unwrap(), "[folder]");
+    assert_snapshot!(said, @"warning: cannot record to [folder]/rec: File exists (os error 17)");
 }
 
 #[test]
-fn output_that_cannot_be_written_is_a_failure() {
-    let place = Place::new();
-    let mut command = place.command(&[], &["sh", "-c", "echo out; echo err >&2"]);
-    // Open for reading alone. A full disk is the same to us, and /dev/full is not everywhere.
-    let path = place.0.path().join("for-reading");
+fn failed_write_of_output_is_a_failure() {
+    let folder = Folder::new();
+    let mut command = folder.command(&[], &["sh", "-c", "echo out; echo err >&2"]);
+    // Read-only, which fails like a full disk; not every system has /dev/full.
+    let path = folder.0.path().join("for-reading");
     fs::write(&path, "").unwrap();
     command.stdout(fs::File::open(path).unwrap());
     let output = command.output().unwrap();
@@ -445,24 +445,24 @@ fn output_that_cannot_be_written_is_a_failure() {
     let (err, warnings): (Vec<_>, Vec<_>) = said.lines().partition(|line| *line == "err");
     assert_eq!(err, ["err"]);
     assert_snapshot!(warnings.join("\n"), @"warning: cannot write to stdout, so the program's stdout is closed: Bad file descriptor (os error 9)");
-    assert_eq!(place.recorded(">"), "out\n");
-    assert_eq!(place.events().last(), Some(&json!(["x", "exit status 0"])));
+    assert_eq!(folder.recorded(">"), "out\n");
+    assert_eq!(folder.events().last(), Some(&json!(["x", "exit status 0"])));
 }
 
 #[test]
-fn a_full_recording_ends_and_the_program_goes_on() {
-    let place = Place::new();
-    let mut command = place.command(&["--max-size", "4KiB"], &["sh", "-c", "seq 100000; exit 2"]);
+fn full_recording_does_not_stop_the_program() {
+    let folder = Folder::new();
+    let mut command = folder.command(&["--max-size", "4KiB"], &["sh", "-c", "seq 100000; exit 2"]);
     let output = command.spawn().unwrap().wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stdout.split(|byte| *byte == b'\n').count(), 100_001);
-    let events = place.events();
+    let events = folder.events();
     let end =
         [json!(["!", "the recording is full, see --max-size"]), json!(["x", "exit status 2"])];
     assert_eq!(events[events.len() - 2..], end);
 }
 
-/// What is different in each recording is `HASH`, also within base64.
+/// Replaces hashes, which differ in each recording, by `HASH`, even within base64.
 fn without_hashes(text: &str) -> String {
     let mut parts = text.split(", hash ");
     let first = parts.next().unwrap().to_owned();
@@ -470,16 +470,16 @@ fn without_hashes(text: &str) -> String {
 }
 
 #[test]
-fn a_redacted_recording_has_no_payload_and_the_program_has_it_all() {
-    let place = Place::new();
+fn redacted_recording_has_no_payloads() {
+    let folder = Folder::new();
     let line = "{\"records\":[{\"data\":null,\"partitionKey\":\"SECRET\"}]}\n";
     let script = "tee /dev/stderr; printf 'SECRET: no such key\\nSECRET' >&2";
-    let mut child = place.command(&["--redact"], &["sh", "-c", script, "SECRET"]).spawn().unwrap();
+    let mut child = folder.command(&["--redact"], &["sh", "-c", script, "SECRET"]).spawn().unwrap();
     child.stdin.take().unwrap().write_all(format!("{line}SECRET\n").as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, format!("{line}SECRET\n").as_bytes());
     assert_eq!(output.stderr, format!("{line}SECRET\nSECRET: no such key\nSECRET").as_bytes(),);
-    let said = ["<", ">", "e"].map(|kind| without_hashes(&place.recorded(kind))).join("");
+    let said = ["<", ">", "e"].map(|kind| without_hashes(&folder.recorded(kind))).join("");
     assert_snapshot!(said, @r#"
     {"records":[{"data":null,"partitionKey":"6 bytes, hash HASH"}]}
     6 bytes, hash HASH
@@ -490,44 +490,44 @@ fn a_redacted_recording_has_no_payload_and_the_program_has_it_all() {
     19 bytes, hash HASH
     6 bytes, hash HASH
     "#);
-    // In one recording one text has one hash.
-    let keys = place.recorded("<") + &place.recorded(">");
+    // Within a recording, equal texts have equal hashes.
+    let keys = folder.recorded("<") + &folder.recorded(">");
     let hashes: Vec<&str> = keys.split(", hash ").skip(1).map(|part| &part[..16]).collect();
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
-    let header = &place.lines()[0];
+    let header = &folder.lines()[0];
     assert_eq!(header["redacted"], true);
     let command = without_hashes(&header["command"].to_string());
     assert_snapshot!(command, @r#"["sh","2 bytes, hash HASH","57 bytes, hash HASH","6 bytes, hash HASH"]"#);
-    let file = fs::read_dir(place.rec()).unwrap().next().unwrap().unwrap().path();
+    let file = fs::read_dir(folder.rec()).unwrap().next().unwrap().unwrap().path();
     assert!(!fs::read_to_string(file).unwrap().contains("SECRET"));
 }
 
 #[test]
-fn only_the_owner_can_read_a_recording() {
+fn recordings_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     for (umask, there_before) in [("022", false), ("0", false), ("0", true), ("077", false)] {
-        let place = Place::new();
+        let folder = Folder::new();
         if there_before {
-            fs::create_dir(place.rec()).unwrap();
-            fs::set_permissions(place.rec(), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::create_dir(folder.rec()).unwrap();
+            fs::set_permissions(folder.rec(), fs::Permissions::from_mode(0o755)).unwrap();
         }
         let script = format!("umask {umask}; exec \"$0\" record --to \"$1\" -- true");
         let mut command = kcl_fixtures::command("sh");
-        let status = command.args(["-c", &script, HELPER]).arg(place.rec()).status().unwrap();
+        let status = command.args(["-c", &script, HELPER]).arg(folder.rec()).status().unwrap();
         assert!(status.success());
-        assert_eq!(mode(&place.rec()), if there_before { 0o755 } else { 0o700 });
-        let file = fs::read_dir(place.rec()).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(mode(&folder.rec()), if there_before { 0o755 } else { 0o700 });
+        let file = fs::read_dir(folder.rec()).unwrap().next().unwrap().unwrap().path();
         assert_eq!(mode(&file), 0o600, "{umask}");
     }
 }
 
 #[test]
-fn what_cannot_be_run_is_said() {
-    let place = Place::new();
+fn program_that_cannot_start_is_an_error() {
+    let folder = Folder::new();
     let say = |options: &[&str], command: &[&str]| {
-        let output = place.command(options, command).output().unwrap();
+        let output = folder.command(options, command).output().unwrap();
         format!("{}\n{}", output.status, String::from_utf8(output.stderr).unwrap())
     };
     let here = std::env::current_dir().unwrap();
@@ -539,9 +539,9 @@ fn what_cannot_be_run_is_said() {
     ");
     assert_snapshot!(say(&["--max-size", "100"], &["true"]), @r"
     exit status: 2
-    error: invalid value '100' for '--max-size <SIZE>': 100 of what? write 100B or 100KiB
+    error: invalid value '100' for '--max-size <SIZE>': the unit is missing: write 100B or 100KiB
 
     For more information, try '--help'.
     ");
-    assert!(!place.rec().exists());
+    assert!(!folder.rec().exists());
 }

@@ -1,4 +1,4 @@
-//! `kcl-helper bench`: what was typed becomes [`bench::Options`].
+//! `kcl-helper bench`: makes [`bench::Options`] from the arguments.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -17,17 +17,17 @@ const EXAMPLES: &str = "\
 Examples:
   kcl-helper bench -- ./app                            records/s, CPU, memory of your processor
   kcl-helper bench --batch 10000 --shards 4 -- ./app   full batches, four children
-  kcl-helper bench --vs 'python3 app.py' -- ./app      two of them in turns, and the ratio";
+  kcl-helper bench --vs 'python3 app.py' -- ./app      two processors in turns, and their ratio";
 
 const STATUS: &str = "\
 Status: 0 done, 1 a child failed or is below --at-least, 2 command line, 3 a child cannot be started
 or something cannot be written, 5 a child broke the protocol, 124 stopped by --timeout; 129, 130, 143
-stopped by a signal. What stops a measurement kills the children";
+stopped by a signal. Stopping a measurement kills the children";
 
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = STATUS)]
 pub(crate) struct Args {
-    /// Measure the built-in processor, which does next to nothing
+    /// Measure the built-in processor, which does almost nothing
     #[arg(long, conflicts_with = "command")]
     sample: bool,
     /// Records in a batch
@@ -37,33 +37,33 @@ pub(crate) struct Args {
     /// Bytes in a record, before base64
     #[arg(long, value_name = "SIZE", default_value = "1KiB", value_parser = units::size)]
     size: usize,
-    /// How many shards at a time, each with a child process of its own
+    /// The number of shards, each with its own child process
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     shards: u32,
     /// How long to measure each command
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::duration)]
     duration: Duration,
-    /// Measure so many batches a shard, however long they take
+    /// Measure this many batches per shard, however long they take
     #[arg(long, value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..))]
     batches: Option<u64>,
-    /// Measure so many records of all shards, in whole batches
+    /// Measure this many records of all shards, in whole batches
     #[arg(long, value_name = "N", conflicts_with_all = ["duration", "batches"],
           value_parser = clap::value_parser!(u64).range(1..))]
     records: Option<u64>,
-    /// How long each command works before it is measured
+    /// How long each command runs before it is measured
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = units::duration_or_zero)]
     warmup: Duration,
-    /// Into how many turns the measurement is divided
+    /// How many turns the measurement has
     #[arg(long, value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     turns: u32,
-    /// How often a child is started to take the median of its start-up
+    /// How many times a child is started, for the median of its start-up time
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     starts: u32,
-    /// Send so many records a second, such as 20k/s; latency counts from the intended moment
+    /// Send this many records per second, such as 20k/s; latency counts from the scheduled time
     /// [default: as fast as they are answered]
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     rate: Option<f64>,
@@ -71,26 +71,26 @@ pub(crate) struct Args {
     /// invalid-state, dependency, illegal-argument
     #[arg(long, value_name = "HOW", default_value = "ok", value_parser = answers)]
     checkpoints: Answers,
-    /// A second command, split on blanks; the two are measured in turns
+    /// A second command, split at spaces; both are measured in turns
     #[arg(long, value_name = "COMMAND")]
     vs: Option<String>,
-    /// Cores of the driver and the children (Linux): 0 for one, 0,1 for a core each [default: any]
+    /// Cores for the driver and the children (Linux): 0 to share it, 0,1 for one each [default: any]
     #[arg(long, value_name = "CORES", value_parser = Cpus::parse)]
     cpus: Option<Cpus>,
-    /// Exit 1 below this: 500k/s records, 100MB/s, or with --vs a ratio such as 2.5x
+    /// Exit with 1 below this: 500k/s records, 100MB/s, or with --vs a ratio such as 2.5x
     #[arg(long, value_name = "RATE", value_parser = at_least)]
     at_least: Option<AtLeast>,
     /// How long an answer may take before the child is killed
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
     answer_timeout: Duration,
-    /// Stop after this long, as a signal would
+    /// Stop after this long, as a signal does
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     timeout: Option<Duration>,
-    /// How long a child may be silent before that is said
+    /// How long a child may be silent before a warning
     #[arg(long, hide = true, value_name = "DURATION", default_value = "10s",
           value_parser = units::duration)]
     patience: Duration,
-    /// text, or json with every latency counted
+    /// text, or json with the counts of all latencies
     #[arg(
         long,
         value_name = "FORMAT",
@@ -99,7 +99,7 @@ pub(crate) struct Args {
         env = "KCL_HELPER_FORMAT"
     )]
     format: Format,
-    /// The record processor and its arguments; no shell comes between
+    /// The record processor and its arguments, started without a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -115,21 +115,21 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         (true, _) => super::ourselves(BENCH_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
         (false, true) => {
-            return Err(Error::new(Exit::Usage, "no record processor to measure")
-                .hint("kcl-helper bench --sample, or kcl-helper bench -- COMMAND"));
+            return Err(Error::new(Exit::Usage, "the record processor to measure is missing")
+                .hint("write kcl-helper bench --sample, or kcl-helper bench -- COMMAND"));
         }
     };
     let mut programs = vec![first];
     if let Some(vs) = &args.vs {
         let words: Vec<&str> = vs.split_ascii_whitespace().collect();
         if words.is_empty() {
-            return Err(Error::new(Exit::Usage, "--vs names no command"));
+            return Err(Error::new(Exit::Usage, "--vs is invalid: the command is empty"));
         }
         programs.push(Program::from(words.as_slice()));
     }
     if matches!(args.at_least, Some(AtLeast::Ratio(_))) && programs.len() == 1 {
-        return Err(Error::new(Exit::Usage, "--at-least wants a ratio, and there is one command")
-            .hint("--vs COMMAND, or a rate such as 500k/s"));
+        return Err(Error::new(Exit::Usage, "--at-least is invalid: a ratio needs two commands")
+            .hint("add --vs COMMAND, or write a rate such as 500k/s"));
     }
     let until = match (args.batches, args.records) {
         (Some(batches), _) => Until::Batches(batches),
@@ -161,7 +161,7 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
 }
 
 fn at_least(text: &str) -> Result<AtLeast, String> {
-    let help = "write records a second (500k/s), bytes a second (100MB/s), or a ratio (2.5x)";
+    let help = "write records per second (500k/s), bytes per second (100MB/s), or a ratio (2.5x)";
     if let Some(ratio) = text.strip_suffix('x') {
         return units::amount(&format!("{ratio}x"), &[("x", 1.0)], help, ["/s", "x"])
             .map(AtLeast::Ratio);
@@ -186,7 +186,7 @@ fn answers(text: &str) -> Result<Answers, String> {
         "dependency" => CheckpointError::Dependency,
         "illegal-argument" => CheckpointError::IllegalArgument,
         _ => {
-            return Err("errors are throttled, shutdown, invalid-state, dependency and \
+            return Err("write one of throttled, shutdown, invalid-state, dependency, \
                         illegal-argument"
                 .into());
         }
@@ -202,19 +202,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_must_be_reached() {
+    fn at_least_is_parsed() {
         assert_eq!(at_least("500k/s"), Ok(AtLeast::RecordsPerSecond(500_000.0)));
         assert_eq!(at_least("100MB/s"), Ok(AtLeast::BytesPerSecond(1e8)));
         assert_eq!(at_least("2.5x"), Ok(AtLeast::Ratio(2.5)));
-        assert_eq!(at_least("2").unwrap_err(), "2 of what? write 2/s or 2x");
-        let help = "write records a second (500k/s), bytes a second (100MB/s), or a ratio (2.5x)";
+        assert_eq!(at_least("2").unwrap_err(), "the unit is missing: write 2/s or 2x");
+        let help =
+            "write records per second (500k/s), bytes per second (100MB/s), or a ratio (2.5x)";
         for bad in ["", "x", "B/s", "fast", "1y/s", "2xx"] {
             assert_eq!(at_least(bad).unwrap_err(), help, "{bad}");
         }
     }
 
     #[test]
-    fn how_checkpoints_are_answered() {
+    fn checkpoints_are_parsed() {
         assert_eq!(answers("ok"), Ok(Answers(None)));
         assert_eq!(answers("throttled@10"), Ok(Answers(Some((CheckpointError::Throttling, 10)))));
         for bad in ["", "throttled", "throttled@", "throttled@0", "throttled@-1", "@1", "ok@2"] {
@@ -224,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(text in "[0-9.kMGiBsx/@,-]{0,24}|throttled@[0-9]{0,30}|\\PC{0,8}") {
+        fn any_text_is_parsed_without_panic(text in "[0-9.kMGiBsx/@,-]{0,24}|throttled@[0-9]{0,30}|\\PC{0,8}") {
             let _ = (at_least(&text), answers(&text), Cpus::parse(&text));
         }
     }

@@ -1,4 +1,4 @@
-//! `kcl-helper completions`.
+//! `kcl-helper completions`: prints a completion script for a shell.
 
 use clap_complete::Shell;
 
@@ -12,7 +12,7 @@ Examples:
   kcl-helper completions zsh > ~/.zfunc/_kcl-helper
   kcl-helper completions fish > ~/.config/fish/completions/kcl-helper.fish")]
 pub(crate) struct Args {
-    /// The shell to complete in
+    /// The shell to print a script for
     shell: Shell,
 }
 

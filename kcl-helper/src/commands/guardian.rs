@@ -5,10 +5,10 @@ use crate::guardian::{list, server};
 use crate::output::Reporter;
 
 pub(crate) fn run(reporter: &Reporter) -> Result<Exit> {
-    // It must end even if nothing reads stderr any more, and no signal ends it.
+    // It must end even if nobody reads stderr, and ignores signals.
     reporter.supervise();
     let cleared = server::run().map_err(|error| {
-        Error::new(Exit::Environment, "cannot guard what kcl-helper starts").because(error)
+        Error::new(Exit::Environment, "cannot run the guardian process").because(error)
     })?;
     if !cleared.killed.is_empty() {
         reporter.warn(&format!("kcl-helper has ended: killed {}", list(&cleared.killed)));

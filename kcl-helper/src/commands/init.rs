@@ -1,4 +1,4 @@
-//! `kcl-helper init`: what was typed, or is asked for, becomes a [`Project`].
+//! `kcl-helper init`: makes a [`Project`] from the arguments and the answers to questions.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Read as _};
@@ -19,7 +19,7 @@ use crate::this_program;
 Example:
   kcl-helper init my-app --stream words --region us-east-1")]
 pub(crate) struct Args {
-    /// The folder to make; its last part names the package
+    /// The folder to create; its last part is the name of the package
     #[arg(value_name = "NAME")]
     folder: PathBuf,
     /// The stream to read [default: NAME]
@@ -28,14 +28,14 @@ pub(crate) struct Args {
     /// Its region [default: that of the environment or the profile, else us-east-1]
     #[arg(long)]
     region: Option<Region>,
-    /// What names the lease table and the metrics [default: NAME]
+    /// The name of the lease table and of the metrics [default: NAME]
     #[arg(long, value_name = "NAME")]
     application: Option<Application>,
-    /// Ask nothing, not even on a terminal
+    /// Ask no questions, not even on a terminal
     #[arg(long)]
     no_interactive: bool,
-    /// The checkout of KCL for Rust to depend on by path, or `none` to depend by version [default:
-    /// the one that this kcl-helper was built in, if it is still there]
+    /// The checkout of KCL for Rust to depend on, or `none` to depend on a version [default: the
+    /// checkout in which this kcl-helper was built, if it still exists]
     #[arg(long, value_name = "DIR|none")]
     checkout: Option<PathBuf>,
 }
@@ -61,20 +61,25 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
         name,
         runtime,
     };
-    project.make(folder).map_err(|error| match error.kind() {
+    project.create(folder).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists
         | io::ErrorKind::DirectoryNotEmpty
         | io::ErrorKind::NotADirectory => taken(folder),
         _ => {
-            let message = format!("{} cannot be made", folder.display());
+            let message = format!("cannot create {}", folder.display());
             Error::new(Exit::Environment, message).because(error)
         }
     })?;
-    say_what_was_made(&project, folder, &environment, reporter);
+    report_project(&project, folder, &environment, reporter);
     Ok(Exit::Done)
 }
 
-fn say_what_was_made(project: &Project, folder: &Path, around: &Environment, reporter: &Reporter) {
+fn report_project(
+    project: &Project,
+    folder: &Path,
+    environment: &Environment,
+    reporter: &Reporter,
+) {
     let Project { name, stream, region, application, runtime } = project;
     reporter.say(&format!(
         "{}: application {}, stream {} in {}",
@@ -92,7 +97,7 @@ fn say_what_was_made(project: &Project, folder: &Path, around: &Environment, rep
     });
     let line = |words: &[OsString]| shell_line(words).text;
     let rehearsal = [
-        program_as_typed(around),
+        program_as_typed(environment),
         "local".into(),
         "--".into(),
         format!("target/debug/{}", name.as_str()).into(),
@@ -103,7 +108,7 @@ fn say_what_was_made(project: &Project, folder: &Path, around: &Environment, rep
     reporter.say(&format!("  cargo build && {}", line(&rehearsal)));
 }
 
-/// What to type for this program: its name, if a shell would find it by that.
+/// Returns what to type for this program: its name if it is in PATH, else its path.
 fn program_as_typed(environment: &Environment) -> OsString {
     const NAME: &str = "kcl-helper";
     let Ok(program) = this_program::path() else { return NAME.into() };
@@ -118,16 +123,16 @@ fn program_as_typed(environment: &Environment) -> OsString {
 
 fn name_of(folder: &Path) -> Result<Name> {
     let shown = folder.display();
-    // A trailing slash is no part of it; `.` and `..` have none.
+    // `.` and `..` have none.
     let Some(name) = folder.file_name() else {
-        let message = format!("`{shown}` names no new folder");
-        return Err(Error::new(Exit::Usage, message).hint("kcl-helper init my-app"));
+        let message = format!("cannot create `{shown}`: it is not a name");
+        return Err(Error::new(Exit::Usage, message).hint("write kcl-helper init my-app"));
     };
     let name = name.to_string_lossy();
     name.parse().map_err(|rule: String| {
-        Error::new(Exit::Usage, format!("`{name}` cannot be the project's name"))
+        Error::new(Exit::Usage, format!("the name `{name}` is invalid"))
             .because(rule)
-            .hint("kcl-helper init my-app")
+            .hint("write kcl-helper init my-app")
     })
 }
 
@@ -137,19 +142,21 @@ fn refuse_unusable(folder: &Path) -> Result<()> {
     }
     match folder.parent() {
         Some(parent) if parent != Path::new("") && !parent.is_dir() => {
-            let error = Error::new(Exit::Usage, format!("{} is no folder", parent.display()));
+            let message = format!("cannot create {}", folder.display());
+            let error = Error::new(Exit::Usage, message)
+                .because(format!("{} is not a folder", parent.display()));
             if parent.symlink_metadata().is_ok() {
                 return Err(error);
             }
-            let make = shell_line(&["mkdir".into(), "-p".into(), parent.into()]);
-            Err(error.hint(make.text))
+            let mkdir = shell_line(&["mkdir".into(), "-p".into(), parent.into()]);
+            Err(error.hint(format!("run {}", mkdir.text)))
         }
         _ => Ok(()),
     }
 }
 
 fn taken(folder: &Path) -> Error {
-    let message = format!("{} is there already, and stays as it is", folder.display());
+    let message = format!("{} already exists; not overwritten", folder.display());
     Error::new(Exit::Usage, message).hint("choose another name, or remove it first")
 }
 
@@ -159,32 +166,35 @@ fn runtime(checkout: Option<&Path>, folder: &Path) -> Result<Runtime> {
         Some(none) if none == Path::new("none") => return Ok(by_version),
         Some(checkout) if Runtime::is_checkout(checkout) => checkout.to_owned(),
         Some(other) => {
-            let message = format!("{} has no kcl-runtime in it", other.display());
+            let message = format!("--checkout {} is invalid", other.display());
             return Err(Error::new(Exit::Usage, message)
-                .hint("name the folder that kcl-runtime/Cargo.toml is in"));
+                .because("it does not contain kcl-runtime")
+                .hint("write the folder that contains kcl-runtime/Cargo.toml"));
         }
         None => match Runtime::checkout_of_this_build() {
             Some(checkout) => checkout,
             None => return Ok(by_version),
         },
     };
-    // Without `..` and links, as a project may be moved.
+    // Without `..` and links, because the project may be moved.
     let checkout = checkout.canonicalize().unwrap_or(checkout);
     let parent = absolute(folder).parent().map(Path::to_owned).unwrap_or_default();
     let around = parent.canonicalize().is_ok_and(|parent| parent.starts_with(&checkout));
     match checkout.into_os_string().into_string() {
         Ok(folder) => Ok(Runtime::Checkout { folder, around }),
         Err(path) => {
-            let message = format!("{}: Cargo.toml cannot name this path", path.display());
-            Err(Error::new(Exit::Usage, message).hint("--checkout none depends by version"))
+            let message = format!("cannot depend on {}", path.display());
+            Err(Error::new(Exit::Usage, message)
+                .because("the path is invalid UTF-8")
+                .hint("use --checkout none to depend on a version"))
         }
     }
 }
 
-/// In bytes; what is longer is no name of anything.
+/// In bytes. No valid name is this long.
 const LONGEST_ANSWER: u64 = 4096;
 
-/// Asks for what is missing, or takes what is usual.
+/// Asks for missing values, or uses the defaults.
 struct Prompt<'a, R> {
     asks: bool,
     reporter: &'a Reporter,
@@ -196,31 +206,30 @@ impl<R: BufRead> Prompt<'_, R> {
         &mut self,
         given: Option<T>,
         what: &str,
-        usual: &str,
+        default: &str,
     ) -> Result<T> {
         if let Some(given) = given {
             return Ok(given);
         }
         if !self.asks {
-            return usual.parse().map_err(|rule: String| {
-                Error::new(Exit::Usage, format!("`{usual}` cannot be the {what}"))
+            return default.parse().map_err(|rule: String| {
+                Error::new(Exit::Usage, format!("the {what} `{default}` is invalid"))
                     .because(rule)
-                    .hint(format!("name it with --{what}"))
+                    .hint(format!("choose another one with --{what}"))
             });
         }
         loop {
-            self.reporter.ask(&format!("{what} [{usual}]:"));
+            self.reporter.ask(&format!("{what} [{default}]:"));
             let mut answer = String::new();
             let read = self.answers.by_ref().take(LONGEST_ANSWER).read_line(&mut answer);
             let read = read.unwrap_or(0);
             if read == 0 {
                 self.reporter.end_question();
-                return Err(Error::new(Exit::Usage, format!("the {what} is missing")).hint(
-                    format!("name it with --{what}, or take what is usual: --no-interactive"),
-                ));
+                let hint = format!("use --{what}, or --no-interactive for the default");
+                return Err(Error::new(Exit::Usage, format!("the {what} is missing")).hint(hint));
             }
             let answer = answer.trim();
-            match if answer.is_empty() { usual } else { answer }.parse() {
+            match if answer.is_empty() { default } else { answer }.parse() {
                 Ok(answer) => return Ok(answer),
                 Err(rule) => self.reporter.result(&rule),
             }
@@ -233,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_asked_until_it_is_right() {
+    fn missing_values_are_asked_until_they_are_valid() {
         let mut prompt = Prompt {
             asks: true,
             reporter: &Reporter::new(),
@@ -251,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_what_is_usual_is_taken() {
+    fn without_a_terminal_defaults_are_used() {
         let mut prompt = Prompt { asks: false, reporter: &Reporter::new(), answers: &b""[..] };
         let stream: Stream = prompt.complete(None, "stream", "a").unwrap();
         assert_eq!(stream.as_str(), "a");
-        // A package may be called so, a table may not.
+        // A package may have this name, but a table may not.
         let short = prompt.complete::<Application>(None, "application", "a").unwrap_err();
-        assert_eq!(short.to_string(), "`a` cannot be the application");
+        assert_eq!(short.to_string(), "the application `a` is invalid");
     }
 }

@@ -1,4 +1,4 @@
-//! `kcl-helper local`: what was typed becomes [`local::Options`].
+//! `kcl-helper local`: makes [`local::Options`] from the arguments.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,31 +18,31 @@ Examples:
   tail -f log | kcl-helper local -i - -- python3 app.py";
 
 const STATUS: &str = "\
-Status: 0 done, 1 a child failed, 2 command line or a file on it, 3 a child cannot be started or
+Status: 0 done, 1 a child failed, 2 invalid command line or input, 3 a child cannot be started or
 something cannot be written, 5 a child broke the protocol, 124 stopped by --timeout; 129, 130, 143
 stopped by a signal";
 
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = STATUS)]
 pub(crate) struct Args {
-    /// Run the built-in sample processor, from the beginning each time
+    /// Run the built-in sample processor, always from the beginning
     #[arg(long, conflicts_with = "command")]
     sample: bool,
-    /// Read records from this file, one a line; `-` is stdin [default: a text shipped with us]
+    /// Read records from this file, one per line; `-` is stdin [default: a built-in text]
     #[arg(short, long, value_name = "FILE|-")]
     input: Option<PathBuf>,
-    /// How many shards, each with a child process of its own
+    /// The number of shards, each with its own child process
     #[arg(long, value_name = "N", default_value_t = 1, env = "KCL_HELPER_SHARDS",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(crate::kinesis::MAX_SHARDS)))]
     shards: u32,
-    /// Where checkpoints are kept
+    /// The folder for checkpoints
     #[arg(long, value_name = "DIR", default_value = ".kcl-local", env = "KCL_HELPER_STATE")]
     state: PathBuf,
     /// Forget the checkpoints of earlier runs
     #[arg(long)]
     reset: bool,
-    /// What the children are told when the input has ended: `shutdown` is shutdownRequested and
-    /// leaseLost, `shard-ended` is shardEnded
+    /// What children get at the end of the input: `shutdown` is shutdownRequested and leaseLost,
+    /// `shard-ended` is shardEnded
     #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
     /// Inject a fault; may be repeated: NAME[@[SHARD:]N][xCOUNT]. At the N-th checkpoint: throttled,
@@ -54,13 +54,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = super::units::duration_or_zero)]
     grace: Duration,
-    /// Stop after this long, as a signal would
+    /// Stop after this long, as a signal does
     #[arg(long, value_name = "DURATION", value_parser = super::units::duration)]
     timeout: Option<Duration>,
-    /// How long a child may be silent before that is said
+    /// How long a child may be silent before a warning
     #[arg(long, hide = true, value_name = "DURATION", default_value = "10s", value_parser = super::units::duration)]
     patience: Duration,
-    /// Your record processor and its arguments; no shell comes between
+    /// Your record processor and its arguments, started without a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -70,8 +70,8 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         (true, _) => super::ourselves(SAMPLE_CHILD)?,
         (false, false) => Program::from(args.command.as_slice()),
         (false, true) => {
-            return Err(Error::new(Exit::Usage, "no record processor to run")
-                .hint("kcl-helper local --sample, or kcl-helper local -i FILE -- COMMAND"));
+            return Err(Error::new(Exit::Usage, "the record processor to run is missing")
+                .hint("write kcl-helper local --sample, or kcl-helper local -i FILE -- COMMAND"));
         }
     };
     let options = local::Options {

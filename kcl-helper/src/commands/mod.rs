@@ -1,4 +1,4 @@
-//! One file a subcommand: what was typed becomes a call into the layer below.
+//! The subcommands: each turns its arguments into a call of the layer below.
 
 mod arguments;
 pub(crate) mod bench;
@@ -18,10 +18,10 @@ use crate::child::Program;
 use crate::error::{Error, Exit, Result};
 use crate::this_program;
 
-/// A processor that is this program itself, by a command that help does not show.
+/// Returns a record processor that is a hidden subcommand of this program.
 fn ourselves(command: &str) -> Result<Program> {
     let program = this_program::path().map_err(|error| {
-        Error::new(Exit::Environment, "cannot find this program itself").because(error)
+        Error::new(Exit::Environment, "cannot find the path of this program").because(error)
     })?;
     Ok(Program { program: program.into(), args: vec![command.into()] })
 }

@@ -1,4 +1,4 @@
-//! `kcl-helper record`: what was typed becomes [`record::Options`].
+//! `kcl-helper record`: makes [`record::Options`] from the arguments.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,27 +17,27 @@ use crate::record;
 Example, in a daemon's properties file:
   executableName = kcl-helper record --to recordings -- ./app
 
-A file is JSON lines: a header, then [microseconds since the line above, kind, text]. The kinds are
-`<` stdin, `>` stdout, `e` stderr (null: its end), `x` how the program ended, `!` a word of ours.
-Bytes that are no UTF-8 are in base64, and a fourth element says so.
+A recording is a file of JSON lines: a header, then [microseconds since the line before, kind, text].
+The kinds are `<` stdin, `>` stdout, `e` stderr (null: it has ended), `x` how the program ended, `!` a
+note of kcl-helper. Invalid UTF-8 is in base64, marked by a fourth element.
 
-Status: the program's; 2 for the command line, 3 if it cannot be started or if what it writes cannot
-be passed on, as to a full disk")]
+Status: the program's; 2 for an invalid command line, 3 if the program cannot be started or its
+output cannot be passed on, for example to a full disk")]
 pub(crate) struct Args {
-    /// The folder for the recordings, one file a process; it is made if it is not there
+    /// The folder for recordings, one file per process; it is created if it is missing
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// Keep the messages without data and keys, and of all else only the length
+    /// Record messages without data and keys, and only the length of everything else
     #[arg(long)]
     redact: bool,
-    /// Stop recording a process at this size; the program goes on
+    /// The maximum size of a recording; the program continues after it
     #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = size)]
     max_size: usize,
-    /// After a signal that asks it to stop, the program is killed if it still runs this long after
-    /// the last writer of its stdin has gone
+    /// After a signal to stop, kill the program if it is still running this long after its stdin was
+    /// closed
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration_or_zero)]
     grace: Duration,
-    /// The program and its arguments; no shell comes between
+    /// The program and its arguments, started without a shell
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

@@ -1,12 +1,12 @@
-//! How amounts are typed. A duration without a unit is in seconds; any other amount needs a unit,
-//! and the error for a bare number says what it may mean.
+//! Parses amounts on the command line. A duration without a unit is in seconds. Any other amount needs a
+//! unit, and the error for a bare number suggests some.
 
 use std::time::Duration;
 
-/// The longest duration that is accepted, so that no deadline is beyond the end of the clock.
+/// The longest duration, so that no deadline overflows the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 86400);
 
-/// `10`, `10s`, `500ms`, `1.5s`, `1m 30s`; not 0.
+/// Parses a duration: `10`, `10s`, `500ms`, `1.5s`, `1m 30s`; not 0.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match duration_or_zero(text)? {
         Duration::ZERO => Err("write more than 0, such as 10s or 500ms".into()),
@@ -14,7 +14,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A duration that may be 0.
+/// Parses a duration that may be 0.
 pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     let has_unit = text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit());
     let parsed = if has_unit {
@@ -31,24 +31,23 @@ pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `100B`, `1KiB`, `1.5MB`.
+/// Parses a size: `100B`, `1KiB`, `1.5MB`.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = amount(text, &BYTES, "write a size such as 100B or 1KiB", ["B", "KiB"])?;
     if bytes.fract() != 0.0 || bytes > 1e15 {
-        return Err("write whole bytes, such as 100B or 1KiB".into());
+        return Err("write a whole number of bytes, such as 100B or 1KiB".into());
     }
     Ok(bytes as usize)
 }
 
-/// Records a second: `500/s`, `20k/s`; not 0.
+/// Parses records per second: `500/s`, `20k/s`; not 0.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
-    let words = "write records a second, such as 500/s or 20k/s";
+    let words = "write records per second, such as 500/s or 20k/s";
     let rate = amount(text, &COUNTS, words, ["/s", "k/s"])?;
     if rate > 0.0 { Ok(rate) } else { Err(words.into()) }
 }
 
-/// What a number is followed by, and how much one of it is. Of two units that fit, the longer one
-/// stands.
+/// The names and values of units.
 pub(super) type Units<'a> = &'a [(&'a str, f64)];
 
 pub(super) const BYTES: [(&str, f64); 8] = [
@@ -63,7 +62,7 @@ pub(super) const BYTES: [(&str, f64); 8] = [
 ];
 pub(super) const COUNTS: [(&str, f64); 3] = [("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6)];
 
-/// A number, perhaps with a point, and one of these units right behind it.
+/// Parses a number, perhaps with a decimal point, directly followed by one of these units.
 pub(super) fn amount(
     text: &str,
     units: Units<'_>,
@@ -78,7 +77,7 @@ pub(super) fn amount(
     };
     if unit.is_empty() {
         let [first, second] = likely;
-        return Err(format!("{number} of what? write {number}{first} or {number}{second}"));
+        return Err(format!("the unit is missing: write {number}{first} or {number}{second}"));
     }
     let found = units.iter().find(|(name, _)| *name == unit);
     found.map(|(_, one)| value * one).ok_or_else(|| help.into())
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_are_parsed() {
         for (text, millis) in [
             ("10", 10_000),
             ("10s", 10_000),
@@ -128,20 +127,23 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_rates() {
+    fn sizes_and_rates_are_parsed() {
         for (text, bytes) in [("0B", 0), ("100B", 100), ("1KiB", 1024), ("1.5kB", 1500)] {
             assert_eq!(size(text), Ok(bytes));
         }
-        assert_eq!(size("1024").unwrap_err(), "1024 of what? write 1024B or 1024KiB");
-        assert_eq!(size("1.5B").unwrap_err(), "write whole bytes, such as 100B or 1KiB");
+        assert_eq!(size("1024").unwrap_err(), "the unit is missing: write 1024B or 1024KiB");
+        assert_eq!(
+            size("1.5B").unwrap_err(),
+            "write a whole number of bytes, such as 100B or 1KiB"
+        );
         assert_eq!(rate("20k/s"), Ok(20_000.0));
-        assert_eq!(rate("20").unwrap_err(), "20 of what? write 20/s or 20k/s");
-        assert_eq!(rate("0/s").unwrap_err(), "write records a second, such as 500/s or 20k/s");
+        assert_eq!(rate("20").unwrap_err(), "the unit is missing: write 20/s or 20k/s");
+        assert_eq!(rate("0/s").unwrap_err(), "write records per second, such as 500/s or 20k/s");
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(number in 1..900_000u64, unit in 0..BYTES.len()) {
+        fn formatted_amounts_are_read_back(number in 1..900_000u64, unit in 0..BYTES.len()) {
             let (name, one) = BYTES[unit];
             prop_assert_eq!(size(&format!("{number}{name}")), Ok((number as f64 * one) as usize));
             prop_assert_eq!(duration(&format!("{number}ms")), Ok(Duration::from_millis(number)));
@@ -150,7 +152,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(text in "[0-9.kKMGiBsm/hµu -]{0,24}|\\PC{0,8}") {
+        fn any_text_is_parsed_without_panic(text in "[0-9.kKMGiBsm/hµu -]{0,24}|\\PC{0,8}") {
             let _ = (duration(&text), duration_or_zero(&text), size(&text), rate(&text));
         }
     }

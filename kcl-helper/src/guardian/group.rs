@@ -1,12 +1,12 @@
-//! Process groups, where systems differ in what they say of one.
+//! Signals to process groups, and how systems differ there.
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-/// Sends a signal to all of a group, which may have ended meanwhile.
+/// Sends a signal to all processes of a group. An empty group is not an error.
 ///
 /// # Errors
-/// Nobody in the group may be signalled by us.
+/// We may not send signals to any of them.
 pub(super) fn signal_group(group: Pid, signal: Signal) -> rustix::io::Result<()> {
     match kill_process_group(group, signal) {
         Err(error) if means_nobody(error, ZOMBIES_ARE_FORBIDDEN) => Ok(()),
@@ -14,15 +14,14 @@ pub(super) fn signal_group(group: Pid, signal: Signal) -> rustix::io::Result<()>
     }
 }
 
-/// Whether nobody of a group is left. Zombies may count as somebody: who has started them reaps
-/// them first.
+/// Whether no process of a group is left. Some systems count zombies, so reap children first.
 pub(super) fn is_group_gone(group: Pid) -> bool {
     let asked = test_kill_process_group(group);
     asked.is_err_and(|error| means_nobody(error, ZOMBIES_ARE_FORBIDDEN))
 }
 
-/// macOS leaves zombies out and answers EPERM where they are all that there is. It answers the same
-/// for living processes of other users, which then cannot be told from none.
+/// macOS answers EPERM if a group has only zombies. It answers the same if it has only processes of other
+/// users, which then count as none.
 const ZOMBIES_ARE_FORBIDDEN: bool = cfg!(target_vendor = "apple");
 
 fn means_nobody(error: Errno, zombies_are_forbidden: bool) -> bool {
@@ -36,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_gone_once_its_last_process_is_reaped() {
+    fn group_is_gone_when_its_last_process_is_reaped() {
         let mut child = kcl_fixtures::command("cat")
             .stdin(std::process::Stdio::piped())
             .process_group(0)
@@ -51,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn forbidden_means_nobody_only_where_zombies_are() {
+    fn eperm_means_an_empty_group_only_on_macos() {
         assert!(means_nobody(Errno::SRCH, false) && means_nobody(Errno::SRCH, true));
         assert!(!means_nobody(Errno::PERM, false) && means_nobody(Errno::PERM, true));
         assert!(!means_nobody(Errno::INVAL, true));

@@ -1,7 +1,6 @@
-//! What a helper and its guardian say to each other.
+//! The messages between a helper and its guardian.
 //!
-//! Each request has a socket of its own, which is handed over on the main one together with the
-//! files that the request is about.
+//! Each request has its own socket, which is passed over the main one together with the request's files.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
@@ -17,63 +16,63 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The request's own socket, the three streams, and a few files to be inherited.
+/// The request's socket, the three streams, and a few inherited files.
 const MAX_FILES: usize = 8;
-/// No message is nearly as long: a command line has at most 2 MiB.
+/// Far more than any message: a command line has at most 2 MiB.
 const MAX_LENGTH: u32 = 64 << 20;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Request {
     Spawn(Spawn),
-    /// End all that is left.
+    /// Stop all remaining processes.
     Clear {
         leave: Duration,
         stop: Duration,
     },
-    /// Remove this folder once nothing runs any more and nobody has removed it.
+    /// At the end, remove this folder if it still exists.
     Remove(OsString),
-    /// End nothing when the helper ends.
+    /// Stop nothing when the helper ends.
     Leave,
 }
 
-/// What comes behind a [`Spawn`]: kill what is left of the process's group, and let the system have
-/// its number. Without it the helper was killed.
+/// Follows a [`Spawn`] on the same socket: kill the rest of the process's group, and reap the process. If the
+/// socket closes without it, the helper was killed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LetGo;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Spawn {
     /// The program and its arguments.
-    pub(super) words: Vec<OsString>,
-    /// The process group to be in; without one it leads a group of its own.
+    pub(super) argv: Vec<OsString>,
+    /// The process group to run in; without one it leads its own group.
     pub(super) group: Option<i32>,
-    /// The one core to run on.
+    /// The only core to run on.
     pub(super) cpu: Option<usize>,
-    /// How long it has to end after a SIGTERM once the helper has gone.
+    /// How long it may run after a SIGTERM once the helper has ended.
     pub(super) grace: Duration,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// Requests are read from now on.
+    /// The guardian reads requests from now on.
     Ready,
-    /// The process has this number.
+    /// The process ID.
     Started(i32),
-    /// The system's number of the error.
+    /// The error number of the system.
     Failed(i32),
-    /// The process has ended with this status, as `wait` has it.
+    /// The process has ended with this status, in the encoding of `wait`.
     Ended(i32),
-    /// These are told to stop, or killed.
+    /// These processes are now asked to stop, or killed.
     Outlived(Vec<String>),
     Cleared(Cleared),
 }
 
-/// What became of what was left.
+/// What became of the remaining processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cleared {
-    /// Known to be dead of SIGKILL, or to have ended just before it.
+    /// Those that were killed, or ended just before.
     pub(crate) killed: Vec<String>,
-    /// Still there.
+    /// Those that are still there.
     pub(crate) left: Vec<String>,
 }
 
@@ -85,11 +84,11 @@ pub(super) fn send(mut to: &UnixStream, message: &impl Serialize) -> io::Result<
     to.write_all(&bytes)
 }
 
-/// The next message, or `None` when the other end has gone.
+/// Receives the next message, or `None` when the other end is closed.
 pub(super) fn receive<T: DeserializeOwned>(mut from: &UnixStream) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {
-        Err(error) if has_gone(&error) => return Ok(None),
+        Err(error) if is_closed(&error) => return Ok(None),
         read => read?,
     }
     let length = u32::from_le_bytes(length);
@@ -104,12 +103,12 @@ pub(super) fn receive<T: DeserializeOwned>(mut from: &UnixStream) -> io::Result<
     Ok(Some(serde_json::from_slice(&bytes)?))
 }
 
-/// A process that was killed with something unread resets the connection.
-fn has_gone(error: &io::Error) -> bool {
+/// A process that was killed before it read everything resets the connection.
+fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
 }
 
-/// Hands files over, with one byte of data, as none at all would be the end.
+/// Sends files, with one byte of data, because no data would mean the end.
 pub(super) fn send_files(to: &UnixStream, files: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -124,7 +123,7 @@ pub(super) fn send_files(to: &UnixStream, files: &[BorrowedFd<'_>]) -> io::Resul
     }
 }
 
-/// The files of the next request, or `None` when the other end has gone.
+/// Receives the files of the next request, or `None` when the other end is closed.
 pub(super) fn receive_files(from: &UnixStream) -> io::Result<Option<Vec<OwnedFd>>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -145,7 +144,7 @@ pub(super) fn receive_files(from: &UnixStream) -> io::Result<Option<Vec<OwnedFd>
         }
     }
     if cfg!(not(target_os = "linux")) {
-        // Nothing is started meanwhile: it is the same thread that starts.
+        // No program can inherit them in between, because this thread starts all programs.
         for file in &files {
             rustix::io::fcntl_setfd(file.as_fd(), rustix::io::FdFlags::CLOEXEC)?;
         }
@@ -170,13 +169,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_sent_is_received(
-            words in prop::collection::vec(prop::collection::vec(1..=255u8, 0..40), 1..5),
+            argv in prop::collection::vec(prop::collection::vec(1..=255u8, 0..40), 1..5),
             group in prop::option::of(1..i32::MAX),
             cpu in prop::option::of(0..1024usize),
             millis in any::<u32>(),
         ) {
             let spawn = || Request::Spawn(Spawn {
-                words: words.iter().map(|word| OsString::from_vec(word.clone())).collect(),
+                argv: argv.iter().map(|word| OsString::from_vec(word.clone())).collect(),
                 group,
                 cpu,
                 grace: Duration::from_millis(millis.into()),
@@ -191,7 +190,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_comes_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn any_bytes_are_received_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let (ours, its) = UnixStream::pair().unwrap();
             (&ours).write_all(&bytes).unwrap();
             drop(ours);
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn files_come_in_the_order_in_which_they_were_sent() {
+    fn files_arrive_in_order() {
         let (ours, its) = UnixStream::pair().unwrap();
         let (reader, writer) = pipe().unwrap();
         for _ in 0..2 {
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_message_is_none() {
+    fn incomplete_message_is_none() {
         let (ours, its) = UnixStream::pair().unwrap();
         (&ours).write_all(&[9, 0, 0, 0, b'"']).unwrap();
         drop(ours);

@@ -1,10 +1,10 @@
-//! The guardian: the parent of every program that we start, in a process of its own.
+//! The guardian: a process of its own that is the parent of every program that we start.
 //!
-//! What dies by SIGKILL cannot end what it has started. So this program, run once more, starts all
-//! others for us, and the end of a socket tells it that we have gone: then it asks them to stop,
-//! kills what has not stopped in time, and removes our temporary folders. As it adopts orphans
-//! (Linux), no process escapes by a double fork or a session of its own. It is in a process group of
-//! its own, so what kills ours does not kill it. If it is killed itself, we adopt what it had.
+//! A process that dies by SIGKILL cannot stop its children. So a second process of this program starts all
+//! programs for us. When a socket shows it that we have ended, it asks them to stop, kills those that do not
+//! stop in time, and removes our temporary folders. It adopts orphans (on Linux), so no process escapes by a
+//! double fork or its own session. It has its own process group, so a signal that kills ours does not kill
+//! it. If it is killed itself, we adopt its children.
 
 mod clearing;
 mod group;
@@ -36,22 +36,22 @@ use crate::error::{Error, Exit, Result};
 use crate::output::Reporter;
 use crate::this_program;
 
-/// To start a program takes milliseconds; a guardian that takes so long has been stopped.
+/// Starting a program takes milliseconds. A guardian that takes this long has been suspended.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
-/// How much of what a tool says is kept, in bytes of each stream.
+/// How much of a tool's stdout and stderr is kept, in bytes each.
 const KEPT_OUTPUT: u64 = 4 << 20;
-/// How long a program that only says something has to end if we are killed.
+/// The grace period of a tool if we are killed.
 const TOOLS_END_WITHIN: Duration = Duration::from_secs(2);
-/// How long the guardian may take to end when there is nothing left to do.
+/// How long the guardian may take to end when it has nothing left to do.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The guardian of this process; it is started when it is first needed.
+/// The guardian of this process. It is started when it is first needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Guardian(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Whether it may hold our stderr open.
+    /// Whether it keeps our stderr open.
     has_stderr: bool,
     connection: Mutex<Option<Arc<Connection>>>,
 }
@@ -60,22 +60,22 @@ struct Inner {
 struct Connection {
     socket: UnixStream,
     process: Mutex<std::process::Child>,
-    /// Whether we get what it had if it is killed.
+    /// Whether we adopt its children if it is killed.
     adopts: bool,
 }
 
 /// How a program is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct How {
-    /// The process group to be in; without one the program leads a group of its own.
+    /// The process group to run in; without one the program leads its own group.
     pub(crate) group: Option<Pid>,
-    /// The one core to run on.
+    /// The only core to run on.
     pub(crate) cpu: Option<usize>,
-    /// How long it has to end after a SIGTERM if we are killed; without any it is killed at once.
+    /// How long it may run after a SIGTERM if we are killed; if this is 0, it is killed at once.
     pub(crate) grace: Duration,
 }
 
-/// Reads to the end, and keeps the beginning.
+/// Reads to the end, but keeps only the beginning.
 fn read_beginning(mut from: impl io::Read, kept: &mut Vec<u8>) -> io::Result<()> {
     from.by_ref().take(KEPT_OUTPUT).read_to_end(kept)?;
     io::copy(&mut from, &mut io::sink()).map(drop)
@@ -86,17 +86,16 @@ impl Guardian {
         Guardian(Arc::new(Inner { has_stderr: true, connection: Mutex::default() }))
     }
 
-    /// One that does not hold our stderr open, and so says nothing.
+    /// Creates a guardian that does not keep our stderr open, and so cannot report anything.
     pub(crate) fn silent() -> Guardian {
         Guardian(Arc::new(Inner { has_stderr: false, connection: Mutex::default() }))
     }
 
-    /// Starts it, if it has not been. What it starts inherits what we have now: the environment, the
-    /// working folder, the limits.
+    /// Starts the guardian unless it is running. Its programs inherit our current environment, working
+    /// directory and limits.
     pub(crate) fn start(&self) -> Result<()> {
         self.connection().map(drop).map_err(|error| {
-            Error::new(Exit::Environment, "cannot start the guardian of our processes")
-                .because(error)
+            Error::new(Exit::Environment, "cannot start the guardian process").because(error)
         })
     }
 
@@ -110,17 +109,17 @@ impl Guardian {
         Ok(new)
     }
 
-    /// Starts a program with these streams and, besides, these files open.
+    /// Starts a program with these streams and inherited files.
     pub(crate) fn spawn(
         &self,
-        words: Vec<OsString>,
+        argv: Vec<OsString>,
         how: How,
         streams: [OwnedFd; 3],
         inherited: &[BorrowedFd<'_>],
     ) -> io::Result<Guarded> {
         let connection = self.connection()?;
         let spawn =
-            Spawn { words, group: how.group.map(Pid::as_raw_pid), cpu: how.cpu, grace: how.grace };
+            Spawn { argv, group: how.group.map(Pid::as_raw_pid), cpu: how.cpu, grace: how.grace };
         let files: Vec<_> =
             streams.iter().map(AsFd::as_fd).chain(inherited.iter().copied()).collect();
         let socket = connection.request(&Request::Spawn(spawn), &files)?;
@@ -131,59 +130,59 @@ impl Guardian {
                 Ok(Guarded { pid, socket, status: Mutex::default(), connection })
             }
             Some(Answer::Failed(error)) => Err(io::Error::from_raw_os_error(error)),
-            _ => Err(io::Error::other("the guardian of our processes has ended")),
+            _ => Err(io::Error::other("the guardian process has ended")),
         }
     }
 
-    /// Runs a program to its end and gives what it said, or the beginning of that. It has no stdin.
-    pub(crate) fn output(&self, words: Vec<OsString>) -> io::Result<Output> {
+    /// Runs a program without stdin to its end, and returns the beginning of its output.
+    pub(crate) fn output(&self, argv: Vec<OsString>) -> io::Result<Output> {
         let (mut stdout, out) = io::pipe()?;
         let (mut stderr, err) = io::pipe()?;
         let streams = [File::open("/dev/null")?.into(), out.into(), err.into()];
         let how = How { group: None, cpu: None, grace: TOOLS_END_WITHIN };
-        let process = self.spawn(words, how, streams, &[])?;
-        let (mut said, mut complained) = (Vec::new(), Vec::new());
+        let process = self.spawn(argv, how, streams, &[])?;
+        let (mut kept_stdout, mut kept_stderr) = (Vec::new(), Vec::new());
         thread::scope(|scope| {
-            let reader = scope.spawn(|| read_beginning(&mut stderr, &mut complained));
-            read_beginning(&mut stdout, &mut said)?;
+            let reader = scope.spawn(|| read_beginning(&mut stderr, &mut kept_stderr));
+            read_beginning(&mut stdout, &mut kept_stdout)?;
             reader.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
         })?;
         let status = process.status()?;
-        Ok(Output { status, stdout: said, stderr: complained })
+        Ok(Output { status, stdout: kept_stdout, stderr: kept_stderr })
     }
 
-    /// Has a folder removed if we are killed, once nothing runs any more.
+    /// Lets the guardian remove a folder if we are killed, once all programs have ended.
     pub(crate) fn remove_at_end(&self, folder: &Path) -> io::Result<()> {
         let folder = folder.as_os_str().to_owned();
         self.connection()?.request(&Request::Remove(folder), &[]).map(drop)
     }
 
-    /// Ends all that is left of what we have started, and says what has outlived whom.
-    pub(crate) fn clear(&self, patience: Patience, whom: &str, reporter: &Reporter) {
-        self.end_all(patience, Some(whom), reporter);
+    /// Stops every process that is left of our programs, and warns about those that outlived `parent`.
+    pub(crate) fn clear(&self, patience: Patience, parent: &str, reporter: &Reporter) {
+        self.end_all(patience, Some(parent), reporter);
     }
 
-    /// Kills all that is left of what we have started, and says what cannot be killed.
+    /// Kills every process that is left of our programs, and warns about those that cannot be killed.
     pub(crate) fn kill_all(&self, reporter: &Reporter) {
         self.end_all(Patience::NONE, None, reporter);
     }
 
-    fn end_all(&self, patience: Patience, whom: Option<&str>, reporter: &Reporter) {
+    fn end_all(&self, patience: Patience, parent: Option<&str>, reporter: &Reporter) {
         let Some(connection) = lock(&self.0.connection).clone() else { return };
         let mut outlived = |names: &[String]| {
-            if let Some(whom) = whom {
-                reporter.warn(&format!("{} outlived {whom}: asking to stop", list(names)));
+            if let Some(parent) = parent {
+                reporter.warn(&format!("{} outlived {parent}: asking to stop", list(names)));
             }
         };
         let cleared = connection.clear(patience, &mut outlived).ok().flatten();
         let Cleared { killed, left } = cleared.unwrap_or_else(|| {
-            connection.bury();
+            connection.ensure_ended();
             if !connection.adopts {
                 return Cleared::default();
             }
             tree::clear(patience, |names| outlived(&names))
         });
-        if whom.is_some() && !killed.is_empty() {
+        if parent.is_some() && !killed.is_empty() {
             reporter.warn(&format!("killed {}: did not stop", list(&killed)));
         }
         if !left.is_empty() {
@@ -191,24 +190,23 @@ impl Guardian {
         }
     }
 
-    /// Reaps children that are not ours, as process 1 gets those of others.
-    pub(crate) fn reap_strangers(&self) {
-        // Where the guardian is gone its children are ours, and their statuses are still wanted.
+    /// Reaps the children that we have adopted as process 1.
+    pub(crate) fn reap_orphans(&self) {
+        // If the guardian is gone, its children are ours, and their statuses are still needed.
         let Some(connection) = lock(&self.0.connection).clone() else { return };
         let mut process = lock(&connection.process);
         if let Ok(None) = process.try_wait() {
             let guardian = Pid::from_child(&process);
-            let strangers = tree::children().into_iter().filter(|pid| *pid != guardian);
-            for stranger in strangers {
-                tree::reap(stranger);
+            for orphan in tree::children().into_iter().filter(|pid| *pid != guardian) {
+                tree::reap(orphan);
             }
         }
     }
 
-    /// Lets what is left live on after our end, as if there were no guardian.
+    /// Lets the remaining processes run after our end, as if there were no guardian.
     pub(crate) fn leave_the_rest(&self) {
         if let Some(connection) = lock(&self.0.connection).clone() {
-            // One that is gone ends nothing.
+            // A guardian that is gone stops nothing anyway.
             let _ = connection.request(&Request::Leave, &[]);
         }
     }
@@ -217,7 +215,7 @@ impl Guardian {
     pub(crate) fn end(&self) {
         if let Some(connection) = lock(&self.0.connection).take() {
             let _ = connection.socket.shutdown(std::net::Shutdown::Both);
-            // If it takes longer, it still has something to do.
+            // If it takes longer, it still has processes to stop.
             connection.has_ended_within(ENDS_WITHIN);
         }
     }
@@ -226,8 +224,8 @@ impl Guardian {
 impl Connection {
     fn new(has_stderr: bool) -> io::Result<Connection> {
         let (socket, its) = UnixStream::pair()?;
-        // A shell that became this program may have left us children, which are none of our
-        // business, and neither are their orphans.
+        // If a shell was replaced by this program, its jobs are our children. We must not touch them or
+        // their orphans.
         let adopts = tree::children().is_empty();
         if adopts {
             tree::adopt_orphans()?;
@@ -244,11 +242,11 @@ impl Connection {
         connection.socket.set_read_timeout(Some(ANSWERS_WITHIN))?;
         match receive(&connection.socket)? {
             Some(Answer::Ready) => Ok(connection),
-            _ => Err(io::Error::other("it ended at once")),
+            _ => Err(io::Error::other("it ended immediately")),
         }
     }
 
-    /// Gives the socket that the answers come from.
+    /// Sends a request, and returns the socket for its answers.
     fn request(&self, request: &Request, files: &[BorrowedFd<'_>]) -> io::Result<UnixStream> {
         let (socket, its) = UnixStream::pair()?;
         socket.set_read_timeout(Some(ANSWERS_WITHIN))?;
@@ -276,9 +274,8 @@ impl Connection {
         Ok(None)
     }
 
-    /// Makes sure that a guardian that has closed its socket, or does not answer, has ended. Then
-    /// what it had is ours.
-    fn bury(&self) {
+    /// Makes sure that a guardian that does not answer has ended, so that its children become ours.
+    fn ensure_ended(&self) {
         if !self.has_ended_within(ENDS_WITHIN) {
             let mut process = lock(&self.process);
             let _ = process.kill();
@@ -298,8 +295,8 @@ impl Connection {
     }
 }
 
-/// A process that the guardian has started for us. Its number is its own until this is dropped,
-/// which kills it and its group.
+/// A process that the guardian has started for us. Until this is dropped, no other process can have its
+/// number. Dropping it kills the process and its group.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     pid: Pid,
@@ -313,12 +310,12 @@ impl Guarded {
         self.pid
     }
 
-    /// Sends a signal to the process alone; one that has ended does not mind.
+    /// Sends a signal to the process alone, if it has not ended.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         sent(kill_process(self.pid, signal))
     }
 
-    /// Kills the process and all of the group that it leads, if it leads one.
+    /// Kills the process, and the process group if it leads one.
     pub(crate) fn kill(&self) -> io::Result<()> {
         signal_group(self.pid, Signal::KILL)?;
         sent(kill_process(self.pid, Signal::KILL))
@@ -327,17 +324,17 @@ impl Guarded {
     /// Waits for its end.
     ///
     /// # Errors
-    /// The guardian has gone without telling.
+    /// The guardian ended without sending the status.
     pub(crate) fn status(&self) -> io::Result<ExitStatus> {
         loop {
-            // Without a limit there is always an answer.
+            // Without a time limit this is never `None`.
             if let Some(status) = self.status_until(None)? {
                 return Ok(status);
             }
         }
     }
 
-    /// Its status, if it ends within this time.
+    /// Returns its status if it ends within this time.
     pub(crate) fn status_within(&self, time: Duration) -> io::Result<Option<ExitStatus>> {
         self.status_until(Some(Instant::now() + time))
     }
@@ -361,8 +358,8 @@ impl Guarded {
                 Ok(_) => match receive(&self.socket) {
                     Ok(Some(Answer::Ended(raw))) => {
                         *status = Some(ExitStatus::from_raw(raw));
-                        // Whoever else waits for this socket finds it ready, now and later. That is so
-                        // as well if the guardian has gone, which is an error on macOS.
+                        // So other threads that wait for this socket find it ready. If the guardian has
+                        // gone it is ready anyway, and macOS reports an error here.
                         let _ = self.socket.shutdown(std::net::Shutdown::Read);
                     }
                     _ => {
@@ -376,9 +373,9 @@ impl Guarded {
         }
     }
 
-    /// The guardian is gone, and we are the parent now, if we adopt orphans.
+    /// Returns its status after the guardian has ended, which makes us the parent if we adopt orphans.
     fn status_as_parent(&self, until: Option<Instant>) -> io::Result<Option<ExitStatus>> {
-        self.connection.bury();
+        self.connection.ensure_ended();
         loop {
             if let Some(raw) = tree::status(self.pid)? {
                 let found = ExitStatus::from_raw(raw);
@@ -399,7 +396,7 @@ impl Drop for Guarded {
     }
 }
 
-/// There is nobody to be signalled any more: it has ended.
+/// A process that has already ended is not an error.
 fn sent(sent: rustix::io::Result<()>) -> io::Result<()> {
     match sent {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -407,7 +404,7 @@ fn sent(sent: rustix::io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The first few of them, for people.
+/// Joins the first few names for a message.
 pub(crate) fn list(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
@@ -427,19 +424,19 @@ mod tests {
 
     use super::*;
 
-    /// What a tool says goes on and on, and is read all the same, as else the tool would not end.
+    /// The rest must be read too, else the tool would block.
     #[test]
-    fn of_much_that_is_said_the_beginning_is_kept() {
+    fn only_the_beginning_of_long_output_is_kept() {
         let mut kept = Vec::new();
         let mut said = io::repeat(b'x').take(3 * KEPT_OUTPUT);
         read_beginning(&mut said, &mut kept).unwrap();
         assert_eq!((kept.len() as u64, said.limit()), (KEPT_OUTPUT, 0));
     }
 
-    /// What is started in another way is not ended when we are killed.
+    /// A program that is started in another way would keep running if we are killed.
     #[test]
-    fn nobody_else_starts_programs() {
-        // Before there can be a guardian, and where no other way is.
+    fn only_the_guardian_starts_programs() {
+        // dispositions.rs must ask before there can be a guardian.
         let allowed = ["guardian/mod.rs", "guardian/server.rs", "dispositions.rs"];
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut folders = vec![src.clone()];
@@ -460,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_wait_for_an_end_learn_of_it() {
+    fn all_waiting_threads_get_the_status() {
         for _ in 0..300 {
             let (socket, its) = UnixStream::pair().unwrap();
             let process = kcl_fixtures::command("true").spawn().unwrap();

@@ -1,4 +1,5 @@
-//! The guardian itself: starts what it is asked to, tells how it ended, and ends what is left.
+//! The guardian process: starts programs on request, sends their exit statuses, and stops those that are
+//! left when the helper has ended.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -25,43 +26,44 @@ use super::tree::{self, Ending};
 use crate::dispositions;
 
 /// A process that we started.
-struct Ward {
+struct Started {
     pid: Pid,
     grace: Duration,
     owner: Owner,
     has_ended: bool,
 }
 
-/// Who waits for a ward's end.
+/// Who wants to know the exit status of a process.
 enum Owner {
     Helper(UnixStream),
-    /// Nobody: the helper has let it go.
+    /// Nobody: the helper has released it.
     Nobody,
-    /// Nobody: the helper was killed, or is about to end.
+    /// Nobody: the helper was killed or is about to end.
     Gone,
 }
 
 struct Guardian {
-    /// `None` once the helper has gone.
+    /// `None` after the helper has ended.
     helper: Option<UnixStream>,
-    wards: Vec<Ward>,
-    /// Other children, which still live.
+    started: Vec<Started>,
+    /// Other children that are running.
     adopted: Vec<Pid>,
     folders: Vec<PathBuf>,
-    /// What is left is being ended, and who wants to know; nobody if the helper has gone.
+    /// Set while the remaining processes are being stopped. The socket is that of the request; there is none
+    /// if the helper has ended.
     ending: Option<(Ending, Option<UnixStream>)>,
-    /// What became of what a helper has left.
+    /// What became of the processes that a helper left running.
     cleared: Cleared,
 }
 
-/// Serves the helper at the other end of stdin until it has gone and nothing is left. Gives what
-/// became of what it has left.
+/// Serves the helper at the other end of stdin until it has ended and no process is left. Returns what
+/// became of the processes that it left running.
 pub(crate) fn run() -> io::Result<Cleared> {
-    // Else it is called `exe`, as it was started by that name.
+    // Otherwise it would be called `exe`, by the path that it was started with.
     #[cfg(target_os = "linux")]
     rustix::thread::set_name(c"kcl-guardian")?;
     let helper = UnixStream::from(rustix::stdio::stdin().try_clone_to_owned()?);
-    // What we start must not hold it open.
+    // Our programs must not keep the socket open.
     let nothing = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing)?;
     let mut child_ends = survive_signals()?;
@@ -69,7 +71,7 @@ pub(crate) fn run() -> io::Result<Cleared> {
     send(&helper, &Answer::Ready)?;
     let mut guardian = Guardian {
         helper: Some(helper),
-        wards: vec![],
+        started: vec![],
         adopted: vec![],
         folders: vec![],
         ending: None,
@@ -82,14 +84,14 @@ pub(crate) fn run() -> io::Result<Cleared> {
         }
     }
     for folder in guardian.folders {
-        // The helper removes it itself unless it was killed.
+        // Unless the helper was killed, it has already removed it.
         let _ = std::fs::remove_dir_all(folder);
     }
     Ok(guardian.cleared)
 }
 
-/// Whoever signals all that runs means the helper, which needs us to the end. What we start has the
-/// default again, and what our caller ignores it ignores as well.
+/// Survives signals that are sent to all processes, because the helper needs us until its end. Our programs
+/// get the default behaviour, but ignore the signals that our caller ignores.
 fn survive_signals() -> io::Result<UnixStream> {
     let all = [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2];
     let ignored = dispositions::ignored(&all);
@@ -103,12 +105,12 @@ fn survive_signals() -> io::Result<UnixStream> {
 }
 
 impl Guardian {
-    /// Waits for something to do, and does what the helper wants. Whether it has to do with a child
-    /// that there was before.
+    /// Waits for something to do, and serves a request of the helper. Returns whether an existing child may
+    /// have changed.
     fn wait(&mut self, child_ends: &mut UnixStream) -> bool {
         let mut sockets = vec![PollFd::new(child_ends, PollFlags::IN)];
         sockets.extend(self.helper.iter().map(|helper| PollFd::new(helper, PollFlags::IN)));
-        let owners = self.wards.iter().filter_map(|ward| ward.owner.socket());
+        let owners = self.started.iter().filter_map(|process| process.owner.socket());
         sockets.extend(owners.map(|socket| PollFd::new(socket, PollFlags::IN)));
         let tick = Timespec { tv_sec: 0, tv_nsec: tree::TICK.as_nanos() as i64 };
         // An interrupted poll has found nothing.
@@ -120,11 +122,11 @@ impl Guardian {
             while child_ends.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
         }
         let has_request = self.helper.is_some() && ready.next() == Some(true);
-        for ward in &mut self.wards {
-            let Some(socket) = ward.owner.socket() else { continue };
+        for process in &mut self.started {
+            let Some(socket) = process.owner.socket() else { continue };
             if ready.next() == Some(true) {
                 is_of_child = true;
-                ward.owner = match receive(socket) {
+                process.owner = match receive(socket) {
                     Ok(Some(LetGo)) => Owner::Nobody,
                     Ok(None) | Err(_) => Owner::Gone,
                 };
@@ -142,12 +144,12 @@ impl Guardian {
             Ok(Some(files)) => {
                 let mut files = files.into_iter();
                 let Some(socket) = files.next().map(UnixStream::from) else { return };
-                // A helper that dies in the middle of it wants nothing.
+                // If the helper died while sending it, there is nothing to do.
                 if let Ok(Some(request)) = receive(&socket) {
                     self.fulfil(request, socket, files.collect());
                 }
             }
-            // It has gone, or cannot be understood, which comes to the same.
+            // It has ended, or sends garbage, which we treat alike.
             Ok(None) | Err(_) => self.helper_has_gone(),
         }
     }
@@ -159,10 +161,10 @@ impl Guardian {
                     Ok(process) => {
                         let pid = Pid::from_child(&process);
                         let answer = Answer::Started(pid.as_raw_pid());
-                        // That a helper has gone is seen where all requests come from.
+                        // If the helper has ended, `serve` will notice.
                         let _ = send(&socket, &answer);
                         let (grace, owner) = (spawn.grace, Owner::Helper(socket));
-                        self.wards.push(Ward { pid, grace, owner, has_ended: false });
+                        self.started.push(Started { pid, grace, owner, has_ended: false });
                     }
                     Err(error) => {
                         let unknown = rustix::io::Errno::INVAL.raw_os_error();
@@ -185,8 +187,8 @@ impl Guardian {
 
     fn helper_has_gone(&mut self) {
         self.helper = None;
-        self.wards.iter_mut().for_each(|ward| ward.owner = Owner::Gone);
-        let grace = self.wards.iter().map(|ward| ward.grace).max();
+        self.started.iter_mut().for_each(|process| process.owner = Owner::Gone);
+        let grace = self.started.iter().map(|process| process.grace).max();
         let longest = || Patience::for_the_rest(Duration::MAX);
         self.end(grace.map_or_else(longest, Patience::with_grace), None);
     }
@@ -195,45 +197,45 @@ impl Guardian {
         self.ending = Some((Ending::new(patience, Instant::now()), asked_by));
     }
 
-    /// Tells of those that have ended, and lets the system forget those that nobody asks for.
+    /// Sends the statuses of children that have ended, and reaps those that nobody waits for.
     fn look_at_children(&mut self) {
-        for ward in self.wards.iter_mut().filter(|ward| !ward.has_ended) {
-            match tree::status(ward.pid) {
+        for process in self.started.iter_mut().filter(|process| !process.has_ended) {
+            match tree::status(process.pid) {
                 Ok(None) => {}
                 Ok(Some(status)) => {
-                    ward.has_ended = true;
-                    if let Some(socket) = ward.owner.socket() {
+                    process.has_ended = true;
+                    if let Some(socket) = process.owner.socket() {
                         let _ = send(socket, &Answer::Ended(status));
                     }
                 }
-                // Nobody else waits for it, so this does not happen.
-                Err(_) => ward.has_ended = true,
+                // Cannot happen, because only we reap it.
+                Err(_) => process.has_ended = true,
             }
         }
-        self.wards.retain_mut(|ward| match ward.owner {
+        self.started.retain_mut(|process| match process.owner {
             Owner::Helper(_) => true,
-            // What its group still does is of no use any more.
+            // Nobody needs the rest of its group.
             Owner::Nobody => {
-                tree::kill(ward.pid);
-                !(ward.has_ended && tree::reap(ward.pid))
+                tree::kill(process.pid);
+                !(process.has_ended && tree::reap(process.pid))
             }
-            Owner::Gone => ward.is_left() || !tree::reap(ward.pid),
+            Owner::Gone => process.is_left() || !tree::reap(process.pid),
         });
-        let wards: HashSet<Pid> = self.wards.iter().map(|ward| ward.pid).collect();
-        self.adopted = tree::others_that_live(&wards);
+        let started: HashSet<Pid> = self.started.iter().map(|process| process.pid).collect();
+        self.adopted = tree::others_that_live(&started);
     }
 
     fn end_what_is_left(&mut self) {
         let Some((ending, asked_by)) = &mut self.ending else { return };
-        let pids = |wards: &mut dyn Iterator<Item = &Ward>| -> Vec<Pid> {
-            wards.map(|ward| ward.pid).collect()
+        let pids = |started: &mut dyn Iterator<Item = &Started>| -> Vec<Pid> {
+            started.map(|process| process.pid).collect()
         };
-        let started = pids(&mut self.wards.iter().filter(|ward| !ward.has_ended));
-        let mut all = pids(&mut self.wards.iter().filter(|ward| ward.is_left()));
+        let started = pids(&mut self.started.iter().filter(|process| !process.has_ended));
+        let mut all = pids(&mut self.started.iter().filter(|process| process.is_left()));
         all.extend(&self.adopted);
         let asked_by = asked_by.as_ref();
         let answer = |answer: Answer| {
-            // That the helper has gone is seen where all requests come from.
+            // If the helper has ended, `serve` will notice.
             let _ = asked_by.map(|asked_by| send(asked_by, &answer));
         };
         let outlived = |names| answer(Answer::Outlived(names));
@@ -247,9 +249,9 @@ impl Guardian {
     }
 }
 
-impl Ward {
-    /// Whether there is something of it to be ended. Where we adopt what is left in its group, it is
-    /// seen by itself.
+impl Started {
+    /// Whether it, or a process of its group, still has to be stopped. If we adopt orphans, the processes of
+    /// its group are our children anyway.
     fn is_left(&self) -> bool {
         !self.has_ended || !tree::adopts_orphans() && !is_group_gone(self.pid)
     }
@@ -266,23 +268,22 @@ impl Owner {
 
 /// Starts a program. The first three files are its streams, and it inherits the others.
 fn start(spawn: &Spawn, files: Vec<OwnedFd>) -> io::Result<std::process::Child> {
-    let mut words = spawn.words.iter();
+    let mut argv = spawn.argv.iter();
     let no_program = OsString::new();
-    let mut command = Command::new(words.next().unwrap_or(&no_program));
-    command.args(words).process_group(spawn.group.unwrap_or(0));
+    let mut command = Command::new(argv.next().unwrap_or(&no_program));
+    command.args(argv).process_group(spawn.group.unwrap_or(0));
     let mut files = files.into_iter();
     let mut stream = || files.next().map_or_else(Stdio::null, Stdio::from);
     command.stdin(stream()).stdout(stream()).stderr(stream());
     let inherited: Vec<OwnedFd> = files.collect();
     for file in &inherited {
-        // Ours are closed again before anything else is started.
+        // Our copies are closed before another program is started.
         fcntl_setfd(file.as_fd(), FdFlags::empty())?;
     }
     with_cpu(spawn.cpu, || command.spawn())
 }
 
-/// Runs with this thread on one core, which what it starts inherits: so that is in its place before
-/// its first instruction.
+/// Binds this thread to one core while it starts a program, which inherits that from its first instruction.
 #[cfg(target_os = "linux")]
 fn with_cpu<T>(cpu: Option<usize>, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};

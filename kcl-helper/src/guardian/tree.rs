@@ -1,8 +1,8 @@
-//! The processes below this one, however they came there.
+//! The processes below this one.
 //!
-//! Only direct children are looked at: as long as nobody has waited for one, its number is its own,
-//! so no signal reaches a stranger. On Linux every process below us becomes a child of ours as soon
-//! as those between have ended, since we adopt orphans, those in sessions of their own too.
+//! We deal only with direct children: until one is reaped, no other process can have its number, so no signal
+//! reaches the wrong process. On Linux we adopt orphans, even from other sessions, so every process below us
+//! becomes a direct child when those between have ended.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -16,25 +16,25 @@ use super::clearing::{Action, Clearing, Patience};
 use super::group::signal_group;
 use super::messages::Cleared;
 
-/// How often to look at what is left while it is being ended: an orphan comes without a word.
+/// How often to list the remaining processes while they are being stopped: nothing announces an orphan.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
-/// Adopts orphans from now on, where the system lets us.
+/// Adopts orphans from now on, if the system can do that.
 ///
 /// # Errors
-/// It is Linux, and does not let us.
+/// Linux refuses it.
 pub(super) fn adopt_orphans() -> rustix::io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(())
 }
 
-/// Elsewhere than on Linux we see what we have started alone, and the groups that it leads.
+/// Other systems than Linux show us only the processes that we started and the groups that they lead.
 pub(super) fn adopts_orphans() -> bool {
     cfg!(target_os = "linux")
 }
 
-/// All children, ended ones among them. Elsewhere than on Linux nobody tells, and none is adopted.
+/// Returns all children, including zombies. Only Linux lists them, and only there we adopt any.
 pub(super) fn children() -> Vec<Pid> {
     if cfg!(target_os = "linux") {
         children_by_thread().unwrap_or_else(children_by_parent)
@@ -43,13 +43,13 @@ pub(super) fn children() -> Vec<Pid> {
     }
 }
 
-/// The children that live and are not in `known`; those that have ended are forgotten.
+/// Returns the running children that are not in `known`, and reaps those that have ended.
 pub(super) fn others_that_live(known: &HashSet<Pid>) -> Vec<Pid> {
     settle(|| children().into_iter().filter(|pid| !known.contains(pid)).collect(), reap)
 }
 
-/// Lists children until an empty list can be believed: one that ends after it was listed may have
-/// left us a child of its own, which the list does not have.
+/// Lists children until the result is certain: one that ends after the listing may leave us an orphan that
+/// was not listed.
 fn settle(mut list: impl FnMut() -> Vec<Pid>, mut reap: impl FnMut(Pid) -> bool) -> Vec<Pid> {
     loop {
         let listed = list();
@@ -61,7 +61,7 @@ fn settle(mut list: impl FnMut() -> Vec<Pid>, mut reap: impl FnMut(Pid) -> bool)
     }
 }
 
-/// As the kernel lists them. `None` where it was built without that.
+/// Reads the kernel's list, or returns `None` if the kernel was built without it.
 fn children_by_thread() -> Option<Vec<Pid>> {
     let mut children = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
@@ -75,7 +75,7 @@ fn children_by_thread() -> Option<Vec<Pid>> {
     Some(children)
 }
 
-/// Of all processes, those whose parent we are.
+/// Searches all processes for those whose parent we are.
 fn children_by_parent() -> Vec<Pid> {
     let ours = rustix::process::getpid();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -87,18 +87,18 @@ fn number(text: &str) -> Option<Pid> {
     text.parse().ok().and_then(Pid::from_raw)
 }
 
-/// A process as the kernel tells of it: `123 (name) S 1 …`.
+/// Reads what the kernel knows about a process: `123 (name) S 1 …`.
 fn stat(pid: Pid) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()
 }
 
-/// Any program may give itself a name with a parenthesis in it.
+/// Finds the parent. The name of a process may contain parentheses.
 fn parent(stat: &str) -> Option<Pid> {
     let (_, fields) = stat.rsplit_once(") ")?;
     number(fields.split(' ').nth(1)?)
 }
 
-/// Its number, and its name where that can be known: `sleep (123)`.
+/// Returns the name, if known, and the number of a process: `sleep (123)`.
 fn name(pid: Pid) -> String {
     let stat = stat(pid).unwrap_or_default();
     let name = stat.split_once('(').and_then(|(_, rest)| Some(rest.rsplit_once(')')?.0));
@@ -108,15 +108,15 @@ fn name(pid: Pid) -> String {
     }
 }
 
-/// The status of a child that has ended, as `wait` has it. The child keeps its number.
+/// Returns the status of a child that has ended, in the encoding of `wait`, without reaping it.
 ///
 /// # Errors
-/// It is no child of ours, or somebody has waited for it.
+/// It is not our child, or was already reaped.
 pub(super) fn status(pid: Pid) -> rustix::io::Result<Option<i32>> {
     look(pid, WaitIdOptions::NOWAIT)
 }
 
-/// Whether a child has ended; then it is gone.
+/// Reaps a child if it has ended, and returns whether it has.
 pub(super) fn reap(pid: Pid) -> bool {
     !matches!(look(pid, WaitIdOptions::empty()), Ok(None))
 }
@@ -132,45 +132,45 @@ fn look(pid: Pid, more: WaitIdOptions) -> rustix::io::Result<Option<i32>> {
     let Some(found) = found else { return Ok(None) };
     match raw(found.exit_status(), found.terminating_signal()) {
         Some(status) => Ok(Some(status)),
-        // Neither, which must not pass for a good end: the older call tells, and forgets the child.
+        // It has neither, which must not look like success. The older call knows, but reaps the child.
         None => Ok(waitpid(Some(pid), WaitOptions::NOHANG)?.map(|(_, status)| status.as_raw())),
     }
 }
 
-/// The status as `wait` has it. macOS gives exit codes of 24 bits.
+/// Encodes a status as `wait` does. macOS returns exit codes of 24 bits.
 fn raw(code: Option<i32>, signal: Option<i32>) -> Option<i32> {
     code.map(|code| (code & 0xff) << 8).or(signal)
 }
 
-/// Asks a child to end.
-fn tell(pid: Pid) {
-    // It may just have ended.
+/// Asks a child to stop.
+fn ask(pid: Pid) {
+    // It may already have ended.
     let _ = kill_process(pid, Signal::TERM);
 }
 
-/// Kills a child and, at once, so that none escapes by a fork, the group that it leads.
+/// Kills a child together with the group that it leads, so that none of it escapes by a fork.
 pub(super) fn kill(pid: Pid) {
     let _ = signal_group(pid, Signal::KILL);
     let _ = kill_process(pid, Signal::KILL);
 }
 
-/// What is left is being ended.
+/// Stops the remaining processes, step by step.
 #[derive(Debug)]
 pub(super) struct Ending {
     clearing: Clearing,
-    told: HashSet<Pid>,
-    /// With their names, which nobody can learn later.
+    asked: HashSet<Pid>,
+    /// With their names, which are unknown after their end.
     killed: Vec<(Pid, String)>,
 }
 
 impl Ending {
     pub(super) fn new(patience: Patience, now: Instant) -> Ending {
-        Ending { clearing: Clearing::new(patience, now), told: HashSet::new(), killed: vec![] }
+        Ending { clearing: Clearing::new(patience, now), asked: HashSet::new(), killed: vec![] }
     }
 
-    /// Does what is due to the children that are left, of which we have started some. `outlived` is
-    /// told of all before the first one is asked or killed that should have ended by itself. Gives
-    /// what became of them at the end.
+    /// Does the next step to the remaining children, of which we started some. `outlived` gets the names of
+    /// all of them before the first one that should have ended by itself is asked or killed. Returns what
+    /// became of them once all steps are done.
     pub(super) fn step(
         &mut self,
         started: &[Pid],
@@ -180,23 +180,23 @@ impl Ending {
     ) -> Option<Cleared> {
         let action = self.clearing.step(started.len(), all.len(), now);
         let names = || all.iter().copied().map(name).collect();
-        if matches!(action, Action::Tell | Action::Kill)
-            && self.told.is_empty()
+        if matches!(action, Action::AskAll | Action::Kill)
+            && self.asked.is_empty()
             && self.killed.is_empty()
         {
             outlived(names());
         }
         match action {
             Action::Wait => {}
-            Action::Ask => self.tell(started),
-            Action::Tell => {
+            Action::AskStarted => self.ask(started),
+            Action::AskAll => {
                 if !adopts_orphans() {
                     for pid in all {
-                        // Nobody may be left in it.
+                        // The group may be empty.
                         let _ = signal_group(*pid, Signal::TERM);
                     }
                 }
-                self.tell(all);
+                self.ask(all);
             }
             Action::Kill => self.kill(all),
             Action::End => {
@@ -208,10 +208,10 @@ impl Ending {
         None
     }
 
-    fn tell(&mut self, children: &[Pid]) {
+    fn ask(&mut self, children: &[Pid]) {
         for pid in children {
-            if self.told.insert(*pid) {
-                tell(*pid);
+            if self.asked.insert(*pid) {
+                ask(*pid);
             }
         }
     }
@@ -226,7 +226,7 @@ impl Ending {
     }
 }
 
-/// Ends all children of this process; nobody else may wait for one of them meanwhile.
+/// Stops all children of this process. Nobody else may reap any of them meanwhile.
 pub(super) fn clear(patience: Patience, mut outlived: impl FnMut(Vec<String>)) -> Cleared {
     let mut ending = Ending::new(patience, Instant::now());
     loop {
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn both_ways_to_find_children_find_the_same() {
+    fn both_ways_to_list_children_agree() {
         let mut child =
             kcl_fixtures::command("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
@@ -264,9 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ends_while_we_look_leaves_another() {
+    fn child_that_ends_during_the_listing_may_leave_an_orphan() {
         let pid = |number| Pid::from_raw(number).unwrap();
-        // Each has ended by the time that it is asked for, up to the third.
+        // The first three have ended by the time that they are reaped.
         let mut lists = vec![vec![pid(3), pid(4)], vec![pid(2)], vec![pid(1)]];
         let mut reaped = vec![];
         let living = settle(
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_status_is_no_good_end() {
+    fn missing_status_is_not_success() {
         assert_eq!(raw(Some(0), None), Some(0));
         assert_eq!(raw(Some(0x12_3403), None), Some(0x300));
         assert_eq!(raw(None, Some(9)), Some(9));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_have_anything_in_it() {
+    fn name_may_contain_parentheses() {
         assert_eq!(parent("7 (a) b) 1 (c) S 42 7 7 0 -1"), Pid::from_raw(42));
         for broken in ["", "7", "7 (a", "7 (a)", "7 (a) ", "7 (a) S", "7 (a) S x"] {
             assert_eq!(parent(broken), None, "{broken}");

@@ -1,7 +1,7 @@
-//! `init`: a new project as text, and its folder.
+//! `init`: the files of a new project, and their folder.
 //!
-//! Names are restricted to what AWS, cargo, Docker and systemd take alike, so that they mean the same
-//! in each of the files without any escaping. A checkout's path may be anything, and is escaped.
+//! Names may only have characters that AWS, cargo, Docker and systemd all accept, so that they need no
+//! escaping in any file. The path of a checkout may be anything, so it is escaped.
 
 use std::fs;
 use std::io;
@@ -20,20 +20,20 @@ pub(crate) struct Project {
     pub(crate) runtime: Runtime,
 }
 
-/// Where the project finds `kcl-runtime`.
+/// Where the project gets `kcl-runtime` from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Runtime {
-    /// Cargo's registry has this version.
+    /// This version from cargo's registry.
     Version(String),
     Checkout {
-        /// Absolute.
+        /// An absolute path.
         folder: String,
-        /// The project is made inside of it, and must not be taken for one of its packages.
+        /// Whether the project is inside the checkout, where cargo would take it for a workspace member.
         around: bool,
     },
 }
 
-/// A name that is valid; the error of reading one is a sentence for the user.
+/// A type for valid names. The error for an invalid one is a message for the user.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $valid:ident, $rule:literal) => {
         $(#[$doc])*
@@ -57,22 +57,22 @@ macro_rules! name {
 }
 
 name!(
-    /// Of the package, its program, its unit and its image.
+    /// The name of the package, its program, its systemd unit and its image.
     Name, is_name,
-    "a name is a lower-case letter and up to 62 lower-case letters, digits, - and _, and no word \
-        that Rust or cargo keeps for itself"
+    "use a lower-case letter, then up to 62 lower-case letters, digits, - and _, but no word that is \
+        reserved by Rust or cargo"
 );
-name!(Stream, is_stream, "a stream's name has 1 to 128 letters, digits, -, _ and . in it");
-name!(Region, is_region, "a region has lower-case letters, digits and - in it, such as us-east-1");
+name!(Stream, is_stream, "use 1 to 128 letters, digits, -, _ and .");
+name!(Region, is_region, "use lower-case letters, digits and -, such as us-east-1");
 name!(
-    /// The lease table has this name, two tables begin with it, and a consumer may have it.
+    /// The name of the lease table, the prefix of two other tables, and perhaps the name of a consumer.
     Application, is_application,
-    "an application's name has 3 to 128 letters, digits, -, _ and . in it, as its DynamoDB tables do"
+    "use 3 to 128 letters, digits, -, _ and ., as for the names of DynamoDB tables"
 );
 
-/// Rust's keywords and built-in crates, the folders of cargo's target, and what the project depends
-/// on: cargo refuses them, or the project does not compile.
-const KEPT: &[&str] = &[
+/// Names that cargo refuses or that do not compile: Rust's keywords and built-in crates, folders in
+/// cargo's target, and the project's dependencies.
+const RESERVED: &[&str] = &[
     "abstract",
     "alloc",
     "as",
@@ -148,20 +148,20 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.len() <= 63
         && text.chars().all(fits)
-        // An image's name must not end in one, or have both together.
+        // The name of an image must not end with a separator or have different ones together.
         && !text.ends_with(['-', '_'])
         && !text.contains("-_")
         && !text.contains("_-")
         && !text.contains("___")
-        && !KEPT.contains(&text)
+        && !RESERVED.contains(&text)
 }
 
-/// By the API's own pattern.
+/// Follows the pattern of the Kinesis API.
 fn is_stream(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.chars().all(is_letter_of_aws)
 }
 
-/// DynamoDB's tables and Kinesis' consumers have the same letters; a consumer's name is the shorter.
+/// Tables of DynamoDB and consumers of Kinesis allow the same characters. The length is that of consumers.
 fn is_application(text: &str) -> bool {
     (3..=128).contains(&text.len()) && text.chars().all(is_letter_of_aws)
 }
@@ -179,7 +179,7 @@ fn is_region(text: &str) -> bool {
 }
 
 impl Region {
-    /// What ARNs of the region begin with, behind `arn:`.
+    /// Returns the part of the region's ARNs after `arn:`.
     fn partition(&self) -> &'static str {
         const PARTITIONS: &[(&str, &str)] = &[
             ("cn-", "aws-cn"),
@@ -196,7 +196,7 @@ impl Region {
 }
 
 impl Project {
-    /// All files, by their path in the folder, sorted.
+    /// Returns all files as relative paths and texts, sorted by path.
     pub(crate) fn files(&self) -> Vec<(String, String)> {
         let unit = format!("{}.service", self.name.as_str());
         let templates = [
@@ -216,7 +216,7 @@ impl Project {
         files
     }
 
-    /// Replaces each `@placeholder@`, in one pass: what is put in is not looked at again.
+    /// Replaces each `@placeholder@` in one pass, so that values are not searched for placeholders.
     fn fill(&self, template: &str) -> String {
         let mut text = String::new();
         for (index, part) in template.split('@').enumerate() {
@@ -234,7 +234,7 @@ impl Project {
                 "workspace" => text.push_str(self.runtime.workspace()),
                 "kcl" => text.push_str(&self.runtime.in_the_image()),
                 "docker-build" => text.push_str(&self.docker_build()),
-                // A test looks for what is left.
+                // A test checks that none is left.
                 other => text.push_str(&format!("@{other}@")),
             }
         }
@@ -250,20 +250,19 @@ impl Project {
         crate::shell::shell_line(&words).text
     }
 
-    /// Makes the folder with all files in it, or nothing.
+    /// Creates the folder with all files, or nothing.
     ///
     /// # Errors
-    /// `AlreadyExists`, where there is anything of this name.
-    pub(crate) fn make(&self, folder: &Path) -> io::Result<()> {
-        let taken = || io::Error::from(io::ErrorKind::AlreadyExists);
+    /// `AlreadyExists` if the name exists.
+    pub(crate) fn create(&self, folder: &Path) -> io::Result<()> {
         if folder.symlink_metadata().is_ok() {
-            return Err(taken());
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
         let beside = match folder.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        // As `mkdir` does; the user's umask takes away from it.
+        // Like `mkdir`: the umask applies.
         let permissions = fs::Permissions::from_mode(0o777);
         let unfinished = tempfile::Builder::new()
             .prefix(".kcl-helper-init-")
@@ -276,29 +275,29 @@ impl Project {
             }
             fs::write(path, text)?;
         }
-        // Fails where a file, or a folder that is not empty, has come meanwhile.
+        // Fails if a file, or a folder that is not empty, has been created in the meantime.
         fs::rename(unfinished.path(), folder)
     }
 }
 
-/// The most that is read of a Cargo.toml, in bytes.
+/// The limit for a Cargo.toml, in bytes.
 const LARGEST_MANIFEST: u64 = 1 << 20;
 
 impl Runtime {
-    /// The checkout that this program was compiled in, if it is still there.
+    /// Returns the checkout in which this program was compiled, if it still exists.
     pub(crate) fn checkout_of_this_build() -> Option<PathBuf> {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
         Runtime::is_checkout(checkout).then(|| checkout.to_owned())
     }
 
-    /// Whether a folder has the package in it.
+    /// Whether a folder contains the package `kcl-runtime`.
     pub(crate) fn is_checkout(folder: &Path) -> bool {
         let manifest = fs::File::open(folder.join("kcl-runtime/Cargo.toml"));
         let manifest = manifest.and_then(|file| read_text_at_most(file, LARGEST_MANIFEST));
         manifest.is_ok_and(|text| text.lines().any(|line| line == "name = \"kcl-runtime\""))
     }
 
-    /// The value in Cargo.toml.
+    /// Returns the value of the dependency in Cargo.toml.
     fn dependency(&self) -> String {
         match self {
             Runtime::Version(version) => quoted(version),
@@ -311,20 +310,20 @@ impl Runtime {
     fn workspace(&self) -> &'static str {
         match self {
             Runtime::Checkout { around: true, .. } => {
-                "\n\n# Not a part of the checkout that it is in.\n[workspace]"
+                "\n\n# Not a member of the workspace above it.\n[workspace]"
             }
             _ => "",
         }
     }
 
-    /// How an image gets kcl-helper, and a checkout that Cargo.toml names.
+    /// Returns the lines of the Dockerfile that install kcl-helper, and copy the checkout if there is one.
     fn in_the_image(&self) -> String {
         match self {
             Runtime::Version(version) => {
                 format!("RUN cargo install kcl-helper --version {version} --locked")
             }
             Runtime::Checkout { folder, .. } => {
-                // Docker replaces variables in COPY and takes its quotes away, but not in RUN.
+                // Docker expands variables and removes quotes in COPY, but not in RUN.
                 let mut escaped = String::new();
                 for c in folder.chars() {
                     if matches!(c, '\\' | '$' | '"' | '\'') {
@@ -334,7 +333,7 @@ impl Runtime {
                 }
                 let package = format!("{folder}/kcl-helper");
                 format!(
-                    "# Cargo.toml names a checkout; README.md shows how the build is given it.\n\
+                    "# Cargo.toml depends on a checkout; README.md shows how to pass it to the build.\n\
                     COPY --from=kcl [\".\", {}]\n\
                     RUN [\"cargo\", \"install\", \"--path\", {}, \"--locked\"]",
                     quoted(&escaped),
@@ -345,9 +344,9 @@ impl Runtime {
     }
 }
 
-/// As a string of JSON, which is one of TOML as well.
+/// Quotes a text for JSON, which is valid in TOML too.
 fn quoted(text: &str) -> String {
-    // TOML alone wants DEL escaped, and JSON allows it.
+    // TOML requires that DEL is escaped, and JSON allows it.
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
@@ -383,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_everybody_takes() {
+    fn names_are_valid_for_all_tools() {
         let long = "a".repeat(129);
         check::<Name>(
             &["a", "my-app", "my_app2", &long[..63]],
@@ -436,7 +435,7 @@ mod tests {
         assert!(policy.contains("\"arn:aws-cn:kinesis:cn-north-1:*:stream/s\""), "{policy}");
     }
 
-    /// Undoes what Docker does to a word of COPY, as far as no variable is in it.
+    /// Reads a word of COPY as Docker does, if it has no variables.
     fn docker_word(word: &str) -> String {
         let mut read = String::new();
         let mut chars = word.chars();
@@ -447,15 +446,14 @@ mod tests {
         read
     }
 
-    /// `KEY=VALUE` lines of a unit, of which one key may have several.
+    /// Returns the values of all lines `KEY=VALUE` of a unit.
     fn unit_values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
         unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
     }
 
     proptest! {
-        /// Any text is refused, or means the same in all files.
         #[test]
-        fn what_is_accepted_is_read_back_from_every_file(
+        fn valid_names_are_read_back_from_every_file(
             name in prop_oneof!["[a-z][a-z0-9_-]{0,12}", "[ -~\u{e4}\n]{0,8}"],
             stream in prop_oneof!["[a-zA-Z0-9_.-]{1,20}", "[ -~\u{e4}\n]{0,8}"],
             region in prop_oneof!["[a-z]{2}-[a-z]{4}-[1-9]", "[ -~\u{e4}\n]{0,8}"],
@@ -483,7 +481,7 @@ mod tests {
             let namespace = "/Statement/4/Condition/StringEquals/cloudwatch:namespace";
             prop_assert_eq!(policy.pointer(namespace).unwrap(), application.as_str());
 
-            // systemd splits at blanks, and replaces % and $.
+            // systemd splits at spaces, and replaces % and $.
             let unit = file(&project, &format!("{name}.service"));
             let start = unit_values(&unit, "ExecStart");
             let words: Vec<&str> = start[0].split(' ').collect();
@@ -498,9 +496,8 @@ mod tests {
             prop_assert_eq!(&entry[4], &format!("executableName=/app/{name}"));
         }
 
-        /// A checkout may be anywhere.
         #[test]
-        fn any_checkout_is_read_back(
+        fn any_path_of_a_checkout_is_read_back(
             folder in "/[ -~\t\n\u{7f}\u{e4}\u{1f600}]{0,20}",
             around in any::<bool>(),
         ) {
@@ -510,7 +507,7 @@ mod tests {
             let line = manifest.lines().find(|line| line.starts_with("kcl-runtime = ")).unwrap();
             let path = line.strip_prefix("kcl-runtime = { path = ").unwrap();
             let path = path.strip_suffix(" }").unwrap();
-            // No control character is bare, which TOML would refuse.
+            // TOML does not allow unescaped control characters.
             prop_assert!(!manifest.replace('\n', "").contains(char::is_control));
             let path: String = serde_json::from_str(path).unwrap();
             prop_assert_eq!(path, format!("{folder}/kcl-runtime"));
@@ -541,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_overwritten_and_nothing_left_half_made() {
+    fn nothing_is_overwritten_or_left_incomplete() {
         let stage = tempfile::tempdir().unwrap();
         let project = project("a", "s", "r", "app");
         let names = || {
@@ -555,13 +552,13 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", stage.path().join("link")).unwrap();
         let before = names();
         for name in ["file", "empty", "link"] {
-            let error = project.make(&stage.path().join(name)).unwrap_err();
+            let error = project.create(&stage.path().join(name)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         }
-        assert!(project.make(&stage.path().join("none/new")).is_err());
+        assert!(project.create(&stage.path().join("none/new")).is_err());
         assert_eq!(names(), before);
         assert_eq!(fs::read_to_string(stage.path().join("file")).unwrap(), "mine");
-        project.make(&stage.path().join("new")).unwrap();
+        project.create(&stage.path().join("new")).unwrap();
         assert_eq!(names().len(), before.len() + 1);
         let made = fs::read_to_string(stage.path().join("new/app.properties")).unwrap();
         assert_eq!(made, file(&project, "app.properties"));

@@ -48,7 +48,7 @@ impl Events {
         requests.receive(move |request| drop(send.send(Event::Stop(request))));
         if rustix::process::getpid().is_init() {
             let guardian = guardian.clone();
-            signals::watch(&[SIGCHLD], move |_| guardian.reap_strangers()).map_err(|error| {
+            signals::watch(&[SIGCHLD], move |_| guardian.reap_orphans()).map_err(|error| {
                 Error::new(Exit::Environment, "cannot watch for signals").because(error)
             })?;
         }

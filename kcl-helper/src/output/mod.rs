@@ -1,9 +1,9 @@
 //! All output: messages on stderr, data on stdout.
 //!
-//! Everything is escaped here by the rule in [`text`](crate::text), so a caller cannot forget it. A
-//! text passed in stays one line; only [`Styled`] has line ends and colours of its own.
+//! Everything is escaped here by the rule in [`text`](crate::text), so a caller cannot forget it. A text
+//! stays on one line; only [`Styled`] can contain line ends and colours.
 
-#![allow(clippy::disallowed_methods, reason = "the one place that may")]
+#![allow(clippy::disallowed_methods, reason = "only this module writes to stdout and stderr")]
 
 mod queue;
 mod styled;
@@ -57,44 +57,44 @@ impl Reporter {
         }
     }
 
-    /// Returns a clone with the counts of `-v` and `-q`: `-q` leaves warnings and results, `-qq` only
-    /// errors. A colour of `Auto` looks at NO_COLOR, CLICOLOR_FORCE and the terminal.
+    /// Returns a clone with the counts of `-v` and `-q`: `-q` shows only warnings, results and errors, `-qq`
+    /// only errors. The colour `Auto` depends on NO_COLOR, CLICOLOR_FORCE and the terminal.
     pub(crate) fn with(&self, verbose: u8, quiet: u8, colour: anstream::ColorChoice) -> Reporter {
         Reporter { verbose, quiet, colour, writer: self.writer.clone() }
     }
 
-    /// Reports progress: what is going on.
+    /// Reports what the command is doing.
     pub(crate) fn say(&self, text: &str) {
         if self.quiet == 0 {
-            self.line(Kind::Word, "", text);
+            self.line(Kind::Message, "", text);
         }
     }
 
-    /// Reports how it ended, or anything else that `-q` must not hide.
+    /// Reports a result, or anything else that `-q` must not hide.
     pub(crate) fn result(&self, text: &str) {
         if self.quiet < 2 {
             self.line(Kind::Result, "", text);
         }
     }
 
-    /// Reports what the user should look at, though the work goes on.
+    /// Reports a problem that does not stop the command.
     pub(crate) fn warn(&self, text: &str) {
         if self.quiet < 2 {
-            self.line(Kind::Word, "warning: ", text);
+            self.line(Kind::Message, "warning: ", text);
         }
     }
 
-    /// Says what to do about the warning above.
+    /// Reports what to do about the warning before.
     pub(crate) fn hint(&self, text: &str) {
         if self.quiet < 2 {
-            self.line(Kind::Word, "hint: ", text);
+            self.line(Kind::Message, "hint: ", text);
         }
     }
 
     /// Reports what only `-v` shows.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbose > 0 {
-            self.line(Kind::Word, "", text);
+            self.line(Kind::Message, "", text);
         }
     }
 
@@ -126,7 +126,7 @@ impl Reporter {
         self.writer.write(Kind::Child, &text);
     }
 
-    /// Shows the last of them, for a child that ended by itself.
+    /// Shows the last lines of a child that ended unexpectedly.
     pub(crate) fn last_words(&self, who: &str, shard: u32, lines: &[String]) {
         if !lines.is_empty() {
             self.result(&format!("{who}: its last words on stderr:"));
@@ -136,13 +136,13 @@ impl Reporter {
         }
     }
 
-    /// Shows what was found in a file.
+    /// Shows the findings for a file.
     pub(crate) fn report(&self, findings: &Styled) {
         let text = findings.to_text(self.has_colours(&io::stderr()));
         self.writer.write(Kind::Result, &text);
     }
 
-    /// Asks on stderr, leaving the cursor behind the question.
+    /// Asks a question on stderr, and leaves the cursor after it.
     pub(crate) fn ask(&self, question: &str) {
         let mut text = String::new();
         push_escaped(&mut text, question);
@@ -172,20 +172,20 @@ impl Reporter {
                 let frames = backtrace.to_string();
                 frames.lines().for_each(|frame| reporter.line(Kind::Error, "", frame));
             }
-            // Then the process is about to end.
+            // The process is about to end.
             if thread == "main" {
                 reporter.flush();
             }
         }));
     }
 
-    /// Stops making callers wait for stderr, as from now on they supervise children; messages that do
-    /// not fit in the queue are dropped and counted. Only [`child`](Self::child) still waits.
+    /// Callers no longer wait for stderr, because they supervise children from now on. Messages that do not
+    /// fit into the queue are dropped and counted. Only [`child`](Self::child) still waits.
     pub(crate) fn supervise(&self) {
         self.writer.supervise();
     }
 
-    /// Stops waiting for readers that do not read, as from now on everything must come to its end.
+    /// No caller waits any longer for readers that do not read, because the process must end.
     pub(crate) fn stop(&self) {
         self.writer.stop();
     }
@@ -194,13 +194,13 @@ impl Reporter {
         self.writer.is_stopping()
     }
 
-    /// Waits until everything is written: without a limit before [`supervise`](Self::supervise), as a
-    /// signal then kills us, else only as long as the reader reads.
+    /// Waits until everything is written. After [`supervise`](Self::supervise), it waits only as long as
+    /// somebody reads; before, a signal can end us.
     pub(crate) fn flush(&self) {
         self.writer.flush();
     }
 
-    /// Waits a moment for what was said to be written, before another program writes to our stderr.
+    /// Waits a moment until messages are written, before another program writes to our stderr.
     pub(crate) fn settle(&self) {
         self.writer.flush_within(SETTLE_TIME);
     }
@@ -281,7 +281,7 @@ impl Reporter {
         self.print(json.into_bytes())
     }
 
-    /// Prints a line that another program must get to the byte. Only a terminal gets it escaped.
+    /// Prints a line without escaping it, for another program. Only a terminal gets it escaped.
     pub(crate) fn print_exact(&self, line: &[u8]) -> Result<(), StdoutError> {
         if io::stdout().is_terminal() {
             return self.print_lines([String::from_utf8_lossy(line)]);

@@ -1,39 +1,38 @@
-//! The queue of lines for stderr, bounded in bytes and lines, and the progress shown below them.
+//! The queue of lines for stderr, with a limit in bytes and lines, and the progress shown below them.
 //!
-//! It decides which callers wait for room and which lines are dropped. It does no I/O and reads no
-//! clock; `writer.rs` does.
+//! It decides which callers wait and which lines are dropped. `writer.rs` does the I/O and reads the clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The most that is written at once, unless one line is longer: a pipe takes this much in one piece
-/// even if others write to it too.
+/// The most bytes per write, unless one line is longer: a pipe takes them in one piece, even if other
+/// processes write to it too.
 pub(super) const CHUNK: usize = 4096;
-/// What a piece counts in addition to its bytes, so that empty lines are not free.
+/// The overhead of a piece in bytes, so that empty lines are not free.
 const PIECE_COST: usize = 64;
-/// A reader that has read nothing for this long counts as not reading at all.
+/// A reader that has read nothing for this long counts as not reading.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How important a text is. The more important, the more room it has.
+/// What a text is. More important kinds get more space in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// What a child writes, which may be endless.
+    /// Output of a child, which may be endless.
     Child,
     /// Our own messages.
-    Word,
-    /// How it ended, and other messages that `-q` does not hide.
+    Message,
+    /// Results, and other messages that `-q` does not hide.
     Result,
     /// Why the command failed.
     Error,
 }
 
 impl Kind {
-    /// A piece of this kind fits if no more than this waits: of children, who can be made to wait and
-    /// get little, or of ourselves.
-    const fn room(self) -> usize {
+    /// Returns how many bytes may be queued, of children or of ourselves, for a piece of this kind to fit.
+    /// Children get little, because they can wait.
+    const fn limit(self) -> usize {
         match self {
             Kind::Child => 64 << 10,
-            Kind::Word => 512 << 10,
+            Kind::Message => 512 << 10,
             Kind::Result => 1 << 20,
             Kind::Error => 2 << 20,
         }
@@ -43,30 +42,30 @@ impl Kind {
 /// What the process is doing, which decides who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// No children are supervised: every caller waits, as in any program, and a signal kills us.
+    /// No children are supervised: every caller may wait, as in any program, and a signal kills us.
     Alone,
-    /// Supervising threads must not wait, but a child may have to.
+    /// Supervising threads must not wait, but children may have to.
     Supervising,
-    /// Since this time everything must come to its end, read or not.
+    /// Since this time the process must end, whether somebody reads or not.
     Stopping(Instant),
 }
 
-/// What became of a text.
+/// Whether a text was queued.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Put {
     Done,
-    /// The rest does not fit yet: try again when there is room, and at this time at the latest.
+    /// The rest does not fit yet: try again when something was written, and at this time at the latest.
     Wait(Option<Instant>),
 }
 
 #[derive(Debug)]
 pub(super) struct Queue {
     pieces: VecDeque<Piece>,
-    /// The sizes of a child's pieces, and of all others.
+    /// The sizes of all pieces from children, and of all others.
     of_child: usize,
     of_us: usize,
     phase: Phase,
-    /// When something was written last, or came to be waiting. `None` if nothing waits.
+    /// When the last write ended or the first piece was queued; `None` if nothing is queued.
     waits_since: Option<Instant>,
     /// The progress, shown below all lines.
     shown: Vec<String>,
@@ -81,7 +80,7 @@ enum Piece {
     Dropped(u64),
 }
 
-/// What is to be written next.
+/// The next text to write.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) text: String,
@@ -113,7 +112,7 @@ impl Queue {
         }
     }
 
-    /// Takes the lines from the front of the text that fit or are dropped.
+    /// Removes lines from the front of the text, and queues or drops them.
     pub(super) fn put(&mut self, kind: Kind, text: &mut &str, now: Instant) -> Put {
         while !text.is_empty() {
             let (piece, rest) = split(text);
@@ -156,10 +155,10 @@ impl Queue {
                     text.push_str(&piece);
                 }
                 Some(Piece::Dropped(1)) => {
-                    text.push_str("… 1 line was dropped here, as stderr was not read\n");
+                    text.push_str("… 1 line dropped, because nobody read stderr\n");
                 }
                 Some(Piece::Dropped(lines)) => text.push_str(&format!(
-                    "… {} lines were dropped here, as stderr was not read\n",
+                    "… {} lines dropped, because nobody read stderr\n",
                     super::with_commas(lines)
                 )),
                 None => {}
@@ -184,8 +183,8 @@ impl Queue {
         self.waits_since.is_none()
     }
 
-    /// Returns how long a flush that began at this time may wait: as long as the reader reads, but only
-    /// a moment when stopping. `None` is without limit, as a signal kills us.
+    /// Returns until when a flush that began at `start` may wait: as long as somebody reads, but only a moment
+    /// when stopping. `None` means no limit, because a signal can kill us.
     pub(super) fn end_of_flush(&self, start: Instant) -> Option<Instant> {
         let read = self.waits_since.unwrap_or(start);
         match self.phase {
@@ -197,17 +196,17 @@ impl Queue {
 
     fn fits(&self, kind: Kind, size: usize) -> bool {
         match kind {
-            // One piece always fits.
-            Kind::Child => self.of_child == 0 || self.of_child + size <= kind.room(),
-            _ => self.of_us == 0 || self.of_us + size <= kind.room(),
+            // The first piece always fits.
+            Kind::Child => self.of_child == 0 || self.of_child + size <= kind.limit(),
+            _ => self.of_us == 0 || self.of_us + size <= kind.limit(),
         }
     }
 
-    /// Returns until when a text of this kind waits for room; `None` if it does not wait.
+    /// Returns until when a text of this kind may wait; `None` if it may not.
     fn may_wait(&self, kind: Kind, now: Instant) -> Option<Option<Instant>> {
         match (self.phase, kind) {
             (Phase::Alone, _) | (Phase::Supervising, Kind::Child) => Some(None),
-            // While the reader reads, a child that is being stopped loses no lines.
+            // As long as somebody reads, a child that is being stopped loses no lines.
             (Phase::Stopping(_), Kind::Child) => {
                 let until = self.waits_since.unwrap_or(now) + PATIENCE;
                 (now < until).then_some(Some(until))
@@ -237,7 +236,7 @@ impl Queue {
     }
 }
 
-/// Splits off whole lines of no more than a chunk together, or one longer line.
+/// Splits off whole lines of at most one chunk, or one longer line.
 fn split(text: &str) -> (&str, &str) {
     let bytes = &text.as_bytes()[..text.len().min(CHUNK)];
     let end = match memchr::memrchr(b'\n', bytes) {
@@ -270,11 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_dropped_while_nothing_is_supervised() {
+    fn nothing_is_dropped_without_children() {
         let (mut queue, now) = (Queue::new(), Instant::now());
         let all = lines(0..200_000);
         let (mut rest, mut written) = (all.as_str(), String::new());
-        while queue.put(Kind::Word, &mut rest, now) != Put::Done {
+        while queue.put(Kind::Message, &mut rest, now) != Put::Done {
             written.push_str(&drain(&mut queue, now));
         }
         written.push_str(&drain(&mut queue, now));
@@ -282,12 +281,12 @@ mod tests {
     }
 
     #[test]
-    fn a_child_waits_and_we_do_not() {
+    fn children_wait_and_supervisors_do_not() {
         let (mut queue, now) = (Queue::new(), Instant::now());
         queue.set_phase(Phase::Supervising);
         let all = lines(0..1_000_000);
         assert_eq!(queue.put(Kind::Child, &mut all.as_str(), now), Put::Wait(None));
-        assert_eq!(queue.put(Kind::Word, &mut all.as_str(), now), Put::Done);
+        assert_eq!(queue.put(Kind::Message, &mut all.as_str(), now), Put::Done);
         assert_eq!(queue.put(Kind::Result, &mut "result\n", now), Put::Done);
         assert_eq!(queue.put(Kind::Error, &mut "error\n", now), Put::Done);
         let written = drain(&mut queue, now);
@@ -297,14 +296,14 @@ mod tests {
         let dropped = end.next().unwrap();
         assert!(
             dropped.starts_with("… ")
-                && dropped.ends_with(" lines were dropped here, as stderr was not read"),
+                && dropped.ends_with(" lines dropped, because nobody read stderr"),
             "{dropped}"
         );
         assert!(written.len() < 600 << 10);
     }
 
     #[test]
-    fn a_stop_waits_no_longer_than_somebody_reads() {
+    fn stop_waits_only_while_somebody_reads() {
         let (mut queue, start) = (Queue::new(), Instant::now());
         let all = lines(0..100_000);
         let mut rest = all.as_str();
@@ -320,26 +319,24 @@ mod tests {
         queue.put(Kind::Child, &mut rest, later);
         assert_eq!(queue.put(Kind::Child, &mut rest, later), Put::Wait(Some(later + PATIENCE)));
         assert_eq!(queue.put(Kind::Child, &mut rest, later + PATIENCE), Put::Done);
-        assert!(
-            drain(&mut queue, later).contains(" lines were dropped here, as stderr was not read\n")
-        );
+        assert!(drain(&mut queue, later).contains(" lines dropped, because nobody read stderr\n"));
     }
 
     #[test]
-    fn a_flush_waits_as_long_as_somebody_reads() {
+    fn flush_waits_only_while_somebody_reads() {
         let (mut queue, start) = (Queue::new(), Instant::now());
         let [a, b, c, d] = [10, 20, 25, 30].map(|tenths| start + tenths * PATIENCE / 10);
-        queue.put(Kind::Word, &mut "word\n", start);
+        queue.put(Kind::Message, &mut "word\n", start);
         assert_eq!(queue.end_of_flush(a), None);
         queue.set_phase(Phase::Supervising);
-        // Nobody has read for a long time, or somebody has read just now.
+        // The deadline follows the last read.
         assert_eq!(queue.end_of_flush(b), Some(start + PATIENCE));
         queue.show(vec!["1%".into()], a);
         queue.take();
         queue.written(a);
-        queue.put(Kind::Word, &mut "word\n", a);
+        queue.put(Kind::Message, &mut "word\n", a);
         queue.take();
-        queue.put(Kind::Word, &mut "word\n", b);
+        queue.put(Kind::Message, &mut "word\n", b);
         queue.written(b);
         assert_eq!(queue.end_of_flush(a), Some(b + PATIENCE));
         queue.set_phase(Phase::Stopping(c));
@@ -348,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_comes_last_and_the_latest_wins() {
+    fn progress_comes_last_and_only_the_latest() {
         let (mut queue, now) = (Queue::new(), Instant::now());
         queue.show(vec!["1%".into()], now);
         queue.show(vec!["2%".into()], now);
@@ -357,7 +354,7 @@ mod tests {
         queue.written(now);
         assert_eq!(queue.take(), None);
         assert!(queue.is_empty());
-        queue.put(Kind::Word, &mut "word\n", now);
+        queue.put(Kind::Message, &mut "word\n", now);
         assert_eq!(queue.take(), Some(Chunk { text: "word\n".into(), ..shown("2%") }));
         queue.show(vec![], now);
         assert_eq!(queue.take(), Some(Chunk { text: String::new(), shown: Some(vec![]) }));
@@ -372,7 +369,8 @@ mod tests {
     }
 
     fn events() -> impl Strategy<Value = Vec<Event>> {
-        let kind = prop::sample::select(vec![Kind::Child, Kind::Word, Kind::Result, Kind::Error]);
+        let kind =
+            prop::sample::select(vec![Kind::Child, Kind::Message, Kind::Result, Kind::Error]);
         prop::collection::vec(
             prop_oneof![
                 4 => (kind, 1..20_000usize).prop_map(|(kind, count)| Event::Put(kind, count)),
@@ -386,10 +384,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Each line that was put comes out whole and in order, or is counted where it is missing;
-        /// and what waits is bounded.
         #[test]
-        fn every_line_is_written_or_counted(events in events()) {
+        fn lines_are_written_in_order_or_counted_and_the_queue_is_bounded(events in events()) {
             let (mut queue, now) = (Queue::new(), Instant::now());
             let (mut next, mut written) = (0, String::new());
             for event in events {
@@ -418,7 +414,7 @@ mod tests {
                     Piece::Dropped(_) => 0,
                 }).sum();
                 prop_assert_eq!(waiting, queue.of_child + queue.of_us);
-                prop_assert!(waiting <= Kind::Child.room() + Kind::Error.room());
+                prop_assert!(waiting <= Kind::Child.limit() + Kind::Error.limit());
             }
             written.push_str(&drain(&mut queue, now));
             prop_assert!(queue.is_empty());

@@ -2,8 +2,8 @@
 
 use crate::text::push_escaped;
 
-/// Lines with colours. Untrusted text must be escaped before it is coloured, or its colours pass for
-/// ours; anything but colours is escaped in any case.
+/// Lines with colours. Untrusted text must be escaped before it is coloured, so that it cannot add colours;
+/// everything but colours is escaped anyway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Styled(String);
 
@@ -40,8 +40,8 @@ impl Styled {
     }
 }
 
-/// Splits what follows an ESC into the rest of a colour sequence and the text after it. `None` if it
-/// is another sequence.
+/// Splits the text after an ESC into the rest of a colour sequence and what follows. Returns `None` for
+/// another sequence.
 fn colour(text: &str) -> Option<(&str, &str)> {
     let numbers = text.strip_prefix('[')?;
     let end = numbers.find(|char: char| !char.is_ascii_digit() && char != ';')?;
@@ -56,7 +56,7 @@ mod tests {
     use crate::text::is_harmful;
 
     #[test]
-    fn only_colours_pass() {
+    fn only_colours_are_not_escaped() {
         let styled = Styled::new(
             "\x1b[1;31merror\x1b[0m: a\x1b[2Jb\x1b]0;c\x07\r\u{9b}1m\n\x1b[m\n\x1b".into(),
         );

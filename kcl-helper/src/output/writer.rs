@@ -1,5 +1,5 @@
-//! The thread that owns stderr, so that no other thread has to wait for its reader; and stdout, which
-//! is written when the work is done.
+//! The thread that writes to stderr, so that no other thread has to wait for its reader; and stdout, which
+//! is written when the command is done.
 
 use std::fmt::Write as _;
 use std::io;
@@ -16,8 +16,7 @@ use crate::threads;
 /// How often a thread that waits for stdout checks whether we are stopping.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long data waits for what was said before it, while children are supervised. The two go to one
-/// terminal mostly.
+/// How long data waits for earlier messages while children are supervised. Both often go to one terminal.
 const BEFORE_DATA: Duration = Duration::from_millis(200);
 
 /// Writes to stderr and stdout. Clones share the streams.
@@ -27,18 +26,18 @@ pub(super) struct Writer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Notified when there is something to write.
     work: Condvar,
-    /// Something has been written, or the phase has changed.
+    /// Notified when something was written or the phase has changed.
     change: Condvar,
-    /// Locked while stderr is written.
+    /// Locked while writing to stderr.
     screen: Mutex<Screen>,
 }
 
 #[derive(Debug)]
 struct State {
     queue: Queue,
-    /// Whether the writing thread runs; `None` before the first text, which starts it.
+    /// Whether the thread is running; `None` before the first text, which starts it.
     thread: Option<bool>,
 }
 
@@ -52,7 +51,7 @@ impl Writer {
         }))
     }
 
-    /// Queues whole lines for stderr; waits for room if this kind does.
+    /// Queues whole lines for stderr, and waits for space if this kind may.
     pub(super) fn write(&self, kind: Kind, mut text: &str) {
         let mut state = self.0.state();
         loop {
@@ -112,8 +111,8 @@ impl Writer {
         }
     }
 
-    /// Writes data to stdout, after what was said so far. A reader that is gone, such as `head`, is
-    /// not an error, nor is one that does not read while we are stopping.
+    /// Writes data to stdout, after all earlier messages. A reader that has gone, such as `head`, is not an
+    /// error, nor is one that does not read while we are stopping.
     pub(super) fn print(&self, data: Vec<u8>) -> io::Result<()> {
         let write = move || match write_all(rustix::stdio::stdout(), &data) {
             Err(Errno::PIPE) => Ok(()),
@@ -141,7 +140,7 @@ impl Writer {
         }
     }
 
-    /// Makes sure that the queue gets written.
+    /// Makes sure that the queue is written.
     fn wake<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let has_thread = *state.thread.get_or_insert_with(|| {
             let shared = self.0.clone();
@@ -150,7 +149,7 @@ impl Writer {
         if has_thread {
             self.0.work.notify_one();
         } else {
-            // The error that no thread can be started must still get out.
+            // Without a thread, at least write the error about that.
             while let Some(chunk) = state.queue.take() {
                 self.0.write(chunk);
                 state.queue.written(Instant::now());
@@ -195,7 +194,7 @@ impl Shared {
     fn write(&self, chunk: Chunk) {
         let mut screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
         let text = screen.put(chunk, size_of_terminal);
-        // A reader that is gone must not end a daemon that we supervise; the exit status says the rest.
+        // A reader that has gone must not stop the daemon that we supervise. The exit status is enough.
         let _ = write_all(rustix::stdio::stderr(), text.as_bytes());
     }
 }
@@ -211,7 +210,7 @@ impl Screen {
     fn put(&mut self, chunk: Chunk, size: impl Fn() -> (usize, usize)) -> String {
         let mut text = String::new();
         if self.lines > 0 {
-            // Up to the first of them, then clear the rest. Writing to a String cannot fail.
+            // Move to the first of them and clear the screen below. Writing to a String cannot fail.
             let _ = write!(text, "\x1b[{}A\r\x1b[J", self.lines);
         }
         text.push_str(&chunk.text);
@@ -219,7 +218,7 @@ impl Screen {
         self.lines = 0;
         if !shown.is_empty() {
             let (columns, rows) = size();
-            // Lines that wrap or scroll could not be cleared.
+            // Lines that wrap or scroll cannot be cleared.
             for line in shown.iter().take(rows.saturating_sub(1)) {
                 text.extend(line.chars().take(columns.saturating_sub(1)));
                 text.push('\n');
@@ -230,7 +229,7 @@ impl Screen {
     }
 }
 
-/// Columns and rows.
+/// Returns the columns and rows.
 fn size_of_terminal() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
@@ -258,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_written_above_what_is_shown() {
+    fn lines_are_written_above_the_progress() {
         let mut screen = Screen::default();
         let mut put = |text: &str, shown: Option<&[&str]>| {
             let shown = shown.map(|lines| lines.iter().map(|&line| line.into()).collect());

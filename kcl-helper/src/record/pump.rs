@@ -1,4 +1,4 @@
-//! Moves bytes from one pipe to another so that neither side notices.
+//! Moves bytes from one pipe to another, so that neither side notices us.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::output::{stderr_of_another, stdout_of_another};
 
-/// What a pipe holds on Linux: more cannot be read at once.
+/// The size of a pipe on Linux, so one read never gets more.
 const BUFFER: usize = 64 << 10;
 
 /// One of our own streams.
@@ -23,18 +23,18 @@ pub(super) enum Ours {
 
 /// One end of a pipe.
 #[derive(Debug)]
-pub(super) struct End(Kind);
+pub(super) struct End(Stream);
 
 #[derive(Debug)]
-enum Kind {
+enum Stream {
     Ours(Ours),
     Childs(OwnedFd),
 }
 
 static NOTHING: OnceLock<File> = OnceLock::new();
 
-/// Opens what takes the place of our own streams once they are closed: their numbers must not
-/// fall to other files.
+/// Opens /dev/null, which replaces our own streams when they are closed, so that no other file gets their
+/// numbers.
 pub(super) fn prepare() -> io::Result<()> {
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     let _ = NOTHING.set(nothing);
@@ -43,28 +43,28 @@ pub(super) fn prepare() -> io::Result<()> {
 
 impl End {
     pub(super) fn ours(which: Ours) -> End {
-        End(Kind::Ours(which))
+        End(Stream::Ours(which))
     }
 
     pub(super) fn childs(fd: impl Into<OwnedFd>) -> End {
-        End(Kind::Childs(fd.into()))
+        End(Stream::Childs(fd.into()))
     }
 }
 
 impl AsFd for End {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            Kind::Ours(Ours::Stdin) => rustix::stdio::stdin(),
-            Kind::Ours(Ours::Stdout) => stdout_of_another(),
-            Kind::Ours(Ours::Stderr) => stderr_of_another(),
-            Kind::Childs(fd) => fd.as_fd(),
+            Stream::Ours(Ours::Stdin) => rustix::stdio::stdin(),
+            Stream::Ours(Ours::Stdout) => stdout_of_another(),
+            Stream::Ours(Ours::Stderr) => stderr_of_another(),
+            Stream::Childs(fd) => fd.as_fd(),
         }
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        let (Kind::Ours(which), Some(nothing)) = (&self.0, NOTHING.get()) else { return };
+        let (Stream::Ours(which), Some(nothing)) = (&self.0, NOTHING.get()) else { return };
         let _ = match which {
             Ours::Stdin => rustix::stdio::dup2_stdin(nothing),
             Ours::Stdout => rustix::stdio::dup2_stdout(nothing),
@@ -73,9 +73,11 @@ impl Drop for End {
     }
 }
 
-/// Moves bytes until one side has ended. `see` gets each piece before it goes on, and `None` for
-/// the end; the ends are closed by whoever drops them. A reader that goes away is an end too; any
-/// other failure to write is an error.
+/// Moves bytes until one side is closed. `see` gets each piece before it is passed on, and `None` at the
+/// end. The caller closes both ends.
+///
+/// # Errors
+/// A write failed for another reason than that nobody reads any more.
 pub(super) fn pump(
     from: &impl AsFd,
     to: &impl AsFd,
@@ -106,17 +108,17 @@ pub(super) fn pump(
     passed_on
 }
 
-/// Waits until there is something to read, or until nobody reads what we would write: a writer must
-/// learn of that before it writes, as it would without us.
+/// Waits until there is something to read, or until `to` has no reader any more. Then `from` must be closed
+/// before its writer writes again, as it would be without us.
 fn is_unread(from: &impl AsFd, to: &impl AsFd) -> bool {
-    // A hang-up is reported anyhow, but macOS leaves out an entry that asks for nothing. It has no
-    // more than a hang-up to report of a pipe's end for writing, as nothing can be read from it.
+    // HUP is always reported, but macOS ignores an entry without any flag, and reports nothing else for the
+    // write end of a pipe.
     const NO_READER: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
     loop {
         let mut ends = [PollFd::new(from, PollFlags::IN), PollFd::new(to, PollFlags::HUP)];
         match poll(&mut ends, None) {
             Err(Errno::INTR) => {}
-            // It cannot be waited for, as devices cannot on macOS: reading tells.
+            // macOS cannot wait for devices: read from them instead.
             Err(_) => return false,
             Ok(_) => return ends[1].revents().intersects(NO_READER),
         }
@@ -128,7 +130,7 @@ fn write_all(to: &impl AsFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
         match rustix::io::write(to, bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
-            // Whoever started us may have made it so.
+            // Our caller may have made it non-blocking.
             Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
             }
@@ -148,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket buffers less than a pipe, and can be shut in one direction.
+    /// Sockets buffer less than pipes, and can be closed in one direction.
     fn pair() -> (UnixStream, UnixStream) {
         UnixStream::pair().expect("sockets can be made")
     }
@@ -156,7 +158,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn bytes_pass_unchanged_however_they_come(
+        fn bytes_pass_unchanged_in_any_pieces(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..20),
             big in 0..300_000usize,
         ) {
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_goes_on_before_the_next_one_comes() {
+    fn piece_is_passed_on_before_the_next_one_arrives() {
         kcl_fixtures::fail_if_it_hangs();
         let ((mut daemon, from), (to, mut child)) = (pair(), pair());
         let pumping = thread::spawn(move || pump(&from, &to, |_| {}));
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_away_is_noticed_without_a_write() {
+    fn closed_reader_is_noticed_without_a_write() {
         kcl_fixtures::fail_if_it_hangs();
         let ((reader, writer), (_daemon, from)) = (io::pipe().expect("a pipe"), pair());
         let pumping = thread::spawn(move || pump(&from, &writer, |_| {}));

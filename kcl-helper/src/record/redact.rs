@@ -1,11 +1,10 @@
-//! What a redacted recording keeps of a stream: the messages, without what producers and programs
-//! wrote into them.
+//! Redacts a recording: keeps the messages, but not the data that producers and programs put into them.
 //!
-//! A line that is a JSON object keeps the fields of the protocol, where a field has the form that it
-//! should have. Everything else is replaced by its length and a fingerprint: payloads, partition keys,
-//! fields and names that the protocol does not have, lines that are no object, such as those of
-//! stderr. So nothing is kept that is not known to be harmless. What stands for a payload is base64
-//! again, so that what is left can be read as a message.
+//! Only values that are known to be harmless are kept: in a line that is a JSON object, the fields of the
+//! protocol whose values have the expected form. Everything else is replaced by its length and a
+//! fingerprint: payloads, partition keys, unknown fields with their names, and lines that are not objects,
+//! such as those of stderr. The replacement of a payload is base64 again, so the line can still be parsed as
+//! a message.
 
 use std::fmt;
 use std::fs::File;
@@ -19,8 +18,8 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-/// Tells whether two texts of a recording are the same, and nothing else. Partition keys are short
-/// enough to be found by trying, so the hash has a key, which nobody keeps.
+/// Shows whether two texts of a recording are equal, and nothing else. Short texts such as partition keys
+/// could be guessed from a plain hash, so it has a random key, which is never stored.
 #[derive(Debug, Clone)]
 pub(super) struct Fingerprints(Sha256);
 
@@ -31,7 +30,7 @@ impl Fingerprints {
         Ok(Fingerprints(Sha256::new_with_prefix(key)))
     }
 
-    /// What stands for these bytes: `12 bytes, hash 0123456789abcdef`.
+    /// Returns the replacement of these bytes: `12 bytes, hash 0123456789abcdef`.
     pub(super) fn of(&self, bytes: &[u8]) -> String {
         let mut replaced = self.replaced();
         replaced.update(bytes);
@@ -43,7 +42,7 @@ impl Fingerprints {
     }
 }
 
-/// Bytes that are not kept.
+/// Bytes that are replaced.
 #[derive(Debug, Clone)]
 struct Replaced {
     length: u64,
@@ -60,24 +59,24 @@ impl Replaced {
 impl fmt::Display for Replaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, hash ", self.length)?;
-        // The key protects it only as long as the hash cannot be continued: a part of it is shown.
+        // Only a part is shown: a whole hash could be extended without knowing the key.
         self.hash.clone().finalize()[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-/// Redacts one stream, which comes in pieces of any size.
+/// Redacts one stream, which arrives in pieces of any size.
 #[derive(Debug)]
 pub(super) struct Redactor {
     fingerprints: Fingerprints,
     line: Line,
 }
 
-/// A line whose end has not come yet.
+/// An incomplete line.
 #[derive(Debug)]
 enum Line {
-    /// It may become a message.
+    /// It may be a message.
     Kept(Vec<u8>),
-    /// It cannot be one: it begins otherwise, or is too long.
+    /// It cannot be a message: it does not begin with `{`, or is too long.
     Replaced(Replaced),
 }
 
@@ -86,7 +85,7 @@ impl Redactor {
         Redactor { fingerprints, line: Line::Kept(Vec::new()) }
     }
 
-    /// Appends to `out` the lines that end in this piece.
+    /// Appends the lines that end in this piece to `out`.
     pub(super) fn feed(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             match part.strip_suffix(b"\n") {
@@ -100,7 +99,7 @@ impl Redactor {
         }
     }
 
-    /// Appends the last line, if it has no end.
+    /// Appends the last line, if it has no line end.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         match std::mem::replace(&mut self.line, Line::Kept(Vec::new())) {
             Line::Kept(line) if line.is_empty() => {}
@@ -111,7 +110,7 @@ impl Redactor {
 
     fn add(&mut self, part: &[u8]) {
         let line = match &mut self.line {
-            // Blanks before a message say nothing.
+            // Leading white space is dropped.
             Line::Kept(line) if line.is_empty() => {
                 line.extend_from_slice(part.trim_ascii_start());
                 line
@@ -138,7 +137,7 @@ impl Redactor {
         message.unwrap_or_else(|| self.fingerprints.of(line))
     }
 
-    /// Names that stand twice are both there, in their order.
+    /// Appends a redacted object. Fields that occur twice stay, in their order.
     fn object(&self, json: &str, is_message: bool, out: &mut String) -> serde_json::Result<()> {
         let Fields(fields) = serde_json::from_str(json)?;
         out.push('{');
@@ -179,14 +178,14 @@ impl Redactor {
             out.push(']');
             return Ok(());
         }
-        // An escape makes no other text.
+        // Unescaped, so that equal texts have equal fingerprints.
         let text: Option<String> = serde_json::from_str(json).ok();
         let bytes = text.as_deref().unwrap_or(json).as_bytes();
         match form {
             Form::Data => {
                 let decoded = BASE64.decode(bytes);
-                let stands = self.fingerprints.of(decoded.as_deref().unwrap_or(bytes));
-                push_text(&BASE64.encode(stands), out);
+                let replacement = self.fingerprints.of(decoded.as_deref().unwrap_or(bytes));
+                push_text(&BASE64.encode(replacement), out);
             }
             _ => push_text(&self.fingerprints.of(bytes), out),
         }
@@ -194,7 +193,7 @@ impl Redactor {
     }
 }
 
-/// What the value of a field may be if it is to be kept.
+/// The form that a field's value must have to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Action,
@@ -206,7 +205,7 @@ enum Form {
     Records,
     Data,
     Key,
-    /// The protocol does not have the field.
+    /// The protocol does not have this field.
     Unknown,
 }
 
@@ -228,7 +227,7 @@ impl Form {
         }
     }
 
-    /// Whether a value is what it should be. Escapes are never needed in such a text.
+    /// Whether a value has this form. Such values never need escapes.
     fn fits(self, json: &str) -> bool {
         if self == Form::Number {
             return json.parse::<i64>().is_ok() || json.parse::<u64>().is_ok();
@@ -260,7 +259,7 @@ fn push_text(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 
-/// An object's fields as they stand in it.
+/// The fields of an object, in their order.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -293,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    /// With a key that is known, so that texts can be pinned.
+    /// Uses a fixed key, so that results can be compared.
     fn fingerprints() -> Fingerprints {
         Fingerprints(Sha256::new_with_prefix([7; 32]))
     }
@@ -309,12 +308,12 @@ mod tests {
         String::from_utf8(redact(&[line.as_bytes()])).unwrap()
     }
 
-    fn stands(text: &str) -> String {
+    fn replacement(text: &str) -> String {
         fingerprints().of(text.as_bytes())
     }
 
     #[test]
-    fn payloads_and_keys_go_and_the_rest_stays() {
+    fn payloads_and_keys_are_replaced_and_the_rest_is_kept() {
         let data = BASE64.encode("3 bytes, hash 77525b4491b1cdd0");
         assert_eq!(
             text(
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn all_other_messages_of_the_protocol_stay_as_they_are() {
+    fn other_messages_of_the_protocol_are_kept_unchanged() {
         let page = include_str!("../../../kcl-protocol/PROTOCOL.md");
         let messages: Vec<&str> = page.lines().filter(|line| line.starts_with('{')).collect();
         assert_eq!(messages.len(), 11);
@@ -338,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn one_text_has_one_fingerprint_in_a_recording_and_another_in_the_next() {
+    fn fingerprints_are_equal_only_within_a_recording() {
         let [first, second] = [(); 2].map(|()| Fingerprints::new().unwrap());
         assert_eq!(first.of(b"user-7"), first.of(b"user-7"));
         assert_ne!(first.of(b"user-7"), first.of(b"user-8"));
@@ -347,18 +346,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_protocol_goes() {
+    fn unknown_fields_and_values_are_replaced() {
         #[track_caller]
         fn check(line: &str, expected: &str) {
             assert_eq!(text(line), expected, "{line}");
         }
-        let (secret, base64) = (stands("secret"), BASE64.encode(stands("secret")));
-        // Names are compared as they are decoded, and values of any type go.
+        let (secret, base64) = (replacement("secret"), BASE64.encode(replacement("secret")));
+        // Names are compared after decoding, and values of any type are replaced.
         check(
             r#"{"records":[{"d\u0061ta" : "secret"}]}"#,
             &format!(r#"{{"records":[{{"data":"{base64}"}}]}}"#),
         );
-        let list = BASE64.encode(stands(r#"["secret"]"#));
+        let list = BASE64.encode(replacement(r#"["secret"]"#));
         check(
             r#"{"records":[{"data":["secret"]}]}"#,
             &format!(r#"{{"records":[{{"data":"{list}"}}]}}"#),
@@ -367,16 +366,19 @@ mod tests {
             r#"{"records":[{"partitionKey":"a","partitionKey":"secret","data":null}]}"#,
             &format!(
                 r#"{{"records":[{{"partitionKey":"{}","partitionKey":"{secret}","data":null}}]}}"#,
-                stands("a")
+                replacement("a")
             ),
         );
-        // Fields that nobody knows, in another case or in another place, with their names.
-        let name = stands("Data");
+        // Unknown fields, also by their letter case or place, are replaced with their names.
+        let name = replacement("Data");
         check(r#"{"Data":"secret"}"#, &format!(r#"{{"{name}":"{secret}"}}"#));
-        let data = stands("data");
+        let data = replacement("data");
         check(r#"{"data":"secret"}"#, &format!(r#"{{"{data}":"{secret}"}}"#));
-        check(r#"{"secret":{"a":1}}"#, &format!(r#"{{"{secret}":"{}"}}"#, stands(r#"{"a":1}"#)));
-        // Fields of the protocol with a value that they cannot have.
+        check(
+            r#"{"secret":{"a":1}}"#,
+            &format!(r#"{{"{secret}":"{}"}}"#, replacement(r#"{"a":1}"#)),
+        );
+        // Fields of the protocol with an invalid value.
         for name in [
             "action",
             "shardId",
@@ -390,13 +392,13 @@ mod tests {
         }
         check(
             r#"{"records":["secret",7]}"#,
-            &format!(r#"{{"records":["{}","{}"]}}"#, stands("\"secret\""), stands("7")),
+            &format!(r#"{{"records":["{}","{}"]}}"#, replacement("\"secret\""), replacement("7")),
         );
         check(
             r#"{"millisBehindLatest":1.5}"#,
-            &format!(r#"{{"millisBehindLatest":"{}"}}"#, stands("1.5")),
+            &format!(r#"{{"millisBehindLatest":"{}"}}"#, replacement("1.5")),
         );
-        // What is no object, or not JSON.
+        // Lines that are not objects, or not JSON.
         for line in [
             "secret",
             "\"secret\"",
@@ -408,14 +410,14 @@ mod tests {
             r#"{"secret":"\ud800"}"#.trim_end_matches('}'),
             r#"{"\ud800":1}"#,
         ] {
-            check(line, &stands(line));
+            check(line, &replacement(line));
         }
         let bytes = b"{\"action\":\"\xff\"}";
         assert_eq!(redact(&[bytes]), fingerprints().of(bytes).into_bytes());
     }
 
     #[test]
-    fn a_line_over_the_limit_is_not_kept_in_memory() {
+    fn line_over_the_limit_is_not_kept_in_memory() {
         let mut redactor = Redactor::new(fingerprints());
         let piece = vec![b'{'; 1 << 20];
         for _ in 0..=DEFAULT_LINE_LIMIT >> 20 {
@@ -429,7 +431,7 @@ mod tests {
         assert!(out.starts_with(format!("{length} bytes, hash ").as_bytes()));
     }
 
-    /// Values with a secret in them, in any form that JSON has for it.
+    /// Values that contain a secret, in any form that JSON has for it.
     fn with_secret() -> impl Strategy<Value = String> {
         let text = prop_oneof![
             Just("s3cr3t".to_owned()),
@@ -483,7 +485,7 @@ mod tests {
             format!("{{\"action\":\"processRecords\",\"records\":[{}]}}", records.join(","))
         });
         let whole = prop_oneof![object, batch, with_secret(), Just("s3cr3t".to_owned())];
-        // Now and then it is cut, or something stands before it.
+        // Some are cut off, or have something in front of them.
         (whole, any::<prop::sample::Index>(), 0..8u8).prop_map(|(line, at, how)| match how {
             0 => format!("junk \" {line}"),
             1 => line[..at.index(line.len())].to_owned(),
@@ -492,7 +494,7 @@ mod tests {
         })
     }
 
-    /// All texts that somebody who reads a recording would see.
+    /// Returns everything that a reader of a recording can see.
     fn readable(json: &[u8]) -> String {
         let mut all = String::from_utf8(json.to_vec()).unwrap();
         for text in all.clone().split('"') {
@@ -505,14 +507,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_split_gives_the_same(lines in prop::collection::vec(line(), 0..4), cut in 1..40usize) {
+        fn pieces_do_not_change_the_result(lines in prop::collection::vec(line(), 0..4), cut in 1..40usize) {
             let all = lines.join("\n");
             let pieces: Vec<&[u8]> = all.as_bytes().chunks(cut).collect();
             prop_assert_eq!(redact(&pieces), redact(&[all.as_bytes()]));
         }
 
         #[test]
-        fn nothing_of_a_secret_is_left(lines in prop::collection::vec(line(), 0..4)) {
+        fn no_part_of_a_secret_is_left(lines in prop::collection::vec(line(), 0..4)) {
             let redacted = redact(&[lines.join("\n").as_bytes()]);
             let readable = readable(&redacted);
             prop_assert!(!readable.contains("s3cr3t") && !readable.contains("cr3t"), "{}", readable);
@@ -526,7 +528,7 @@ mod tests {
         }
 
         #[test]
-        fn a_message_stays_one(data in prop::collection::vec(any::<u8>(), 0..60), key in "\\PC{1,40}") {
+        fn redacted_message_can_be_parsed(data in prop::collection::vec(any::<u8>(), 0..60), key in "\\PC{1,40}") {
             let json = serde_json::json!({"action": "processRecords", "records": [{
                 "data": BASE64.encode(&data), "partitionKey": key, "sequenceNumber": "1",
             }]});

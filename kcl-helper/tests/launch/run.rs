@@ -308,7 +308,7 @@ fn processes_that_outlive_the_daemon_are_stopped() {
     let stage = stage("sh -c 'echo $$ > $HOME/grandchild; exec sleep 60' &\nsleep 0.2\nexit 1\n");
     let text = run(&stage, &["app.properties"]);
     let grandchild = recorded(&stage, "grandchild");
-    assert_snapshot!(text.replace(grandchild.trim(), "PID"), @r"
+    assert_snapshot!(text.replace(grandchild.trim(), "PID"), @"
     status 1
     --- stderr
     java 17.0.9 (PATH) · daemon 3.0.9 · app.properties: no errors, no warnings
@@ -402,7 +402,7 @@ fn signal_before_the_start_ends_the_run_at_once() {
     assert_snapshot!(text, @r"
     status 124
     --- stderr
-    --timeout 500ms: ended before anything was started
+    --timeout 500ms: stopped before anything was started
     ");
     fs::remove_file(stage.path("home/asked")).unwrap();
     let mut running = Running::start(helper(&stage, &["app.properties"]));

@@ -302,7 +302,7 @@ fn what_was_dropped_is_counted() {
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(running.end().code(), Some(143));
     let dropped = text.lines().filter(|line| {
-        line.starts_with("… ") && line.ends_with(" dropped here, as stderr was not read")
+        line.starts_with("… ") && line.ends_with(" dropped, because nobody read stderr")
     });
     assert!(dropped.count() > 0, "{}", &text[..3000]);
     assert!(text.contains("\nnot stopped within 2s: killing the children\n"));

@@ -1,9 +1,9 @@
 //! The recording itself: a file of JSON lines for each process.
 //!
-//! An event is a line of the conversation, or a piece of one where it came in pieces: `[µs since
-//! the line above, kind, text]`. `null` for the text is the stream's end. Bytes that are no UTF-8
-//! are written in base64, with `"base64"` as a fourth element; a letter that a read has cut in two
-//! is put together first. So every byte can be had back, and nearly all can be read.
+//! An event is a line of a stream, or a part of one if it came in parts: `[µs since the event before, kind,
+//! text]`. If the text is `null`, the stream has ended. Invalid UTF-8 is written as base64, with `"base64"`
+//! as a fourth element; a character that was split between two reads is joined first. So every byte can be
+//! recovered, and nearly all can be read.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -23,35 +23,35 @@ use crate::secret::Masked;
 use crate::text::json;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum Stream {
     Stdin,
     Stdout,
     Stderr,
 }
 
-impl Kind {
+impl Stream {
     fn letter(self) -> &'static str {
         match self {
-            Kind::Stdin => "<",
-            Kind::Stdout => ">",
-            Kind::Stderr => "e",
+            Stream::Stdin => "<",
+            Stream::Stdout => ">",
+            Stream::Stderr => "e",
         }
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Kind::Stdin => "stdin",
-            Kind::Stdout => "stdout",
-            Kind::Stderr => "stderr",
+            Stream::Stdin => "stdin",
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
         }
     }
 }
 
-/// The first line of a recording. Names of environment variables would not help, and values must
-/// not be there.
+/// The first line of a recording. It has no environment variables: their names would not help, and their
+/// values may be secret.
 #[derive(Debug, Serialize)]
 struct Header<'a> {
-    /// Of the format.
+    /// The version of this format.
     version: u32,
     kcl_helper: &'a str,
     command: Vec<String>,
@@ -59,56 +59,57 @@ struct Header<'a> {
     redacted: bool,
 }
 
-/// The recording of one process, shared by those that see its pipes.
+/// The recording of one process, shared by the threads of its pipes.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    tape: Mutex<Option<Tape<File>>>,
+    recording: Mutex<Option<Recording<File>>>,
     reporter: Reporter,
 }
 
 impl Recorder {
-    /// A recording that cannot be begun is none, which is said.
+    /// Starts a recording. If that fails, it warns, and nothing is recorded.
     pub(super) fn start(options: &Options, pid: Pid, reporter: &Reporter) -> Recorder {
-        let tape = begin(options, pid).inspect_err(|error| {
+        let recording = begin(options, pid).inspect_err(|error| {
             let folder = options.folder.display();
-            reporter.warn(&format!("nothing is recorded in {folder}: {error}"));
+            reporter.warn(&format!("cannot record to {folder}: {error}"));
         });
-        Recorder { tape: Mutex::new(tape.ok()), reporter: reporter.clone() }
+        Recorder { recording: Mutex::new(recording.ok()), reporter: reporter.clone() }
     }
 
-    pub(super) fn write(&self, kind: Kind, piece: Option<&[u8]>) {
-        let mut tape = self.lock();
-        if let Some(Err(error)) = tape.as_mut().map(|tape| tape.write(kind, piece)) {
-            *tape = None;
+    pub(super) fn write(&self, stream: Stream, piece: Option<&[u8]>) {
+        let mut recording = self.lock();
+        if let Some(Err(error)) = recording.as_mut().map(|recording| recording.write(stream, piece))
+        {
+            *recording = None;
             self.cut_short(&error);
         }
     }
 
-    /// How the program ended: the last line. What the daemon says to it afterwards has no place.
+    /// Writes how the program ended, as the last line.
     pub(super) fn end(&self, how: &str) {
-        // Under one lock, as the pump of stdin goes on meanwhile.
-        let mut tape = self.lock();
-        if let Some(mut tape) = tape.take() {
-            tape.end(how).unwrap_or_else(|error| self.cut_short(&error));
+        // Under one lock, because stdin may still be recorded.
+        let mut recording = self.lock();
+        if let Some(mut recording) = recording.take() {
+            recording.end(how).unwrap_or_else(|error| self.cut_short(&error));
         }
     }
 
     fn cut_short(&self, error: &io::Error) {
-        self.reporter.warn(&format!("the recording ends here: {error}"));
+        self.reporter.warn(&format!("cannot write to the recording, so it ends: {error}"));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Tape<File>>> {
-        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Recording<File>>> {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
+fn begin(options: &Options, pid: Pid) -> io::Result<Recording<File>> {
     create_private_dir(&options.folder)?;
     let now = SystemTime::now();
-    // Colons have a meaning in some programs' file names.
+    // Some programs give colons in file names a meaning.
     let name = humantime::format_rfc3339_seconds(now).to_string().replace(':', "-");
     let name = format!("{name}-{}", pid.as_raw_nonzero());
-    // Numbers of processes come round again.
+    // Process IDs are reused.
     let names = (1..1000).map(|n| if n == 1 { name.clone() } else { format!("{name}-{n}") });
     let mut opened = Err(io::ErrorKind::AlreadyExists.into());
     for name in names {
@@ -132,12 +133,12 @@ fn begin(options: &Options, pid: Pid) -> io::Result<Tape<File>> {
         started: humantime::format_rfc3339_micros(now).to_string(),
         redacted: options.redact,
     };
-    let mut tape = Tape::new(opened?, options.max_size, fingerprints.as_ref());
-    tape.header(&header)?;
-    Ok(tape)
+    let mut recording = Recording::new(opened?, options.max_size, fingerprints.as_ref());
+    recording.header(&header)?;
+    Ok(recording)
 }
 
-/// Where a recording goes: whole lines or nothing.
+/// Stores a recording. It appends all of the lines or none.
 pub(super) trait Store {
     fn append(&mut self, lines: &[u8]) -> io::Result<()>;
 }
@@ -146,30 +147,30 @@ impl Store for File {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let before = io::Seek::stream_position(self)?;
         self.write_all(lines).inspect_err(|_| {
-            // On a full disk a part of them may be there.
+            // A full disk may have taken a part of them.
             let _ = self.set_len(before);
         })
     }
 }
 
 #[derive(Debug)]
-struct Tape<S> {
+struct Recording<S> {
     store: S,
-    /// How many bytes are left before the recording is full.
+    /// How many bytes still fit.
     left: u64,
     is_full: bool,
     last: Instant,
     /// One for each stream.
     redactors: Option<[Redactor; 3]>,
-    /// The beginning of a letter whose end has not come yet, of each stream.
+    /// The first bytes of an incomplete character of each stream.
     unfinished: [Vec<u8>; 3],
 }
 
-impl<S: Store> Tape<S> {
-    fn new(store: S, max_size: u64, redact: Option<&Fingerprints>) -> Tape<S> {
+impl<S: Store> Recording<S> {
+    fn new(store: S, max_size: u64, redact: Option<&Fingerprints>) -> Recording<S> {
         let redactors = redact.map(|key| std::array::from_fn(|_| Redactor::new(key.clone())));
         let last = Instant::now();
-        Tape {
+        Recording {
             store,
             left: max_size,
             is_full: false,
@@ -190,26 +191,25 @@ impl<S: Store> Tape<S> {
         Ok(())
     }
 
-    fn write(&mut self, kind: Kind, piece: Option<&[u8]>) -> io::Result<()> {
+    fn write(&mut self, stream: Stream, piece: Option<&[u8]>) -> io::Result<()> {
         if self.is_full {
             return Ok(());
         }
-        let mut bytes = std::mem::take(&mut self.unfinished[kind as usize]);
-        let mut lines = Lines { text: Vec::new(), since: self.micros(), kind };
+        let mut bytes = std::mem::take(&mut self.unfinished[stream as usize]);
+        let mut lines = Lines { text: Vec::new(), since: self.micros(), stream };
         match (&mut self.redactors, piece) {
-            (Some(redactors), Some(piece)) => redactors[kind as usize].feed(piece, &mut bytes),
-            (Some(redactors), None) => redactors[kind as usize].finish(&mut bytes),
+            (Some(redactors), Some(piece)) => redactors[stream as usize].feed(piece, &mut bytes),
+            (Some(redactors), None) => redactors[stream as usize].finish(&mut bytes),
             (None, _) => bytes.extend_from_slice(piece.unwrap_or_default()),
         }
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match std::str::from_utf8(line) {
                 Ok(text) => lines.text(text)?,
                 Err(error) if error.error_len().is_none() && piece.is_some() => {
-                    let (whole, rest) = line.split_at(error.valid_up_to());
-                    self.unfinished[kind as usize] = rest.to_vec();
-                    if !whole.is_empty() {
-                        // It has just been found to be UTF-8.
-                        lines.text(&String::from_utf8_lossy(whole))?;
+                    let (valid, rest) = line.split_at(error.valid_up_to());
+                    self.unfinished[stream as usize] = rest.to_vec();
+                    if !valid.is_empty() {
+                        lines.text(&String::from_utf8_lossy(valid))?;
                     }
                 }
                 Err(_) => lines.base64(line)?,
@@ -234,7 +234,7 @@ impl<S: Store> Tape<S> {
     fn micros(&mut self) -> u128 {
         let now = Instant::now();
         let since = now.saturating_duration_since(self.last).as_micros();
-        // What is below a microsecond is not lost, however many events there are.
+        // Not `now`, so that fractions of a microsecond add up.
         self.last += std::time::Duration::from_micros(since as u64);
         since
     }
@@ -248,7 +248,7 @@ fn event(micros: u128, letter: &str, text: &str) -> io::Result<Vec<u8>> {
 struct Lines {
     text: Vec<u8>,
     since: u128,
-    kind: Kind,
+    stream: Stream,
 }
 
 impl Lines {
@@ -269,7 +269,7 @@ impl Lines {
         &mut self,
         event: impl FnOnce(u128, &str) -> serde_json::Result<String>,
     ) -> io::Result<()> {
-        self.text.extend_from_slice(event(self.since, self.kind.letter())?.as_bytes());
+        self.text.extend_from_slice(event(self.since, self.stream.letter())?.as_bytes());
         self.text.push(b'\n');
         self.since = 0;
         Ok(())
@@ -283,14 +283,14 @@ mod tests {
 
     use super::*;
 
-    /// Takes so many bytes, then is full.
+    /// Stores up to `room` bytes.
     #[derive(Debug, Default)]
-    struct Memory {
+    struct Limited {
         lines: Vec<u8>,
         room: usize,
     }
 
-    impl Store for Memory {
+    impl Store for Limited {
         fn append(&mut self, lines: &[u8]) -> io::Result<()> {
             if lines.len() > self.room {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -301,13 +301,14 @@ mod tests {
         }
     }
 
-    fn tape(max_size: u64) -> Tape<Memory> {
-        Tape::new(Memory { room: usize::MAX, ..Memory::default() }, max_size, None)
+    fn recording(max_size: u64) -> Recording<Limited> {
+        Recording::new(Limited { room: usize::MAX, ..Limited::default() }, max_size, None)
     }
 
-    /// Everything but the times.
-    fn events(tape: &Tape<Memory>) -> Vec<Value> {
-        let lines = tape.store.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    /// Returns the events without their times.
+    fn events(recording: &Recording<Limited>) -> Vec<Value> {
+        let lines =
+            recording.store.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let mut events: Vec<Value> =
             lines.map(|line| serde_json::from_slice(line).expect("each line is JSON")).collect();
         for event in &mut events {
@@ -322,17 +323,17 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_a_line_or_a_piece_of_one() {
-        let mut tape = tape(1 << 20);
+    fn event_is_a_line_or_a_part_of_one() {
+        let mut recording = recording(1 << 20);
         for piece in
             [b"one\ntwo\nthr".as_slice(), b"ee\n\xc3", b"\xbc\n", b"\xff\xc3\n", b"\xe2\x82"]
         {
-            tape.write(Kind::Stdin, Some(piece)).expect("there is room");
+            recording.write(Stream::Stdin, Some(piece)).expect("there is room");
         }
-        tape.write(Kind::Stderr, Some(b"\xc3\n\x1b[0m\"")).expect("there is room");
-        tape.write(Kind::Stdin, None).expect("there is room");
-        tape.write(Kind::Stdout, None).expect("there is room");
-        tape.end("exit status 0").expect("there is room");
+        recording.write(Stream::Stderr, Some(b"\xc3\n\x1b[0m\"")).expect("there is room");
+        recording.write(Stream::Stdin, None).expect("there is room");
+        recording.write(Stream::Stdout, None).expect("there is room");
+        recording.end("exit status 0").expect("there is room");
         let expected = json(
             r#"["<","one\n"]
             ["<","two\n"]
@@ -347,49 +348,50 @@ mod tests {
             [">",null]
             ["x","exit status 0"]"#,
         );
-        assert_eq!(events(&tape), expected);
+        assert_eq!(events(&recording), expected);
     }
 
     #[test]
-    fn a_full_recording_says_so_and_how_the_program_ended() {
-        let mut tape = tape(60);
+    fn full_recording_ends_with_a_note_and_the_status() {
+        let mut recording = recording(60);
         for _ in 0..100 {
-            tape.write(Kind::Stdout, Some(b"0123456789\n")).expect("there is room");
+            recording.write(Stream::Stdout, Some(b"0123456789\n")).expect("there is room");
         }
-        tape.end("signal 9, SIGKILL").expect("there is room");
+        recording.end("signal 9, SIGKILL").expect("there is room");
         let expected = json(
             r#"[">","0123456789\n"]
             [">","0123456789\n"]
             ["!","the recording is full, see --max-size"]
             ["x","signal 9, SIGKILL"]"#,
         );
-        assert_eq!(events(&tape), expected);
+        assert_eq!(events(&recording), expected);
     }
 
     #[test]
-    fn a_full_disk_is_an_error() {
-        let mut tape = Tape::new(Memory::default(), 1 << 20, None);
-        let error = tape.write(Kind::Stdout, Some(b"x")).expect_err("there is no room");
+    fn full_disk_is_an_error() {
+        let mut recording = Recording::new(Limited::default(), 1 << 20, None);
+        let error = recording.write(Stream::Stdout, Some(b"x")).expect_err("there is no room");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
-    fn nothing_stands_behind_the_end() {
+    fn nothing_is_written_after_the_end() {
         kcl_fixtures::fail_if_it_hangs();
         use std::sync::Barrier;
 
         let folder = tempfile::tempdir().expect("a folder");
         for round in 0..300 {
             let path = folder.path().join(round.to_string());
-            let tape = Tape::new(File::create(&path).expect("a file"), u64::MAX, None);
-            let recorder = Recorder { tape: Mutex::new(Some(tape)), reporter: Reporter::new() };
+            let recording = Recording::new(File::create(&path).expect("a file"), u64::MAX, None);
+            let recorder =
+                Recorder { recording: Mutex::new(Some(recording)), reporter: Reporter::new() };
             let begun = Barrier::new(4);
             std::thread::scope(|scope| {
                 for _ in 1..4 {
                     scope.spawn(|| {
                         begun.wait();
                         while recorder.lock().is_some() {
-                            recorder.write(Kind::Stdin, Some(b"late\n"));
+                            recorder.write(Stream::Stdin, Some(b"late\n"));
                         }
                     });
                 }
@@ -404,7 +406,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_can_be_had_back(
+        fn every_byte_can_be_recovered(
             pieces in prop::collection::vec(
                 (0..3usize, prop::collection::vec(
                     prop_oneof![Just(b'\n'), Just(0xc3), Just(0xbc), Just(0xf0), any::<u8>()], 0..30,
@@ -412,19 +414,19 @@ mod tests {
                 0..30,
             ),
         ) {
-            let kinds = [Kind::Stdin, Kind::Stdout, Kind::Stderr];
-            let mut tape = tape(u64::MAX);
+            let streams = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+            let mut recording = recording(u64::MAX);
             let mut said = [const { Vec::new() }; 3];
             for (which, piece) in &pieces {
                 said[*which].extend_from_slice(piece);
-                tape.write(kinds[*which], Some(piece)).expect("there is room");
+                recording.write(streams[*which], Some(piece)).expect("there is room");
             }
             let mut recorded = [const { Vec::new() }; 3];
-            for kind in kinds {
-                tape.write(kind, None).expect("there is room");
+            for stream in streams {
+                recording.write(stream, None).expect("there is room");
             }
-            for event in events(&tape) {
-                let which = kinds.iter().position(|kind| event[0] == kind.letter()).expect("a kind");
+            for event in events(&recording) {
+                let which = streams.iter().position(|stream| event[0] == stream.letter()).expect("a stream");
                 let Some(text) = event[1].as_str() else { continue };
                 if event[2] == "base64" {
                     recorded[which].extend(BASE64.decode(text).expect("it is base64"));
