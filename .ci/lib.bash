@@ -1,4 +1,4 @@
-# What the scripts in this folder share. Each begins with: source "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
+# Shared by the scripts in this folder. Each begins with: source "$(dirname "${BASH_SOURCE[0]}")/lib.bash"
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,7 +12,7 @@ fail() {
     exit 1
 }
 
-# Runs a command line that the README shows, as it stands there.
+# Runs a command, which must be in the README.
 documented() {
     grep -qxF -- "$1" README.md || fail "README.md does not show: $1"
     eval "$1"
@@ -39,7 +39,7 @@ check_suite_lints() {
     done
 }
 
-# Copies the checkout, with what is not committed yet, into a folder.
+# Copies the checkout, including uncommitted changes, into a folder.
 copy_checkout() {
     git ls-files -z --cached --others --exclude-standard | xargs -0 tar -cf - | tar -xf - -C "$1"
 }

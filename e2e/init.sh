@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What `cargo install` makes of kcl-helper works from any folder: `--sample`, with a stand-in for
-# java, and `init`, whose files other tools read. Needs bash, cargo and mvn (or jars in the cache).
+# Checks that kcl-helper from `cargo install` works in any folder: `--sample` with a fake java, and `init`, whose
+# files other tools must be able to read. Needs bash, cargo and mvn (or jars in the cache).
 source "$(dirname "$0")/launch.bash"
 export XDG_DATA_HOME=$work/data
 unset JAVA_HOME
@@ -11,7 +11,7 @@ check "cargo install" cargo install --debug --quiet --locked --path "$root/kcl-h
   --target-dir "$root/target" --root "$work/installed"
 check "the jars are here" "$installed" jars fetch
 
-# Shows the properties file that it is given, and the child's first answer.
+# Prints the properties file that it gets, and the child's first answer.
 cat >java <<'END'
 #!/bin/sh
 [ "$1" = -version ] && { echo 'openjdk version "17.0.1"' >&2; exit 0; }

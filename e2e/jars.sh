@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `kcl-helper jars` with the real Maven, and with a repository made of what Maven has fetched.
+# Tests `kcl-helper jars` with the real Maven, and with a repository of the jars that Maven has fetched.
 # Needs bash, mvn, java, python3 and the network. KCL_HELPER names the program to test.
 source "$(dirname "$0")/launch.bash"
 export KCL_HELPER_CACHE=$work/cache
@@ -27,7 +27,7 @@ lock_another() {
 }
 check "another version is resolved and locked" lock_another
 
-# Maven's own folder is laid out as a repository.
+# Maven's own folder has the layout of a repository.
 python3 -u -m http.server 0 --bind 127.0.0.1 --directory "${MAVEN_REPO_LOCAL:-$HOME/.m2/repository}" \
   >"$work/server" 2>&1 &
 pids+=($!)

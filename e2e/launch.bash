@@ -1,4 +1,4 @@
-# What jars.sh and run.sh share: a folder of their own, and a count of what passed and failed.
+# Shared by jars.sh and run.sh: a temporary folder, and the counts of passed and failed checks.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 helper=${KCL_HELPER:-$root/target/debug/kcl-helper}
@@ -25,18 +25,18 @@ check() {
   fi
 }
 
-# has FILE TEXT: the text stands in the file.
+# has FILE TEXT: the file must contain the text.
 has() { grep -qF -- "$2" "$1" || { echo "no \`$2\` in:" && cat "$1"; false; }; }
 
-# ends_with STATUS COMMAND…
+# ends_with STATUS COMMAND…: the command must exit with this status.
 ends_with() {
   local expected=$1 status=0
   shift
   "$@" || status=$?
-  [ "$status" = "$expected" ] || { echo "status $status, wanted $expected"; false; }
+  [ "$status" = "$expected" ] || { echo "status $status, expected $expected"; false; }
 }
 
-# waits_for FILE TEXT: up to half a minute.
+# waits_for FILE TEXT: waits up to half a minute until the file contains the text.
 waits_for() {
   for _ in $(seq 300); do
     grep -qF -- "$2" "$1" 2>/dev/null && return

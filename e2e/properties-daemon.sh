@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compares `kcl-helper check` with the real daemon's configurator: every known key with some 90
-# values. Both must agree on whether the daemon stops, and on what it goes on with.
+# values. Both must agree on whether the daemon stops, and on the values that it uses.
 # Needs Java 17. Usage: e2e/properties-daemon.sh [JARS_FOLDER [KCL_VERSION]]
-# Without a folder, the jars of the default version are fetched as users do.
+# Without a folder, it fetches the jars of the default version as users do.
 set -euo pipefail
 export LC_ALL=C
 jars=${1:+$(cd "$1" && pwd)}
@@ -17,7 +17,7 @@ trap 'status=$?; [ "$status" -eq 0 ] || tail -5 "$work/log"; rm -rf "$work"; exi
 mkdir "$work/files"
 java=(java -Xmx1g -cp "$jars/*" e2e/properties/Daemon.java)
 
-# Neither side may see this machine's own AWS settings.
+# Neither side may see the AWS settings of this machine.
 clean=(env -i "PATH=$PATH" "HOME=$work" AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true)
 echo "executableName = sh" > "$work/empty.properties"
 "${clean[@]}" "$helper" check -qq --kcl-version "$version" --effective "$work/empty.properties" |

@@ -18,8 +18,8 @@ java e2e/properties/Jdk.java load "$work/files" > "$work/jdk"
 "$helper" dump-properties "$work/files" > "$work/ours"
 
 refused=$(grep -c ' refused$' "$work/jdk" || true)
-echo "$count files, seed $seed; the JDK refuses $refused of them"
-# Each line is one file; lines of one list that are not in the other differ.
+echo "$count files, seed $seed; the JDK rejects $refused of them"
+# Each line is a file; files whose lines differ are failures.
 failed=$(comm -23 "$work/jdk" "$work/ours" | tee "$work/differ" | wc -l)
 passed=$((count - failed))
 if [ "$failed" -gt 0 ]; then

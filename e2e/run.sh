@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `kcl-helper run` with the real java and the real daemon, which finds no AWS: nothing listens on
-# the port that it is sent to. Needs bash, mvn (or jars in the cache), java and unshare.
-# KCL_HELPER names the program to test; KCL_E2E_JAVAS more javas to start the daemon with.
+# Tests `kcl-helper run` with the real java and the real daemon, but without AWS: nothing listens on the port of
+# its endpoint. Needs bash, mvn (or jars in the cache), java and unshare.
+# KCL_HELPER names the program to test; KCL_E2E_JAVAS names further javas to start the daemon with.
 source "$(dirname "$0")/launch.bash"
 export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x
 cd "$work" || exit 3
@@ -18,7 +18,7 @@ END
 
 check "the jars are here" "$helper" jars fetch
 
-# starts_and_stops NAME ARGUMENTS…: until the daemon tries to reach AWS, then SIGTERM.
+# starts_and_stops NAME ARGUMENTS…: sends SIGTERM once the daemon tries to reach AWS.
 starts_and_stops() {
   local log=$work/$1.log status=0
   shift
@@ -67,7 +67,7 @@ for java in ${KCL_E2E_JAVAS:-}; do
   check "$java" another
 done
 
-# A stand-in for java leaves orphans, which process 1 of a container must reap.
+# A fake java leaves orphans, which process 1 of a container must reap.
 cat >orphans <<'END'
 #!/bin/sh
 [ "$1" = -version ] && { echo 'openjdk version "17.0.1"' >&2; exit 0; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The samples in kcl-samples/examples under `kcl-helper local`, as their heads say.
+# Runs the samples in kcl-samples/examples under `kcl-helper local`, as their first comments show.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo build -q -p kcl-helper || exit 1
@@ -11,7 +11,7 @@ trap 'if [ -n "$server" ]; then kill "$server"; fi; rm -r "$work"' EXIT
 cd "$work"
 
 passed=0 failed=0
-# expect NAME PATTERN: the last run ended well, and what it wrote holds the pattern.
+# expect NAME PATTERN: the last run succeeded, and its output contains the pattern.
 expect() {
     if [ "$status" = 0 ] && grep -q -- "$2" out; then
         passed=$((passed + 1))
@@ -21,7 +21,7 @@ expect() {
         cat out
     fi
 }
-# rehearse INPUT PROGRAM...: over two shards, from the beginning.
+# rehearse INPUT PROGRAM...: with two shards, from the beginning.
 rehearse() {
     local input=$1
     shift

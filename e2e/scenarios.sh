@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole against the real daemon, emulators of Kinesis and DynamoDB Local: see e2e/suite.
+# Runs end-to-end scenarios with the real daemon, emulators of Kinesis and DynamoDB Local: see e2e/suite.
 # Needs cargo, java, mvn, node, npm, setpriv and the network. All arguments go to the harness:
 # names of scenarios, --all (every version), --version V, --jobs N. KCL_HELPER names the program.
 set -euo pipefail
@@ -9,7 +9,7 @@ target=$root/target/e2e
 tools=$target/tools
 cd "$root"
 
-# has NAME VERSION: the tool was installed from just this.
+# has NAME VERSION: whether this version of the tool is installed.
 stamp() { cat "$@" | sha256sum | cut -c1-16; }
 has() { [ "$(cat "$tools/$1.stamp" 2>/dev/null)" = "$2" ]; }
 
@@ -35,7 +35,7 @@ if ! has dynamodb-local "$(stamp $pom)"; then
     -DoutputDirectory="$tools/dynamodb-local"
   stamp $pom >"$tools/dynamodb-local.stamp"
 fi
-# Of the tools under test, what is not built yet; the samples lie beside the helper.
+# Builds the tools under test that are missing; the samples are beside the helper.
 cargo build --quiet --workspace --bins
 for version in 1.15.3 2.2.0 2.5.4 3.1.3; do
   "$helper" jars fetch --kcl-version "$version" >/dev/null

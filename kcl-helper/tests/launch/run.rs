@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use insta::{allow_duplicates, assert_snapshot};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::support::{Stage, under_umask};
+use crate::support::{GOOD, Stage, under_umask};
 
 /// Answers `-version`, records its arguments and the properties file, then runs the script `$HOME/play`.
 const JAVA: &str = r#"
@@ -39,20 +39,6 @@ for word; do case $word in -DoutputDirectory=*) lib=${word#*=} ;; esac; done
 mkdir -p "$lib/g/alpha/1.0"
 echo alpha > "$lib/g/alpha/1.0/alpha-1.0.jar"
 "#;
-
-const GOOD: &str = "\
-executableName = cat
-streamName = words
-applicationName = A
-AwsCredentialsProvider = DefaultCredentialsProvider
-regionName = us-east-1
-initialPositionInStream = TRIM_HORIZON
-workerId = w
-shutdownGraceMillis = 3000
-timeoutInSeconds = 600
-retrievalMode = POLLING
-maxRecords = 100
-";
 
 /// `GOOD` with a credentials provider of 1.x.
 fn good_for_1x() -> String {

@@ -2,22 +2,10 @@
 
 use std::fs;
 
-use crate::support::Stage;
+use crate::support::{GOOD, Stage};
 
 /// Contains no four characters that occur anywhere else.
 const SECRET: &str = "kV9xQ2mWzpL4nR8tYb3H";
-
-const GOOD: &str = "\
-executableName = cat
-streamName = words
-applicationName = A
-AwsCredentialsProvider = DefaultCredentialsProvider
-regionName = us-east-1
-initialPositionInStream = TRIM_HORIZON
-workerId = w
-shutdownGraceMillis = 3000
-retrievalMode = POLLING
-";
 
 const JAVA: &str = r#"
 if [ "$1" = -version ]; then

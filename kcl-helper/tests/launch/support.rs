@@ -6,6 +6,21 @@ use std::process::Command;
 
 pub(crate) use kcl_fixtures::Stage;
 
+/// A properties file without findings, which `run` need not change.
+pub(crate) const GOOD: &str = "\
+executableName = cat
+streamName = words
+applicationName = A
+AwsCredentialsProvider = DefaultCredentialsProvider
+regionName = us-east-1
+initialPositionInStream = TRIM_HORIZON
+workerId = w
+shutdownGraceMillis = 3000
+timeoutInSeconds = 600
+retrievalMode = POLLING
+maxRecords = 100
+";
+
 /// Wraps a command so that it runs with another umask.
 pub(crate) fn under_umask(umask: &str, inner: &Command) -> Command {
     let mut command = kcl_fixtures::command("sh");
