@@ -466,6 +466,22 @@ fn q_hides_the_banner_and_stderr_of_children() {
     assert_snapshot!("quieter", place.local(&format!("-qq {command}")));
 }
 
+#[test]
+fn v_shows_the_conversation() {
+    let place = Place::with_lines(2);
+    let text = place.local("-v --state one -- AWKWARD checkpoint=batch").stderr;
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("shard 0 ")).collect();
+    let batch = "shard 0 → {\"action\":\"processRecords\",\"";
+    assert!(lines[2].starts_with(batch) && lines[2].contains("… ("), "{text}");
+    let without_batch = [&lines[..2], &lines[3..]].concat().join("\n");
+    assert_snapshot!(without_batch);
+    // All of it, in one line.
+    let text = place.local("-vv --state two -- AWKWARD checkpoint=batch").stderr;
+    let line = text.lines().find(|line| line.starts_with(batch)).unwrap();
+    assert!(line.ends_with('}'), "{text}");
+    assert_eq!(line.matches("\"sequenceNumber\"").count(), 2);
+}
+
 // ---- State that does not match
 
 #[test]

@@ -29,7 +29,9 @@ use kcl_protocol::Line;
 
 pub(crate) use bell::Bell;
 pub(crate) use control::Control;
-pub(crate) use conversation::{Answer, Conversation, Daemon, EndedEarly, OutgoingLine, Setup};
+pub(crate) use conversation::{
+    Answer, Conversation, Daemon, EndedEarly, OutgoingLine, Setup, Speaker,
+};
 pub(crate) use process::{Pipes, Process, ProcessHandle, Program, allow_files, describe};
 pub(crate) use watch::Watch;
 

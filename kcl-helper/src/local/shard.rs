@@ -16,12 +16,15 @@ use super::state::Store;
 use crate::child::faults::Fault;
 use crate::child::{
     Answer, Bell, Child, Control, Conversation, Daemon, EndedEarly, OutgoingLine, Program, Setup,
-    Watch,
+    Speaker, Watch,
 };
 use crate::error::Result;
 use crate::guardian::{Guardian, How};
 use crate::kinesis::{Covered, Place, shard_id};
 use crate::output::{Reporter, with_commas};
+
+/// How much of a line `-v` shows, in characters.
+const SHOWN_CHARS: usize = 120;
 
 /// How the run of a shard ended.
 #[derive(Debug)]
@@ -111,6 +114,7 @@ struct LocalDaemon<'a> {
     lines: Option<InputLines>,
     /// The child is to be killed at its next request.
     kills: bool,
+    starter: &'a Starter,
 }
 
 impl Daemon for LocalDaemon<'_> {
@@ -138,6 +142,28 @@ impl Daemon for LocalDaemon<'_> {
 
     fn while_child_works(&mut self, during: Action, spare: &mut Vec<u8>) -> Result<(), Fault> {
         if during == Action::ProcessRecords { self.source.look_ahead(spare) } else { Ok(()) }
+    }
+
+    fn observe(&mut self, from: Speaker, line: &[u8]) {
+        let Starter { shard, reporter, .. } = self.starter;
+        if reporter.is_verbose() {
+            let arrow = if from == Speaker::Daemon { "→" } else { "←" };
+            let line =
+                shown(line, if reporter.shows_everything() { None } else { Some(SHOWN_CHARS) });
+            reporter.detail(&format!("shard {shard} {arrow} {line}"));
+        }
+    }
+}
+
+/// Returns a line without its end, and no more of it than so many characters.
+fn shown(line: &[u8], limit: Option<usize>) -> String {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let Some(limit) = limit else { return String::from_utf8_lossy(line).into_owned() };
+    // No character has more than four bytes.
+    let start = String::from_utf8_lossy(&line[..line.len().min(4 * limit)]);
+    match start.char_indices().nth(limit) {
+        None => start.into_owned(),
+        Some((end, _)) => format!("{}… ({} bytes)", &start[..end], with_commas(line.len() as u64)),
     }
 }
 
@@ -246,8 +272,9 @@ impl ShardRun {
         self.checkpoints.rules.mark_delivered(&last);
         let fault = self.faults.records_delivered(records as u64);
         let kills = matches!(fault, Some((RecordFault::Killed, _)));
-        let ShardRun { conversation, source, checkpoints, faults, .. } = self;
-        let mut daemon = LocalDaemon { source, checkpoints, faults, lines: Some(lines), kills };
+        let ShardRun { starter, conversation, source, checkpoints, faults, .. } = self;
+        let lines = Some(lines);
+        let mut daemon = LocalDaemon { source, checkpoints, faults, lines, kills, starter };
         let line = OutgoingLine::Owned(line);
         match conversation.ask_encoded(Action::ProcessRecords, line, &mut daemon) {
             Err(EndedEarly::ByDaemon) => {}
@@ -300,8 +327,9 @@ impl ShardRun {
     }
 
     fn ask(&mut self, message: &DaemonMessage<'_>) -> Result<(), EndedEarly> {
-        let ShardRun { conversation, source, checkpoints, faults, .. } = self;
-        let mut daemon = LocalDaemon { source, checkpoints, faults, lines: None, kills: false };
+        let ShardRun { starter, conversation, source, checkpoints, faults, .. } = self;
+        let (lines, kills) = (None, false);
+        let mut daemon = LocalDaemon { source, checkpoints, faults, lines, kills, starter };
         conversation.ask(message, &mut daemon)
     }
 

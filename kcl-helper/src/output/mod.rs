@@ -226,6 +226,11 @@ impl Reporter {
         self.verbose > 0
     }
 
+    /// Whether `-vv` was given.
+    pub(crate) fn shows_everything(&self) -> bool {
+        self.verbose > 1
+    }
+
     /// Whether there is a terminal for [`show`](Self::show).
     pub(crate) fn has_screen(&self) -> bool {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
