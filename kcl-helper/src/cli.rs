@@ -1,4 +1,4 @@
-//! What was typed: the arguments as clap fills them. What they mean is the commands' business.
+//! The command line as clap parses it. The commands decide what it means.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -77,16 +77,16 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// Has help name the environment variables, without their values.
+/// Hides the values of environment variables in help.
 fn without_env_values(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| arg.hide_env_values(true));
     command.mut_subcommands(without_env_values)
 }
 
-/// Prints what clap has to say: the help that was asked for, or why the command line cannot be used.
+/// Prints the help that clap has rendered, or why it rejects the command line.
 fn explain(error: &clap::Error, reporter: &Reporter) -> Result<ExitCode> {
     let said = Styled::new(error.render().ansi().to_string());
-    // It quotes these too, and then its own lines and colours cannot be told from theirs.
+    // clap quotes these too, and then their line ends and colours look like its own.
     let is_quoted = |(name, value): (OsString, OsString)| {
         name.to_string_lossy().starts_with("KCL_") && value.to_string_lossy().contains(is_harmful)
     };
@@ -97,18 +97,18 @@ fn explain(error: &clap::Error, reporter: &Reporter) -> Result<ExitCode> {
     } else {
         reporter.report(&said);
     }
-    // It is 0 or 2.
+    // The code is 0 or 2.
     Ok(ExitCode::from(error.exit_code() as u8))
 }
 
-/// The whole of `--help` fits a screen of 24 lines, and begins with what a newcomer types first.
+/// `--help` fits on a screen of 24 lines, and begins with the commands that a new user needs first.
 const HELP: &str = "\
 {about}
 {usage-heading} {usage}
 
 First steps:
   kcl-helper local --sample         the sample processor, here and now
-  kcl-helper check app.properties   what the daemon will make of a file
+  kcl-helper check app.properties   how the daemon will read a file
   kcl-helper run app.properties     the real daemon
 Commands:
 {subcommands}
@@ -119,10 +119,10 @@ Options:
 #[derive(Debug, Clone, Args)]
 #[command(next_display_order = 900)]
 pub(crate) struct Globals {
-    /// Say more (-vv: everything)
+    /// Print more (-vv: everything)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Say less on stderr: warnings and the result (-qq: errors only)
+    /// Print less on stderr: only warnings and the result (-qq: only errors)
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose")]
     pub(crate) quiet: u8,
     /// When to colour: auto, always, never
@@ -158,7 +158,7 @@ impl From<Color> for anstream::ColorChoice {
 pub(crate) enum Command {
     /// Run a record processor on this machine, over a file or stdin, without Java or AWS
     Local(commands::local::Args),
-    /// Make a new project, with all that it needs to run
+    /// Create a new project with everything that it needs
     Init(commands::init::Args),
     /// Measure record processors of any language
     Bench(commands::bench::Args),
@@ -172,7 +172,7 @@ pub(crate) enum Command {
     DumpHints(commands::check::DumpHintsArgs),
     /// Run the real daemon on a properties file
     Run(commands::run::Args),
-    /// Run a program as executableName does, and write down what it and the daemon say
+    /// Run a program as executableName does, and record its conversation with the daemon
     Record(commands::record::Args),
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
@@ -183,7 +183,7 @@ pub(crate) enum Command {
     PrintClasspath(commands::print_command::ClassPathOnlyArgs),
     /// Print a script that completes this command line in a shell
     Completions(commands::completions::Args),
-    /// The parent of what we start, which ends it when we are killed
+    /// The parent process of everything that kcl-helper starts
     #[command(name = GUARDIAN, hide = true)]
     Guardian,
     /// The sample processor, as `local --sample` starts it

@@ -176,7 +176,7 @@ impl View<'_> {
                 let own = own();
                 let polls = KEYS
                     .iter()
-                    .filter(|key| key.bean == "pollingConfig")
+                    .filter(|key| key.is_polling())
                     .filter_map(|key| self.settings.get(key.name))
                     .find(|setting| {
                         let kind = setting.row.map_or(Kind::Nothing, |row| row.kind);

@@ -176,6 +176,11 @@ impl Key {
         (!self.bean.is_empty()).then(|| format!("{}.{}", self.bean, self.name))
     }
 
+    /// Whether setting it makes the retrieval mode DEFAULT poll.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.bean == POLLING
+    }
+
     /// Whether the newest version ignores it.
     pub(crate) fn is_ignored(&self) -> bool {
         matches!(self.status, Status::Ignored(_))

@@ -18,7 +18,7 @@ fn help_fits_on_a_screen() {
 
     First steps:
       kcl-helper local --sample         the sample processor, here and now
-      kcl-helper check app.properties   what the daemon will make of a file
+      kcl-helper check app.properties   how the daemon will read a file
       kcl-helper run app.properties     the real daemon
     ");
     for command in [

@@ -1,4 +1,4 @@
-//! Nothing that others wrote reaches stdout or stderr as it is.
+//! Untrusted text is always escaped on stdout and stderr.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read as _, Write as _};
@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use crate::{PROPERTIES, helper, stage};
 
-/// A window's title, a colour in one character, a letter that turns the direction, one that is not
-/// seen, DEL, and a line that looks like ours.
+/// Sets the window title and a colour, reverses the text direction, has an invisible character and DEL, and
+/// begins a line that looks like ours.
 const EVIL: &str = "\x1b]0;PWNED\x07\u{9b}31m\u{202e}\u{200b}\x7f\r\nerror: forged";
 
-/// The same in a properties file, where a line's end would end the value.
+/// The same for a properties file, where a line end would end the value.
 fn evil_in_file(escaped: bool) -> String {
     let mut text = String::new();
     for char in EVIL.chars() {
@@ -33,7 +33,7 @@ fn evil_in_file(escaped: bool) -> String {
     text
 }
 
-/// A file in which everything is evil that can be: keys, names, values of every kind.
+/// A file with evil keys, names and values of every kind.
 fn evil_file(escaped: bool) -> String {
     let evil = evil_in_file(escaped);
     format!(
@@ -45,7 +45,7 @@ fn evil_file(escaped: bool) -> String {
     )
 }
 
-/// What could move the cursor, begin a line, turn or hide what is read; colours are no harm.
+/// Returns text that could move the cursor, begin a line, or reverse or hide other text. Colours are harmless.
 fn harm(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let is_harmful = |char: char| match char {
@@ -98,7 +98,7 @@ fn words(line: &str) -> Vec<OsString> {
 }
 
 #[test]
-fn of_a_properties_file() {
+fn text_of_a_properties_file_is_escaped() {
     let stage = stage();
     for (name, escaped) in [("raw.properties", false), ("escaped.properties", true)] {
         stage.write(name, evil_file(escaped));
@@ -109,7 +109,7 @@ fn of_a_properties_file() {
                 check(helper(&stage, &[&all[..], &["--effective"]].concat()));
             }
         }
-        // Java takes each byte of a raw one for a letter.
+        // Java reads each byte of an unescaped character as a character.
         if escaped {
             check_quotes(helper(&stage, &["--color", "always", "check", name]));
             check_quotes(helper(&stage, &["check", "--effective", name]));
@@ -126,9 +126,9 @@ fn of_a_properties_file() {
     }
 }
 
-/// A program gets the same value from what is escaped.
+/// Programs can unescape JSON.
 #[test]
-fn json_has_the_value_itself() {
+fn json_has_the_original_values() {
     let stage = stage();
     stage.write("app.properties", format!("{PROPERTIES}tableName = {}\n", evil_in_file(true)));
     let output =
@@ -143,7 +143,7 @@ fn json_has_the_value_itself() {
 }
 
 #[test]
-fn of_the_command_line() {
+fn text_of_the_command_line_is_escaped() {
     let stage = stage();
     for line in [
         "EVIL",
@@ -180,14 +180,14 @@ fn of_the_command_line() {
     }
     check_quotes(helper(&stage, &words("check nofileEVIL")));
     check_quotes(helper(&stage, &words("EVIL")));
-    // Bytes that are no text either.
+    // Invalid UTF-8 too.
     let raw = OsStr::from_bytes(b"check\x9b31m\xff");
     check(helper(&stage, &[raw]));
     check(helper(&stage, &[OsStr::new("run"), raw]));
 }
 
 #[test]
-fn of_the_environment() {
+fn text_of_the_environment_is_escaped() {
     let stage = stage();
     for (name, line) in [
         ("KCL_HELPER_SHARDS", "local --sample"),
@@ -201,7 +201,7 @@ fn of_the_environment() {
         let mut command = helper(&stage, &words(line));
         command.env(name, format!("/x{EVIL}"));
         if line == "jars path" {
-            // A pipe gets it to the byte.
+            // A pipe gets it unchanged.
             let output = command.output().unwrap();
             assert!(output.stdout.starts_with(format!("/x{EVIL}/jars").as_bytes()));
         } else {
@@ -211,7 +211,7 @@ fn of_the_environment() {
 }
 
 #[test]
-fn of_file_names() {
+fn file_names_are_escaped() {
     let stage = stage();
     let file = stage.write(format!("d{EVIL}/a.properties"), format!("{PROPERTIES}x = 1\n"));
     for form in ["text", "json", "github"] {
@@ -230,12 +230,12 @@ fn of_file_names() {
 }
 
 #[test]
-fn of_other_programs() {
+fn text_of_other_programs_is_escaped() {
     let stage = stage();
     let evil = EVIL.replace('\r', "\\r").replace('\n', "\\n").replace('\x1b', "\\033");
     stage.script("bin/java", &format!("printf '{evil}\\n' >&2; exit 1\n"));
     check_quotes(helper(&stage, &["run", "app.properties"]));
-    // What it says itself as the daemon is not ours.
+    // The output of the daemon itself passes unchanged.
     let version = format!("[ $1 != -version ] || printf 'openjdk version \"17{evil}\"\\n' >&2");
     stage.script("bin/java", &format!("{version}\n"));
     check(helper(&stage, &["run", "-v", "app.properties"]));
@@ -257,7 +257,7 @@ fn of_other_programs() {
 }
 
 #[test]
-fn of_a_repository() {
+fn text_of_a_repository_is_escaped() {
     let stage = stage();
     for answer in [
         format!("HTTP/1.1 404 {EVIL}\r\n\r\n"),
@@ -282,17 +282,17 @@ fn of_a_repository() {
     }
 }
 
-/// `record` passes the program's own bytes on; its words about them are ours.
+/// `record` passes on the program's bytes, but its own messages are escaped.
 #[test]
-fn of_a_recording() {
+fn text_of_a_recorded_program_is_escaped() {
     let stage = stage();
     let folder = format!("/dev/null/{EVIL}");
     check_quotes(helper(&stage, &["record", "--to", &folder, "--", "true"]));
 }
 
-/// Whatever a word is made of, bash makes the same of what is printed.
+/// bash reads the printed command back as the same words.
 #[test]
-fn a_command_line_has_the_words_themselves() {
+fn printed_command_has_the_original_words() {
     let stage = stage();
     let jar = format!("/jars/{EVIL}'.jar");
     let output = check(helper(&stage, &["print-command", "--java", "java", "-p", "x", "-c", &jar]));

@@ -1,5 +1,4 @@
-//! What reaches a terminal of all that `kcl-helper` says and prints, whoever wrote it; and what becomes
-//! of a run whose output nobody reads.
+//! All output of `kcl-helper`: that it is harmless for a terminal, and that nothing hangs if nobody reads it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
@@ -11,7 +10,7 @@ use std::process::Command;
 
 use kcl_fixtures::Stage;
 
-/// Answers `-version`, then does what `$HOME/play` says.
+/// Answers `-version`, then runs the script `$HOME/play`.
 const JAVA: &str = r#"
 if [ "$1" = -version ]; then echo 'openjdk version "17.0.9" 2023-10-17' >&2; exit 0; fi
 . "$HOME/play"
@@ -26,7 +25,7 @@ regionName = us-east-1
 initialPositionInStream = TRIM_HORIZON
 ";
 
-/// With a stand-in for java, the jars that it needs, and a properties file.
+/// A stage with a fake java, its jars and a properties file.
 fn stage() -> Stage {
     let stage = Stage::new();
     stage.fill_with_one_jar("3.0.9");

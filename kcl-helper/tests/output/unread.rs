@@ -1,4 +1,4 @@
-//! Nobody reads what we write, or does so slowly: we can be stopped, and lose nothing in silence.
+//! If nobody reads our output, or slowly, a signal still stops us, and lost lines are counted.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -16,11 +16,11 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::{helper, stage};
 
-/// No end after one signal takes nearly as long, on whatever machine.
+/// Far longer than any stop takes.
 const TOO_LONG: Duration = Duration::from_secs(20);
 const FLOOD: &str = "while :; do echo a line that nobody reads >&2; done";
 
-/// A pipe that takes nothing until somebody reads.
+/// A full pipe.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = std::io::pipe().unwrap();
     fill(&writer);
@@ -36,7 +36,7 @@ fn fill(mut writer: &PipeWriter) {
     fcntl_setfl(writer, flags).unwrap();
 }
 
-/// A terminal's two ends.
+/// The two ends of a terminal.
 fn terminal() -> (File, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -47,7 +47,7 @@ fn terminal() -> (File, File) {
     (File::from(master), slave)
 }
 
-/// A run that is killed when the test is over.
+/// A run that is killed at the end of the test.
 struct Running(Child);
 
 impl Running {
@@ -85,7 +85,7 @@ impl Drop for Running {
     }
 }
 
-/// Until it has begun, and waits wherever it waits.
+/// Waits until the command has started and is blocked.
 fn a_moment() {
     thread::sleep(Duration::from_millis(400));
 }
@@ -93,7 +93,7 @@ fn a_moment() {
 // ---- stderr that nobody reads
 
 #[test]
-fn one_signal_ends_local_over_a_child_that_floods() {
+fn one_signal_stops_local_with_a_flooding_child() {
     let stage = stage();
     let (_reader, writer) = full_pipe();
     let arguments = ["local", "--shards", "2", "--grace", "300ms", "--", "sh", "-c", FLOOD];
@@ -106,7 +106,7 @@ fn one_signal_ends_local_over_a_child_that_floods() {
 }
 
 #[test]
-fn one_signal_ends_local_properly() {
+fn one_signal_stops_local_gracefully() {
     let stage = stage();
     let (_reader, writer) = full_pipe();
     let log = format!("log={}", stage.path("log").display());
@@ -121,9 +121,9 @@ fn one_signal_ends_local_properly() {
     assert!(running.stdout().contains("stopped\n"));
 }
 
-/// What a child says would hold it up; what we say holds nothing up.
+/// The output of a child could block it, but our own messages block nothing.
 #[test]
-fn local_ends_by_itself() {
+fn local_ends_although_nobody_reads() {
     let stage = stage();
     let (_reader, writer) = full_pipe();
     let mut command = helper(&stage, &["local", "--", &awkward_child()]);
@@ -133,7 +133,7 @@ fn local_ends_by_itself() {
 }
 
 #[test]
-fn one_signal_stops_the_daemon_properly() {
+fn one_signal_stops_the_daemon_gracefully() {
     let stage = stage();
     stage.write("home/play", "trap 'echo asked > $HOME/got; exit 143' TERM; echo > $HOME/ready; exec 2>/dev/null; while :; do sleep 0.1; done");
     let (_reader, writer) = std::io::pipe().unwrap();
@@ -141,17 +141,17 @@ fn one_signal_stops_the_daemon_properly() {
     command.stdout(Stdio::null()).stderr(writer.try_clone().unwrap());
     let mut running = Running::start(&mut command);
     eventually("the daemon's start", || stage.path("home/ready").exists());
-    // What was said before that would have waited, as any program does.
+    // Earlier messages would have blocked, as in any program.
     fill(&writer);
     running.signal(Signal::TERM);
     assert_eq!(running.end().code(), Some(0));
     assert!(stage.path("home/got").exists());
 }
 
-/// Nobody is there to end it by a signal.
+/// Nobody could stop it with a signal.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_guardian_is_not_left_behind() {
+fn guardian_ends_although_nobody_reads() {
     let stage = stage();
     let (_reader, writer) = full_pipe();
     let script = "trap '' TERM; echo $PPID > $HOME/guardian; while :; do sleep 0.1; done";
@@ -169,7 +169,7 @@ fn a_guardian_is_not_left_behind() {
 }
 
 #[test]
-fn one_signal_ends_bench() {
+fn one_signal_stops_bench() {
     let stage = stage();
     for child in [vec![awkward_child()], vec!["sh".into(), "-c".into(), FLOOD.into()]] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -185,7 +185,7 @@ fn one_signal_ends_bench() {
 }
 
 #[test]
-fn one_signal_ends_record_and_its_program() {
+fn one_signal_stops_record_and_its_program() {
     let stage = stage();
     let (_reader, writer) = full_pipe();
     let script = format!("echo $$ > $HOME/pid; {FLOOD}");
@@ -199,7 +199,7 @@ fn one_signal_ends_record_and_its_program() {
 }
 
 #[test]
-fn one_signal_ends_local_on_a_terminal_that_was_stopped() {
+fn one_signal_stops_local_on_a_stopped_terminal() {
     let stage = stage();
     let (mut keys, screen) = terminal();
     let arguments = ["local", "--grace", "300ms", "--", "sh", "-c", FLOOD];
@@ -217,7 +217,7 @@ fn one_signal_ends_local_on_a_terminal_that_was_stopped() {
 // ---- stdout that nobody reads
 
 #[test]
-fn a_signal_ends_who_waits_for_stdout() {
+fn signal_stops_a_command_that_waits_for_stdout() {
     let stage = stage();
     for arguments in [
         &["local", "--sample"][..],
@@ -236,7 +236,7 @@ fn a_signal_ends_who_waits_for_stdout() {
 }
 
 #[test]
-fn one_signal_ends_local_of_which_nobody_reads_anything() {
+fn one_signal_stops_local_whose_output_nobody_reads() {
     let stage = stage();
     let ((_reader, out), (_other, err)) = (full_pipe(), full_pipe());
     let arguments = ["local", "--grace", "300ms", "--", "sh", "-c", FLOOD];
@@ -247,7 +247,7 @@ fn one_signal_ends_local_of_which_nobody_reads_anything() {
     assert_eq!(running.end().code(), Some(143));
 }
 
-// ---- Whoever reads slowly, or late
+// ---- a reader that is slow or late
 
 fn slowly(mut from: impl Read) -> String {
     let mut text = Vec::new();
@@ -261,9 +261,9 @@ fn slowly(mut from: impl Read) -> String {
     }
 }
 
-/// 10,000 lines of a child, in order, and ours around them.
+/// The child writes 10,000 lines.
 #[test]
-fn a_slow_reader_loses_nothing() {
+fn slow_reader_loses_nothing() {
     let stage = stage();
     let (reader, writer) = std::io::pipe().unwrap();
     let script = format!(
@@ -285,15 +285,15 @@ fn a_slow_reader_loses_nothing() {
 }
 
 #[test]
-fn what_was_dropped_is_counted() {
+fn dropped_lines_are_counted() {
     let stage = stage();
     let (reader, writer) = std::io::pipe().unwrap();
-    // It stays for a while after the stop, and goes on.
+    // The child continues for a while after the stop.
     let arguments = ["local", "--grace", "2s", "--", "sh", "-c", FLOOD];
     let mut command = helper(&stage, &arguments);
     let mut running = Running::start(command.stdout(Stdio::null()).stderr(writer));
     drop(command);
-    // For longer than somebody counts as reading.
+    // Longer than a reader may pause.
     thread::sleep(Duration::from_millis(1500));
     running.signal(Signal::TERM);
     thread::sleep(Duration::from_millis(500));
@@ -306,7 +306,7 @@ fn what_was_dropped_is_counted() {
     });
     assert!(dropped.count() > 0, "{}", &text[..3000]);
     assert!(text.contains("\nnot stopped within 2s: killing the children\n"));
-    // Each line is whole.
+    // Each line is complete.
     for line in text.lines().skip(1) {
         let known = [
             "shard 0 | a line that nobody reads",
@@ -319,9 +319,9 @@ fn what_was_dropped_is_counted() {
     }
 }
 
-// ---- A terminal
+// ---- a terminal
 
-/// The lines that stand on the terminal at the end.
+/// Returns the lines that are on the terminal at the end.
 fn screen_of(bytes: &str) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     let mut rest = bytes;
@@ -341,7 +341,7 @@ fn screen_of(bytes: &str) -> Vec<String> {
 }
 
 #[test]
-fn progress_is_shown_below_what_is_said_and_goes() {
+fn progress_is_shown_below_messages_and_removed() {
     let stage = stage();
     let (mut master, slave) = terminal();
     let mut command = helper(
@@ -355,13 +355,13 @@ fn progress_is_shown_below_what_is_said_and_goes() {
     stdin.write_all(b"a\nb\nc\n").unwrap();
     let reading = thread::spawn(move || {
         let (mut bytes, mut some) = (vec![], [0; 4096]);
-        // The end of a terminal is an error on Linux.
+        // On Linux, reading at the end of a terminal is an error.
         while let Ok(count @ 1..) = master.read(&mut some) {
             bytes.extend_from_slice(&some[..count]);
         }
         String::from_utf8(bytes).unwrap()
     });
-    // Nothing is shown before half a second.
+    // Progress is shown after half a second.
     thread::sleep(Duration::from_millis(1500));
     drop(stdin);
     assert_eq!(running.end().code(), Some(0));

@@ -1,19 +1,10 @@
 //! Rules about what costs money or loses work later: billing, stops, missed records.
 
 use super::super::Launcher;
-use super::super::keys::{Status, V2_1, V3};
+use super::super::keys::{KEYS, Status, V2_1, V3};
 use super::super::value::Reading;
 use super::values::numbers;
 use super::{Facts, Hint, Place, Remark, Remarks};
-
-/// Keys that make DEFAULT poll.
-const POLLING_KEYS: &[&str] = &[
-    "maxRecords",
-    "idleTimeBetweenReadsInMillis",
-    "millisBehindLatestThresholdForReducedTps",
-    "retryGetRecordsInSeconds",
-    "maxGetRecordsThreadPool",
-];
 
 /// The mode that the file asks for; `None` if it stops the daemon.
 fn mode(facts: &Facts<'_>) -> Option<String> {
@@ -25,7 +16,8 @@ fn mode(facts: &Facts<'_>) -> Option<String> {
 
 /// Polling keys that the daemon applies, so that DEFAULT polls.
 fn applied<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = &'a super::Setting> {
-    let all = POLLING_KEYS.iter().flat_map(|name| facts.settings.of(name));
+    let keys = KEYS.iter().filter(|key| key.is_polling());
+    let all = keys.flat_map(|key| facts.settings.of(key.name));
     all.filter(|setting| {
         let known = setting.row.is_some_and(|row| row.is_read_in(facts.version()));
         let reading = facts.reading(setting);
