@@ -247,6 +247,9 @@ impl<'a> Record<'a> {
     ///
     /// let record = Record::new("user-7", SequenceNumber::new("21")?, br#"{"clicks":3}"#);
     /// assert_eq!(record.json::<Click>()?.clicks, 3);
+    /// // The result may borrow from the payload, and outlive the record.
+    /// let text: &str = Record::new("k", SequenceNumber::new("3")?, br#""ann""#).json()?;
+    /// assert_eq!(text, "ann");
     ///
     /// let record = Record::new("user-7", SequenceNumber::new("22")?, b"three");
     /// assert!(record.json::<Click>().is_err());
@@ -255,8 +258,7 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// The payload is not JSON, or does not fit the type.
-    #[cfg(feature = "json")]
-    pub fn json<'r, T: serde::Deserialize<'r>>(&'r self) -> Result<T, serde_json::Error> {
+    pub fn json<T: serde::Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.data)
     }
 

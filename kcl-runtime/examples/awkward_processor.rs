@@ -19,6 +19,7 @@ impl RecordProcessor for Awkward {
     ) -> Result {
         match self.0.as_str() {
             "prints" => print_in_every_way(),
+            "logs" => log::warn!("through the log facade"),
             "fails" => return Err("line one\nline two".into()),
             "panics" => panic!("torn"),
             "sleeps" => {

@@ -54,8 +54,11 @@
 //!   SIGHUP do not end this process while the daemon keeps stdin open; the third within 5 s does.
 //!   [`Runtime::signals`] changes that.
 //! - **Logs.** Through `tracing`, to stderr, which the daemon copies into its own log. [`run`] installs
-//!   a plain subscriber if there is none (`RUST_LOG` sets its level, `info` by default). A run that
-//!   ends with an error prints one line to stderr and has an [exit code](RunError#exit-codes).
+//!   a plain subscriber if there is none (`RUST_LOG` sets its level, `info` by default; the default
+//!   feature `subscriber`). It prints what crates log through the `log` facade, too. At `debug` there is
+//!   a span per message, and an event per batch with fields: records, bytes, time taken,
+//!   `millis_behind_latest`, tries, dead letters, and the position and age of the last checkpoint. A
+//!   run that ends with an error prints one line to stderr and has an [exit code](RunError#exit-codes).
 //!
 //! # Delivery is at least once
 //! A record is delivered again after a crash, a lost lease or a failed batch, if no checkpoint covers

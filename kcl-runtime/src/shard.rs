@@ -6,10 +6,10 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use kcl_protocol::{
-    CheckpointError, DaemonMessage, ExtendedSequenceNumber, InitializeInput, Position,
+    Action, CheckpointError, DaemonMessage, ExtendedSequenceNumber, InitializeInput, Position,
     ProcessRecordsInput, Record, ShutdownReason, State,
 };
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, debug_span, enabled, info, warn};
 
 use crate::checkpointer::{CheckpointSink, RetryBudget};
 use crate::contain::contain;
@@ -61,6 +61,29 @@ impl Tries {
 
     fn next_pause(&mut self) -> Option<Duration> {
         self.pauses.get_or_insert_with(|| Box::new(self.backoff.pauses())).next()
+    }
+}
+
+/// What the log tells of a batch.
+struct Summary {
+    records: usize,
+    bytes: usize,
+    millis_behind_latest: Option<u64>,
+    started: Duration,
+    tries: u32,
+    dead_letters: usize,
+}
+
+impl Summary {
+    fn new(input: &ProcessRecordsInput<'_>, started: Duration) -> Summary {
+        Summary {
+            records: input.records.len(),
+            bytes: input.records.iter().map(|record| record.data.len()).sum(),
+            millis_behind_latest: input.millis_behind_latest,
+            started,
+            tries: 0,
+            dead_letters: 0,
+        }
     }
 }
 
@@ -177,7 +200,14 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         on_error: &OnError,
     ) -> Result<(), RunError> {
         while let Some(mut line) = self.link.next_line()? {
-            match self.link.receive(&mut line)? {
+            let message = self.link.receive(&mut line)?;
+            let _span = debug_span!(
+                "message",
+                shard = self.shard_id.as_str(),
+                action = message.action().map(Action::name),
+            )
+            .entered();
+            match message {
                 DaemonMessage::Initialize(input) => self.initialize(processor, &input)?,
                 DaemonMessage::ProcessRecords(mut input) => {
                     self.process_records(processor, on_error, &mut input)?;
@@ -227,8 +257,12 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
     ) -> Result<(), RunError> {
         self.warn_of_silence();
         self.ledger.deliver(&input.records, &self.timer);
+        let mut summary = enabled!(Level::DEBUG).then(|| Summary::new(input, self.timer.now()));
         let mut tries = Tries::new(on_error.backoff());
         loop {
+            if let Some(summary) = &mut summary {
+                summary.tries += 1;
+            }
             tries.count = tries.count.saturating_add(1);
             let result = call(|| processor.process_records(input, &mut Checkpointer(&mut *self)));
             self.check_link()?;
@@ -262,13 +296,38 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
                 continue;
             }
             let done = self.give_up(processor, on_error, &input.records, failure, tries.count)?;
+            if let Some(summary) = &mut summary {
+                summary.dead_letters += done;
+            }
             input.records.drain(..done);
             if input.records.is_empty() {
                 break;
             }
             tries = Tries::new(on_error.backoff());
         }
-        self.checkpoint_if_due(processor, on_error)
+        self.checkpoint_if_due(processor, on_error)?;
+        if let Some(summary) = summary {
+            self.log_batch(&summary);
+        }
+        Ok(())
+    }
+
+    fn log_batch(&self, summary: &Summary) {
+        let now = self.timer.now();
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        debug!(
+            shard = self.shard_id.as_str(),
+            records = summary.records,
+            bytes = summary.bytes,
+            took_ms = millis(now.saturating_sub(summary.started)),
+            millis_behind_latest = summary.millis_behind_latest,
+            tries = summary.tries,
+            dead_letters = summary.dead_letters,
+            checkpoint = self.ledger.stored().map(tracing::field::display),
+            checkpoint_age_ms = millis(now.saturating_sub(self.ledger.last_checkpoint)),
+            uncheckpointed = self.ledger.uncovered,
+            "batch processed"
+        );
     }
 
     /// Returns how many records of a failed batch are done: those before the record that the error

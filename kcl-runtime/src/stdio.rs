@@ -16,7 +16,12 @@ pub(crate) fn say(text: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
+/// Without the feature, programs install their own subscriber.
+#[cfg(not(feature = "subscriber"))]
+fn log_to_stderr() {}
+
 /// Installs a plain subscriber unless the program has its own.
+#[cfg(feature = "subscriber")]
 fn log_to_stderr() {
     use tracing_subscriber::filter::Targets;
     use tracing_subscriber::prelude::*;

@@ -501,6 +501,17 @@ fn rust_log_sets_the_level_and_an_invalid_value_is_reported() {
 }
 
 #[test]
+#[cfg(feature = "subscriber")]
+fn log_facade_is_printed_too() {
+    let mut processor = Processor::start("logs");
+    processor.exchange(INITIALIZE, INITIALIZED);
+    processor.exchange(BATCH, CHECKPOINT);
+    processor.exchange(CHECKPOINTED, PROCESSED);
+    let stderr = processor.close().stderr;
+    assert!(stderr.contains(" WARN through the log facade\n"), "{stderr}");
+}
+
+#[test]
 fn non_blocking_socket_works_and_its_hang_up_is_noticed() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
