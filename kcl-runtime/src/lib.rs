@@ -109,6 +109,7 @@ pub use kcl_protocol::{
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/moving.md")]
+#[doc = include_str!("../../docs/write-a-processor.md")]
 struct Guide;
 
 /// What users send to other threads, or keep in their own errors, can be sent.
