@@ -105,7 +105,6 @@ fn explain(error: &clap::Error, reporter: &Reporter) -> Result<ExitCode> {
 const HELP: &str = "\
 {about}
 {usage-heading} {usage}
-
 First steps:
   kcl-helper local --sample         the sample processor, here and now
   kcl-helper check app.properties   how the daemon will read a file
@@ -174,6 +173,8 @@ pub(crate) enum Command {
     Run(commands::run::Args),
     /// Run a program as executableName does, and record its conversation with the daemon
     Record(commands::record::Args),
+    /// Draw recordings as a page: shards over time, checkpoints, what went wrong
+    View(commands::view::Args),
     /// Fetch and verify the daemon's jars
     Jars(commands::jars::Args),
     /// Print the command that starts the daemon
@@ -206,6 +207,7 @@ impl Command {
             // These pass another program's status on.
             Command::Run(args) => return commands::run::run(&args, guardian, reporter),
             Command::Record(args) => return commands::record::run(args, guardian, reporter),
+            Command::View(args) => commands::view::run(args, reporter)?,
             Command::Jars(args) => commands::jars::run(args, guardian, reporter)?,
             Command::Print(args) => commands::print_command::run(args, guardian, reporter)?,
             Command::PrintClasspath(args) => {

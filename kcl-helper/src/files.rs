@@ -131,6 +131,28 @@ pub(crate) fn replace_private_file(path: &Path, bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
+/// Writes a whole private file under its name, or nothing. With `replace` that is in place of what has
+/// the name, even a link.
+///
+/// # Errors
+/// Without `replace`, something with this name exists already.
+pub(crate) fn write_private_file(
+    path: &Path,
+    replace: bool,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = unfinished_file(path.parent().unwrap_or(Path::new("")))?;
+    let mut buffered = io::BufWriter::new(file);
+    write(&mut buffered)?;
+    let file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if replace {
+        file.persist(path)?
+    } else {
+        file.persist_noclobber(path)?
+    };
+    Ok(())
+}
+
 /// Creates a file with a temporary name, which is removed when it is dropped.
 pub(crate) fn unfinished_file(folder: &Path) -> io::Result<NamedTempFile> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

@@ -44,6 +44,8 @@ mod properties;
 #[cfg(unix)]
 mod record;
 #[cfg(unix)]
+mod recording;
+#[cfg(unix)]
 mod secret;
 #[cfg(unix)]
 mod shell;
@@ -55,6 +57,8 @@ mod text;
 mod this_program;
 #[cfg(unix)]
 mod threads;
+#[cfg(unix)]
+mod view;
 
 /// For the fuzz targets alone: any version may change it.
 #[cfg(unix)]

@@ -13,6 +13,7 @@ pub(crate) mod print_command;
 pub(crate) mod record;
 pub(crate) mod run;
 mod units;
+pub(crate) mod view;
 
 use crate::child::Program;
 use crate::error::{Error, Exit, Result};
