@@ -185,12 +185,21 @@
     return `${sign}${h}:${pad(m)}:${s.toFixed(digits).padStart(digits ? 3 + digits : 2, "0")}`;
   }
 
+  let dense = false;
+  // Which part of the view a lane takes.
+  function share(lane) {
+    const from = Math.max(view.from, lane.offset), to = Math.min(view.to, lane.offset + lane.length);
+    return Math.max(to - from, 0) / (view.to - view.from);
+  }
   function drawChart() {
     const c = size(chart, width, height);
     c.clearRect(0, 0, width, height);
     c.textBaseline = "middle";
     const first = Math.max(0, Math.floor((box.scrollTop - AXIS) / LANE));
     const last = Math.min(lanes.length - 1, Math.floor((box.scrollTop + height) / LANE));
+    // Dots that would overlap in one lane are lines in all.
+    const many = (lane) => lowerBound(lane.checkpoints, view.to - lane.offset, 0) - lowerBound(lane.checkpoints, view.from - lane.offset, 0);
+    dense = lanes.slice(first, last + 1).some((lane) => many(lane) * 9 > (width - gutter) * share(lane));
     drawAxis(c, false);
     for (let index = first; index <= last; index += 1) drawLane(c, lanes[index], laneTop(index));
     drawAxis(c, true);
@@ -361,10 +370,7 @@
     const y = top + (y0 + y1) / 2;
     const from = view.from - lane.offset, to = view.to - lane.offset;
     let last = -10;
-    const first = Math.max(0, lowerBound(rows, from, 0) - 1), behind = lowerBound(rows, to, 0);
-    // Dots that would overlap are lines.
-    const dense = (behind - first) * 9 > width - gutter;
-    for (let index = first; index < rows.length && rows[index][0] <= to; index += 1) {
+    for (let index = Math.max(0, lowerBound(rows, from, 0) - 1); index < rows.length && rows[index][0] <= to; index += 1) {
       const [at, took, , error] = rows[index];
       const x = X(lane.offset + at), refused = error !== null;
       if (!refused && x - last < 1.5) continue;

@@ -51,7 +51,8 @@ fn root() -> PathBuf {
 
 fn pages() -> Vec<Page> {
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<PathBuf> = docs.collect();
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|it| it == "md");
+    let mut paths: Vec<PathBuf> = docs.filter(is_page).collect();
     paths.push(root().join("README.md"));
     paths.sort();
     let page = |path: PathBuf| Page {
