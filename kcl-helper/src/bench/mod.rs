@@ -6,10 +6,13 @@
 //! commands take turns with each other, so that what disturbs the machine disturbs both.
 
 mod cpus;
+mod doubts;
 mod figures;
 mod load;
+mod options;
 mod report;
 mod shard;
+mod units;
 mod usage;
 
 use std::collections::HashMap;
@@ -18,13 +21,13 @@ use std::time::{Duration, Instant};
 
 pub(crate) use cpus::Cpus;
 pub(crate) use figures::AtLeast;
+pub(crate) use options::Options;
 pub(crate) use shard::{Answers, Until};
 
 use crate::child::faults::{Fault, Silence};
-use crate::child::{ProcessHandle, Program, Watch, allow_files};
+use crate::child::{ProcessHandle, Watch, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, Patience};
-use crate::output::Reporter;
 use crate::signals::{Cause, Request, Requests};
 use crate::threads;
 use figures::{Figures, TurnFigures};
@@ -35,37 +38,6 @@ use shard::{Done, Order, ShardBench, ShardResult, Told, Turn};
 const TICK: Duration = Duration::from_millis(50);
 /// Starting a program takes milliseconds; a thread that reports nothing for so long has panicked.
 const START_TOLD_WITHIN: Duration = Duration::from_secs(5);
-
-/// What to measure, and how.
-#[derive(Debug)]
-pub(crate) struct Options {
-    /// One command, or two to be compared.
-    pub(crate) programs: Vec<Program>,
-    /// Records per batch.
-    pub(crate) batch: u32,
-    /// Bytes per payload.
-    pub(crate) size: usize,
-    pub(crate) shards: u32,
-    /// How much to measure of each command, all turns together. Batches are counted per shard.
-    pub(crate) until: Until,
-    pub(crate) warmup: Duration,
-    pub(crate) turns: u32,
-    /// How often a child is started to measure its start-up time.
-    pub(crate) starts: u32,
-    /// Records per second, all shards together.
-    pub(crate) rate: Option<f64>,
-    pub(crate) answers: Answers,
-    pub(crate) cpus: Option<Cpus>,
-    pub(crate) at_least: Option<AtLeast>,
-    /// How long a child may be silent before a warning.
-    pub(crate) patience: Duration,
-    /// How long a child may take for an answer.
-    pub(crate) answer_timeout: Duration,
-    /// How long the run may take before it is stopped.
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) json: bool,
-    pub(crate) reporter: Reporter,
-}
 
 /// What other threads report to the calling thread.
 #[derive(Debug)]
@@ -149,7 +121,7 @@ pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
     } else {
         options.reporter.print_lines(report::text(options, &figures).lines())?;
     }
-    for (warning, hint) in figures::warnings(options, &figures) {
+    for (warning, hint) in doubts::warnings(options, &figures) {
         options.reporter.warn(&warning);
         options.reporter.hint(&hint);
     }

@@ -6,10 +6,13 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::Options;
+use super::cpus::Cpus;
+use super::doubts;
 use super::figures::{Figures, Ratio, per};
 use super::load::Load;
+use super::options::Options;
 use super::shard::Until;
+use super::units::{bytes, bytes_per_second, count, nanos, records, time};
 use super::usage::Memory;
 use crate::child::Program;
 use crate::columns::{Side, pad};
@@ -33,7 +36,7 @@ pub(crate) fn banner(options: &Options, load: &Load) -> String {
     } else {
         format!("{} of warm-up", humantime::format_duration(options.warmup))
     };
-    let place = options.cpus.as_ref().map_or("any core".into(), super::Cpus::words);
+    let place = options.cpus.as_ref().map_or("any core".into(), Cpus::words);
     format!(
         "kcl-helper bench {} · {} · {} of {} B a batch, {} a line · {amount}{rate} after {warmup} · \
          {place}",
@@ -143,51 +146,6 @@ fn command(program: &Program) -> String {
     words.join(" ")
 }
 
-/// `1.52 M records/s`.
-pub(crate) fn records(rate: f64) -> String {
-    format!("{}records/s", scaled(rate, &["", "k ", "M ", "G "], 1000.0))
-}
-
-/// Payload bytes, decimal: `1.90 GB/s`.
-pub(crate) fn bytes_per_second(rate: f64) -> String {
-    format!("{}/s", scaled(rate, &["B", "kB", "MB", "GB"], 1000.0))
-}
-
-/// Memory, binary: `31.0 MiB`.
-pub(crate) fn bytes(bytes: u64) -> String {
-    scaled(bytes as f64, &["B", "KiB", "MiB", "GiB"], 1024.0)
-}
-
-/// `210 µs`.
-pub(crate) fn time(nanos: u64) -> String {
-    self::nanos(nanos as f64)
-}
-
-fn nanos(nanos: f64) -> String {
-    scaled(nanos, &["ns", "µs", "ms", "s"], 1000.0)
-}
-
-pub(crate) fn count(number: u64, one: &str, more: &str) -> String {
-    format!("{} {}", with_commas(number), if number == 1 { one } else { more })
-}
-
-/// Three digits and the unit that fits.
-fn scaled(mut value: f64, units: &[&str], step: f64) -> String {
-    let mut unit = 0;
-    // What would be rounded to a fourth digit takes the next unit.
-    while value >= step - 0.5 && unit + 1 < units.len() {
-        value /= step;
-        unit += 1;
-    }
-    let digits = match (unit, value) {
-        (0, value) if value.fract() == 0.0 => 0,
-        (_, value) if value < 9.995 => 2,
-        (_, value) if value < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{value:.digits$} {}", units[unit])
-}
-
 /// The result as JSON. Times are in nanoseconds, sizes in bytes.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -284,7 +242,7 @@ pub(crate) fn json(options: &Options, load: &Load, figures: &[Figures]) -> Json 
             warmup_nanos: in_nanos(options.warmup),
             turns: options.turns,
             records_per_second: options.rate,
-            cpus: options.cpus.as_ref().map(super::Cpus::words),
+            cpus: options.cpus.as_ref().map(Cpus::words),
         },
         commands: figures
             .iter()
@@ -296,7 +254,7 @@ pub(crate) fn json(options: &Options, load: &Load, figures: &[Figures]) -> Json 
             standard_deviation: ratio.deviation,
             pairs: ratio.pairs,
         }),
-        warnings: super::figures::warnings(options, figures)
+        warnings: doubts::warnings(options, figures)
             .into_iter()
             .map(|(warning, _)| warning)
             .collect(),
@@ -352,28 +310,6 @@ fn in_nanos(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn three_digits_and_a_unit() {
-        for (value, text) in [
-            (0.0, "0 ns"),
-            (7.0, "7 ns"),
-            (7.125, "7.12 ns"),
-            (999.4, "999 ns"),
-            (999.6, "1.00 µs"),
-            (9_996.0, "10.0 µs"),
-            (210_000.0, "210 µs"),
-            (99_960_000.0, "100 ms"),
-            (1.5e12, "1500 s"),
-        ] {
-            assert_eq!(nanos(value), text);
-        }
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(31 << 20), "31.0 MiB");
-        assert_eq!(records(1_520_000.0), "1.52 M records/s");
-        assert_eq!(records(12.0), "12 records/s");
-        assert_eq!(bytes_per_second(1.9e9), "1.90 GB/s");
-    }
 
     #[test]
     fn what_is_not_known_is_no_figure() {

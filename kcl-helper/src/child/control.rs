@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Bell;
+use super::bell::Bell;
 
 /// How the conversations of a run are to end. Each request rings the bell of every conversation.
 #[derive(Debug)]

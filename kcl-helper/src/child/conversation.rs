@@ -13,7 +13,6 @@
 //!                      └─ protocol error, end of the child, Control → EndedEarly → abandon()
 //! ```
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +20,13 @@ use kcl_protocol::{
     Action, CheckpointError, CheckpointRequest, DaemonMessage, DaemonSession, Line, Received,
 };
 
+use super::control::Control;
 use super::faults::{self, BETWEEN, Fault, LinePreview, SkippedLines};
-use super::{Child, Control, ProcessHandle, StdoutEnd, Watch, describe};
+use super::outgoing::OutgoingLine;
+use super::process::{ProcessHandle, describe};
+use super::running::Child;
+use super::watch::Watch;
+use super::wire::StdoutEnd;
 use crate::output::Reporter;
 
 /// How long to wait for what follows at once if nothing is wrong: the exit status of a child whose
@@ -93,24 +97,6 @@ pub(crate) enum EndedEarly {
 impl From<Fault> for EndedEarly {
     fn from(fault: Fault) -> EndedEarly {
         EndedEarly::Fault(fault)
-    }
-}
-
-/// A line to be written, with its line end: either our own, or one that many children get.
-#[derive(Debug, Clone)]
-pub(crate) enum OutgoingLine {
-    Owned(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
-}
-
-impl Deref for OutgoingLine {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            OutgoingLine::Owned(line) => line,
-            OutgoingLine::Shared(line) => line,
-        }
     }
 }
 

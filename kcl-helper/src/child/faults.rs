@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use kcl_protocol::{Action, Received};
 
-use super::STDOUT_LINE_LIMIT;
+use super::process::describe;
 use super::watch::Pending;
+use super::wire::STDOUT_LINE_LIMIT;
 use crate::error::{Error, Exit};
 use crate::output::with_commas;
 
@@ -137,7 +138,7 @@ fn during(what: &str) -> String {
 pub(crate) fn bad_status(status: ExitStatus) -> String {
     format!(
         "the child ended with {} after a proper end, which the real daemon would only log",
-        super::describe(status)
+        describe(status)
     )
 }
 

@@ -13,7 +13,11 @@ use kcl_protocol::{Line, LineBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::{Bell, STDOUT_LINE_LIMIT};
+use super::bell::Bell;
+
+/// The longest line of stdout that is accepted. The Java daemon has no limit. No message of a child
+/// comes near this one, which keeps a child that never ends its line from filling our memory.
+pub(crate) const STDOUT_LINE_LIMIT: usize = 16 << 20;
 
 /// How much of a child's stdout is read before somebody takes it.
 const AHEAD: usize = 1 << 20;

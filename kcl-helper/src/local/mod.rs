@@ -7,6 +7,7 @@
 
 mod batch;
 mod injected;
+mod options;
 mod prefix;
 mod progress;
 mod queue;
@@ -17,7 +18,6 @@ mod summary;
 
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use kcl_protocol::DaemonCheckpointer;
 
 use crate::child::faults::{Fault, Silence};
-use crate::child::{Bell, Control, Program, Watch, allow_files};
+use crate::child::{Bell, Control, Watch, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, Patience};
 use crate::kinesis::{Covered, KeyedRecord, Place, Shards, trim_horizon};
@@ -35,12 +35,13 @@ use crate::signals::{Cause, Request, Requests, Step, Stop, Stopping};
 use crate::threads;
 use injected::FaultPlan;
 pub(crate) use injected::InjectedFault;
-use prefix::{Checked, Expected, History, Mark, Mismatch, Prefix};
+pub(crate) use options::{AtEnd, Options};
+use prefix::{Checked, Expected, History, Mark, Prefix};
 use progress::{Progress, ShardStats};
 use queue::{BatchLimit, Chunk, Queue};
 use shard::{BatchSource, Checkpoints, Report, ShardRun, Starter};
 pub(crate) use source::Source;
-use source::{Input, Lines, LinesError, MAX_RECORD};
+use source::{Input, Lines, LinesError, MAX_RECORD, Mismatch};
 use state::{Checkpoint, State, Store};
 use summary::Row;
 
@@ -48,44 +49,6 @@ use summary::Row;
 const BATCH: BatchLimit = BatchLimit { records: 1000, bytes: 1 << 20 };
 /// How often progress is shown and silent children are looked for.
 const TICK: Duration = Duration::from_millis(100);
-
-/// What to run, over what, and how.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) program: Program,
-    pub(crate) source: Source,
-    pub(crate) shards: u32,
-    /// Where checkpoints are stored; without it each run starts over.
-    pub(crate) state: Option<PathBuf>,
-    pub(crate) reset: bool,
-    pub(crate) at_end: AtEnd,
-    pub(crate) faults: Vec<InjectedFault>,
-    /// How long a child may be silent.
-    pub(crate) patience: Duration,
-    /// How long a stop may take before the children are killed.
-    pub(crate) grace: Duration,
-    /// How long the run may take before it is stopped.
-    pub(crate) timeout: Option<Duration>,
-}
-
-/// Which messages end the conversations when the input has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum AtEnd {
-    // shutdownRequested, then leaseLost: the daemon stops.
-    Shutdown,
-    // shardEnded: every shard was split or merged.
-    ShardEnded,
-}
-
-impl Options {
-    /// Checks that the faults are for shards of this run.
-    fn check_faults(&self) -> Result<()> {
-        let is_missing = |fault: &&InjectedFault| fault.shard.is_some_and(|it| it >= self.shards);
-        let Some(fault) = self.faults.iter().find(is_missing) else { return Ok(()) };
-        let why = format!("shards are counted from 0, and there are {}", self.shards);
-        Err(Error::new(Exit::Usage, format!("{fault} is invalid")).because(why))
-    }
-}
 
 /// Where a run resumes.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blake3::{Hash, Hasher};
 
-use super::source::Input;
+use super::source::{Input, Mismatch};
 
 /// The most that a checkpoint at a recent line reads again.
 const BLOCK: u64 = 64 << 10;
@@ -86,17 +86,6 @@ pub(crate) struct Expected {
     pub(crate) mark: Mark,
     /// The input ends there.
     pub(crate) is_end: bool,
-}
-
-/// The input is not the one that a checkpoint covers up to the end of this line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Mismatch {
-    #[error("the input differs at or before line {0}")]
-    Changed(u64),
-    #[error("the input ends before line {0} does")]
-    Shorter(u64),
-    #[error("the input has grown after line {0}")]
-    Grown(u64),
 }
 
 /// Reads an input and compares it with what is expected of it. A [`Mismatch`] is an error of the read

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use kcl_protocol::{Action, CheckpointRequest, DaemonCheckpointer, DaemonMessage, InitializeInput};
 
-use super::AtEnd;
 use super::batch::{EncodedBatch, InputLines};
 use super::injected::{CheckpointFault, FaultPlan, RecordFault};
+use super::options::AtEnd;
 use super::progress::ShardStats;
 use super::queue::{Batch, Next, Queue};
 use super::state::Store;

@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::prefix::Mismatch;
 use crate::error::{Error, Exit, Result};
 
 /// The largest record that Kinesis accepts, if a stream allows it.
@@ -270,6 +269,17 @@ impl<R: Read> Lines<R> {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
     }
+}
+
+/// The input is not the one that a checkpoint covers up to the end of this line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Mismatch {
+    #[error("the input differs at or before line {0}")]
+    Changed(u64),
+    #[error("the input ends before line {0} does")]
+    Shorter(u64),
+    #[error("the input has grown after line {0}")]
+    Grown(u64),
 }
 
 #[cfg(test)]

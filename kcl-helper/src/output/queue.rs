@@ -5,6 +5,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::numbers::with_commas;
+
 /// The most bytes per write, unless one line is longer: a pipe takes them in one piece, even if other
 /// processes write to it too.
 pub(super) const CHUNK: usize = 4096;
@@ -159,7 +161,7 @@ impl Queue {
                 }
                 Some(Piece::Dropped(lines)) => text.push_str(&format!(
                     "… {} lines dropped, because nobody read stderr\n",
-                    super::with_commas(lines)
+                    with_commas(lines)
                 )),
                 None => {}
             }

@@ -15,6 +15,7 @@
 //! - If the recording cannot be written, we warn, and the program continues.
 
 mod forward;
+mod options;
 mod pump;
 mod pumps;
 mod recording;
@@ -23,7 +24,6 @@ mod redact;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,25 +31,14 @@ use std::time::Duration;
 use rustix::fs::{FileType, Stat, fstat, stat};
 use rustix::process::{Resource, Rlimit, getpgrp, getpid, setpgid, setrlimit};
 
-use crate::child::{Process, Program, describe};
+use crate::child::{Process, describe};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, How};
 use crate::output::{Reporter, stdout_of_another};
 use forward::Signals;
+pub(crate) use options::Options;
 use pumps::Pumps;
 use recording::Recorder;
-
-/// What to run, and how to record it.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) program: Program,
-    pub(crate) folder: PathBuf,
-    pub(crate) redact: bool,
-    /// In bytes, of one recording.
-    pub(crate) max_size: u64,
-    /// How long a program may run after a signal to stop, once nobody can write to its stdin.
-    pub(crate) grace: Duration,
-}
 
 /// Runs the program to its end. If it died by a signal, this process dies by the same one.
 pub(crate) fn run(options: &Options, guardian: &Guardian, reporter: &Reporter) -> Result<ExitCode> {

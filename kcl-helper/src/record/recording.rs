@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use rustix::process::Pid;
 use serde::Serialize;
 
-use super::Options;
+use super::options::Options;
 use super::redact::{Fingerprints, Redactor};
 use crate::files::{create_private_dir, create_private_file};
 use crate::output::Reporter;
