@@ -37,7 +37,19 @@ public class Daemon {
         BASE.put("executableName", "sh");
         BASE.put("applicationName", "app");
         BASE.put("streamName", "words");
-        BASE.put("AwsCredentialsProvider", "AnonymousCredentialsProvider");
+        // The names of keys and providers changed with the SDK that the daemon uses.
+        boolean isNew = hasClass("software.amazon.kinesis.multilang.config.AwsCredentialsProviderPropertyValueDecoder");
+        BASE.put(isNew ? "AwsCredentialsProvider" : "AWSCredentialsProvider",
+                isNew ? "AnonymousCredentialsProvider" : "EnvironmentVariableCredentialsProvider");
+    }
+
+    private static boolean hasClass(String name) {
+        try {
+            Class.forName(name);
+            return true;
+        } catch (ClassNotFoundException none) {
+            return false;
+        }
     }
 
     private static final String[] VALUES = {
@@ -60,6 +72,9 @@ public class Daemon {
         "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/other", "arn:aws:s3:us-east-1:123456789012:stream/other",
         "arn:aws:kinesis::123456789012:stream/other", "words",
     };
+
+    /** Errors of ours with which the daemon starts, and fails later. */
+    private static final Set<String> STARTS = Set.of("executable-not-found", "not-a-program", "timeout-zero", "bad-name");
 
     /** Clients that are never closed. */
     private static final List<AutoCloseable> kept = new ArrayList<>();
@@ -120,13 +135,17 @@ public class Daemon {
         Map<String, Map<String, String>> ours = new HashMap<>();
         for (JsonNode row : new ObjectMapper().readTree(effective.toFile())) {
             JsonNode value = row.get("value");
+            String note = row.get("note").asText();
+            // Java code has more settings than the file; of two keys for one field either may win.
+            if (note.startsWith("ignored") || note.startsWith("or ")) {
+                continue;
+            }
             ours.computeIfAbsent(row.get("file").asText(), file -> new HashMap<>())
                     .put(row.get("key").asText(), value.isNull() ? null : value.asText());
         }
         Set<String> stops = new HashSet<>();
         for (JsonNode row : new ObjectMapper().readTree(findings.toFile())) {
-            // These are errors although such a daemon starts.
-            boolean starts = List.of("executable-not-found", "timeout-zero").contains(row.get("name").asText())
+            boolean starts = STARTS.contains(row.get("name").asText())
                     || row.get("message").asText().startsWith("the daemon starts");
             if (row.get("severity").asText().equals("error") && !starts) {
                 stops.add(row.get("file").asText());
@@ -195,12 +214,16 @@ public class Daemon {
         Object retrieval = get(resolved, "getRetrievalConfig");
         Object metrics = get(resolved, "getMetricsConfig");
         Object fetching = get(retrieval, "retrievalSpecificConfig");
-        Object balance = get(leases, "workerUtilizationAwareAssignmentConfig");
-        List<Object> beans = List.of(leases, coordinator, metrics, get(resolved, "getLifecycleConfig"),
-                get(resolved, "getProcessorConfig"), balance, get(leases, "gracefulLeaseHandoffConfig"));
-        Map<String, Object> tables = Map.of(
-                "workerMetrics", get(balance, "workerMetricsTableConfig"),
-                "coordinatorState", get(coordinator, "coordinatorStateTableConfig"));
+        List<Object> beans = new ArrayList<>(List.of(leases, coordinator, metrics, get(resolved, "getLifecycleConfig"),
+                get(resolved, "getProcessorConfig")));
+        Map<String, Object> tables = new HashMap<>();
+        // From 3.0 on.
+        if (find(leases, "workerUtilizationAwareAssignmentConfig").isPresent()) {
+            Object balance = get(leases, "workerUtilizationAwareAssignmentConfig");
+            beans.addAll(List.of(balance, get(leases, "gracefulLeaseHandoffConfig")));
+            tables.put("workerMetrics", get(balance, "workerMetricsTableConfig"));
+            tables.put("coordinatorState", get(coordinator, "coordinatorStateTableConfig"));
+        }
         Map<String, Object> map = new HashMap<>();
         for (String key : keys) {
             beans.forEach(bean -> ask(bean, key).ifPresent(value -> map.put(key, value)));
@@ -226,7 +249,7 @@ public class Daemon {
         }
         // These are not the daemon's final word, or objects.
         for (String key : List.of("workerIdentifier", "shardPrioritization", "maxThroughputPerHostKBps", "workerMetricsTags",
-                "coordinatorStateTags", "leaseAssignmentIntervalMillis")) {
+                "coordinatorStateTags", "leaseAssignmentIntervalMillis", "tableMigrationCompleteBakeTimeSeconds")) {
             map.remove(key);
         }
         List<AutoCloseable> clients = List.of((AutoCloseable) get(retrieval, "kinesisClient"),

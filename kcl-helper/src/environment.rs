@@ -71,6 +71,19 @@ impl Environment {
         Environment { variables: variables.collect(), working_folder: working_folder.to_owned() }
     }
 
+    /// The first bytes of a file, as the daemon would find it.
+    pub(crate) fn start_of(&self, path: &Path) -> Option<Vec<u8>> {
+        let mut start = Vec::new();
+        let file = std::fs::File::open(self.working_folder.join(path)).ok()?;
+        file.take(256).read_to_end(&mut start).ok()?;
+        Some(start)
+    }
+
+    /// Whether there is such a file, as the daemon would find it.
+    pub(crate) fn exists(&self, path: &Path) -> bool {
+        self.working_folder.join(path).exists()
+    }
+
     /// A variable that is set and not empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(OsStr::new(name))?;
@@ -115,11 +128,32 @@ impl Environment {
         Some(Found { value, origin: format!("{variable} of the environment") })
     }
 
-    /// The region of the chosen profile, in either of AWS' two files.
+    /// The region of the chosen profile.
     fn profile_region(&self, jvm_args: &[String]) -> Option<Found> {
-        let profile = self
-            .setting("aws.profile", "AWS_PROFILE", jvm_args)
-            .map_or_else(|| "default".to_owned(), |found| found.value);
+        let profile = self.profile(jvm_args);
+        let value = self.profile_setting(&profile, "region", jvm_args)?;
+        Some(Found { value, origin: format!("profile {profile}") })
+    }
+
+    /// Whether a profile, or the chosen one, has this setting.
+    pub(crate) fn profile_has(
+        &self,
+        profile: Option<&str>,
+        key: &str,
+        jvm_args: &[String],
+    ) -> bool {
+        let profile = profile.map_or_else(|| self.profile(jvm_args), str::to_owned);
+        self.profile_setting(&profile, key, jvm_args).is_some()
+    }
+
+    /// The name of the chosen profile.
+    fn profile(&self, jvm_args: &[String]) -> String {
+        self.setting("aws.profile", "AWS_PROFILE", jvm_args)
+            .map_or_else(|| "default".to_owned(), |found| found.value)
+    }
+
+    /// A setting of a profile, in either of AWS' two files.
+    fn profile_setting(&self, profile: &str, key: &str, jvm_args: &[String]) -> Option<String> {
         let home = self.variable("HOME").map(Path::new);
         let file = |property: &str, variable: &str, name: &str| {
             let given = self.setting(property, variable, jvm_args);
@@ -136,8 +170,7 @@ impl Environment {
         files.into_iter().flatten().find_map(|file| {
             let file = std::fs::File::open(self.working_folder.join(&file)).ok()?;
             let text = read_text_at_most(file, LARGEST_PROFILES).ok()?;
-            let value = region_of_profile(&text, &profile)?;
-            Some(Found { value, origin: format!("profile {profile}") })
+            setting_of_profile(&text, profile, key)
         })
     }
 
@@ -289,20 +322,20 @@ fn first_line(path: &Path) -> Option<String> {
     String::from_utf8(line.to_vec()).ok()
 }
 
-/// `region` in the section of a profile; the default profile may do without the word before it.
-fn region_of_profile(text: &str, profile: &str) -> Option<String> {
+/// A setting in the section of a profile; the default profile may do without the word before it.
+fn setting_of_profile(text: &str, profile: &str, wanted: &str) -> Option<String> {
     let mut inside = false;
-    let mut region = None;
+    let mut found = None;
     for line in text.lines() {
         if let Some(section) = line.trim_end().strip_prefix('[') {
             let name = section.split(']').next().unwrap_or(section).trim();
             inside = name.strip_prefix("profile ").unwrap_or(name).trim() == profile;
         } else if let Some((key, value)) = line.split_once('=').filter(|_| inside) {
             // An indented line belongs to a setting with parts.
-            if key.trim_end() == "region" {
-                region = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
+            if key.trim_end() == wanted {
+                found = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
             }
         }
     }
-    region
+    found
 }

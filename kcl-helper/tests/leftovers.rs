@@ -301,7 +301,7 @@ fn daemon_stage(what: String, play: &str) -> Marked {
     stage.script("bin/java", JAVA);
     stage.script("bin/mvn", MAVEN);
     stage.write("play", play.replace("AWKWARD", &awkward_child()));
-    let properties = "executableName = cat\nstreamName = s\napplicationName = A\n\
+    let properties = "executableName = cat\nstreamName = s\napplicationName = App\n\
                       AwsCredentialsProvider = DefaultCredentialsProvider\nregionName = us-east-1\n\
                       initialPositionInStream = LATEST\nshutdownGraceMillis = 1\n";
     stage.write("app.properties", properties);

@@ -93,9 +93,8 @@ pub(crate) fn run(args: Args, reporter: &Reporter) -> Result<Exit> {
     } else {
         print_findings(&reports, format, reporter)?;
     }
-    if let Some(limits) = properties::limits(args.kcl_version) {
-        reporter.result(&limits);
-    }
+    let notes = [properties::limits(args.kcl_version), properties::known_faults(args.kcl_version)];
+    notes.into_iter().flatten().for_each(|note| reporter.result(&note));
     for report in &reports {
         reporter.result(&report.summary());
     }

@@ -413,8 +413,10 @@ pub(crate) const V2: Version = Version::new(2, 0, 0);
 pub(crate) const V2_1: Version = Version::new(2, 1, 0);
 /// The lease table is billed on demand from here.
 const V2_3_7: Version = Version::new(2, 3, 7);
+/// The AWS SDK has these switches from here.
+const V2_3_10: Version = Version::new(2, 3, 10);
 /// `idleTimeBetweenReadsInMillis` takes effect from here.
-const V2_5_4: Version = Version::new(2, 5, 4);
+pub(crate) const V2_5_4: Version = Version::new(2, 5, 4);
 /// Credentials are those of the AWS SDK 2.x from here.
 pub(crate) const V2_7: Version = Version::new(2, 7, 0);
 pub(crate) const V3: Version = Version::new(3, 0, 0);
@@ -506,9 +508,9 @@ pub(crate) const KEYS: &[Key] = &[
         "Where Kinesis is."),
     key("kinesisClient.region", Kind::Region, "regionName", V2_1,
         "The region of the Kinesis client alone."),
-    key("kinesisClient.dualstackEnabled", Kind::Switch, "", V2_1,
+    key("kinesisClient.dualstackEnabled", Kind::Switch, "", V2_3_10,
         "Whether the Kinesis client asks for endpoints that speak IPv6 as well."),
-    key("kinesisClient.fipsEnabled", Kind::Switch, "", V2_1,
+    key("kinesisClient.fipsEnabled", Kind::Switch, "", V2_3_10,
         "Whether the Kinesis client asks for FIPS endpoints."),
     key("kinesisClient.overrideConfiguration.*", Kind::Builder, "", V2_1,
         "One method of the SDK's client override configuration, such as apiCallTimeout, for \
@@ -517,9 +519,9 @@ pub(crate) const KEYS: &[Key] = &[
         "Where DynamoDB is."),
     key("dynamoDbClient.region", Kind::Region, "regionName", V2_1,
         "The region of the DynamoDB client alone."),
-    key("dynamoDbClient.dualstackEnabled", Kind::Switch, "", V2_1,
+    key("dynamoDbClient.dualstackEnabled", Kind::Switch, "", V2_3_10,
         "Whether the DynamoDB client asks for endpoints that speak IPv6 as well."),
-    key("dynamoDbClient.fipsEnabled", Kind::Switch, "", V2_1,
+    key("dynamoDbClient.fipsEnabled", Kind::Switch, "", V2_3_10,
         "Whether the DynamoDB client asks for FIPS endpoints."),
     key("dynamoDbClient.overrideConfiguration.*", Kind::Builder, "", V2_1,
         "One method of the SDK's client override configuration, such as apiCallTimeout, for \
@@ -528,9 +530,9 @@ pub(crate) const KEYS: &[Key] = &[
         "Where CloudWatch is; there is no shorter key for it."),
     key("cloudWatchClient.region", Kind::Region, "regionName", V2_1,
         "The region of the CloudWatch client alone."),
-    key("cloudWatchClient.dualstackEnabled", Kind::Switch, "", V2_1,
+    key("cloudWatchClient.dualstackEnabled", Kind::Switch, "", V2_3_10,
         "Whether the CloudWatch client asks for endpoints that speak IPv6 as well."),
-    key("cloudWatchClient.fipsEnabled", Kind::Switch, "", V2_1,
+    key("cloudWatchClient.fipsEnabled", Kind::Switch, "", V2_3_10,
         "Whether the CloudWatch client asks for FIPS endpoints."),
     key("cloudWatchClient.overrideConfiguration.*", Kind::Builder, "", V2_1,
         "One method of the SDK's client override configuration, such as apiCallTimeout, for \
@@ -898,7 +900,7 @@ mod tests {
         use crate::environment::Environment;
         use crate::secret::Masked;
 
-        let environment = Environment::of_this_process();
+        let environment = Environment::of_test(&[], std::path::Path::new("/"));
         for (key, value, _) in switched_off() {
             let source = Source {
                 name: "sample.properties".to_owned(),

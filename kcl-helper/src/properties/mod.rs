@@ -23,7 +23,7 @@ pub(crate) use file::escaped_value;
 pub use file::{Entry, File, ParseError, Position, Text, line_of_units};
 pub(crate) use keys::{Key, Status, lookup as lookup_key, suggestion};
 pub(crate) use report::{Report, Severity, abridged};
-pub(crate) use rules::{RULES, Rule, lookup as lookup_rule, suggest as suggest_rule};
+pub(crate) use rules::{RULES, Rule, known_faults, lookup as lookup_rule, suggest as suggest_rule};
 pub(crate) use value::number_in_use;
 pub(crate) use version::Version;
 

@@ -346,6 +346,7 @@ fn sample_writes_its_properties_file() {
     assert_snapshot!(stage.run(&["check", file.to_str().unwrap()]), @r"
     status 0
     --- stderr
+    note: daemon 3.1.3 can stall or lose leases: see #1669, #1718, #1765, #1788, #1744 of amazon-kinesis-client; all are fixed in 3.5.1
     STAGE/home/.local/share/kcl-helper/sample.properties: no errors, no warnings
     ");
 }

@@ -408,7 +408,7 @@ fn set_and_endpoint_change_only_a_copy_of_the_file() {
         &[
             "app.properties",
             "--set",
-            "streamName=other stream",
+            "streamName=other-stream",
             "--set",
             "initialPositionInStream=LATEST",
             "--endpoint-url",
@@ -438,7 +438,7 @@ fn set_and_endpoint_change_only_a_copy_of_the_file() {
     assert_snapshot!(recorded(&stage, "file"), @"
     # app.properties with the changes of kcl-helper run
     executableName=cat
-    applicationName=A
+    applicationName=App
     AwsCredentialsProvider=DefaultCredentialsProvider
     regionName=us-east-1
     workerId=w
@@ -446,7 +446,7 @@ fn set_and_endpoint_change_only_a_copy_of_the_file() {
     timeoutInSeconds=600
     retrievalMode=POLLING
     maxRecords=100
-    streamName=other stream
+    streamName=other-stream
     initialPositionInStream=LATEST
     kinesisEndpoint=http://127.0.0.1:4566
     dynamoDBEndpoint=http://127.0.0.1:4566
@@ -523,7 +523,7 @@ fn worker_id_is_reused_but_unique_among_running_workers() {
     assert_ne!(name(), first);
     // Another application has its own names.
     drop(lock);
-    run(&stage, &["app.properties", "--set", "applicationName=B"]);
+    run(&stage, &["app.properties", "--set", "applicationName=Other"]);
     assert_ne!(name(), first);
 }
 

@@ -10,7 +10,7 @@ pub(crate) use kcl_fixtures::Stage;
 pub(crate) const GOOD: &str = "\
 executableName = cat
 streamName = words
-applicationName = A
+applicationName = App
 AwsCredentialsProvider = DefaultCredentialsProvider
 regionName = us-east-1
 initialPositionInStream = TRIM_HORIZON

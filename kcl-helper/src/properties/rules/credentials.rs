@@ -159,6 +159,27 @@ impl Item<'_> {
     }
 }
 
+/// The places of providers that read a profile, each with the profile if it is named there.
+pub(super) fn profiles<'a>(
+    facts: &Facts<'_>,
+    setting: &'a Setting,
+) -> Vec<(Place, Option<&'a str>)> {
+    let items = items(facts, setting).into_iter();
+    let items = items.filter(|item| matches!(item.verdict, Verdict::Works | Verdict::WorksWithout));
+    items
+        .filter_map(|item| {
+            let (_, arguments) = providers::split(&setting.value.reveal()[item.span.clone()]);
+            let is = |name: &str| item.name == name || item.name.ends_with(&format!(".{name}"));
+            let profile = match arguments[..] {
+                [profile] if is("ProfileCredentialsProvider") => Some(profile),
+                _ if is("ProfileCredentialsProvider") || is("DefaultCredentialsProvider") => None,
+                _ => return None,
+            };
+            Some((item.place(), profile))
+        })
+        .collect()
+}
+
 /// The hint to write a list under another key, if some of its names have to change for that.
 pub(super) fn moved(facts: &Facts<'_>, setting: &Setting, row: &Key) -> Option<Hint> {
     let items = items(facts, setting);
@@ -232,11 +253,7 @@ pub(super) fn no_provider(facts: &Facts<'_>) -> Remarks {
                 }),
                 Verdict::Unknown(like) => remarks.add(|| {
                     let hint = like.map_or_else(
-                        || {
-                            Hint::say(
-                                "write the full name of a class, and add its jar to the class path",
-                            )
-                        },
+                        || Hint::say("add its jar to the class path, with `kcl-helper run -c JAR`"),
                         |known| item.rename(known),
                     );
                     remark().label(no_class(item)).hint(hint)

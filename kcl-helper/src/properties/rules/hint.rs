@@ -311,6 +311,7 @@ mod tests {
 
     /// What a cured file may have that the file did not have before, with the reason.
     const MAY_APPEAR: &[(&str, &str, &str)] = &[
+        ("bad-escape", "bad-name", "the name has a backslash"),
         ("missing-key", "executable-not-found", "the program is an example"),
         ("dropped-key", "other-retrieval-mode", "the key is for the other mode"),
         ("dropped-key", "short-idle-time", "the value was too short before"),
@@ -398,14 +399,21 @@ mod tests {
         // Hints of these rules are, in some cases, something that no test can do.
         assert!(applied > 220, "{applied}");
         let expected = [
+            "bad-name",
+            "deprecated-key",
             "executable-not-found",
+            "migration-phase-2",
             "newer-key",
             "no-credentials-provider",
             "only-under-run",
+            "profile-needs-module",
+            "script-not-found",
             "secret-in-file",
+            "shell-syntax",
             "sts-no-region",
             "unordered-keys",
             "variable-not-expanded",
+            "variable-without-effect",
         ];
         assert_eq!(said, expected);
     }

@@ -3,25 +3,30 @@
 //! A rule takes the `Facts` and returns remarks. Its name, severity, versions and reason are in the
 //! table. To add one, write the function, its row, and a file in `tests/check/`.
 
+mod around;
+mod command;
 mod credentials;
 mod hint;
+mod migration;
 mod names;
 mod production;
 mod providers;
 mod regions;
+mod services;
 mod values;
 
 use std::ops::Range;
 use std::path::Path;
 
 use super::file::ParseError;
-use super::keys::{self, Kind, V2_1, V2_7, V3, V3_5, most_alike};
+use super::keys::{self, Kind, V2_1, V2_5_4, V2_7, V3, V3_5, most_alike};
 use super::report::Finding;
 use super::settings::{Origin, Setting, Settings};
 use super::value::{self, Reading};
 use super::{Request, Severity, Source, Version};
 
 pub(crate) use hint::Hint;
+pub(crate) use migration::known_faults;
 
 /// One row: `check --explain NAME` prints it.
 #[derive(Debug)]
@@ -76,6 +81,10 @@ pub(crate) struct Remarks {
 impl Remarks {
     fn push(&mut self, remark: Remark) {
         self.add(|| remark);
+    }
+
+    fn extend(&mut self, remarks: impl IntoIterator<Item = Remark>) {
+        remarks.into_iter().for_each(|remark| self.push(remark));
     }
 
     /// Makes the remark only if it is kept, since finding what was meant is slow.
@@ -342,6 +351,13 @@ pub(crate) const RULES: &[Rule] = &[
         "The daemon splits executableName at blanks, without quoting. It looks up the first word \
             in PATH, or from its working folder if the word has a slash. If that fails, the daemon \
             exits with status 1 as soon as it gets a shard."),
+    error("not-a-program", Judged::Always, command::not_a_program,
+        "The daemon starts the file itself. A script needs `#!` and its interpreter as the first \
+            line, or the interpreter before it in executableName; otherwise /bin/sh gets it."),
+    error("bad-name", Judged::Always, services::bad_name,
+        "Kinesis and DynamoDB allow letters, digits, `_`, `.` and `-` in names: 1 to 128 of them for \
+            streams and consumers, 3 to 255 for tables, which are named after the application. The \
+            daemon starts with any other name, but every call fails."),
     error("trailing-blank", Judged::From(V2_1), values::trailing_blank,
         "A blank at the end of a line is part of the value, and this value must match exactly."),
     error("at-timestamp", Judged::From(V2_1), values::at_timestamp,
@@ -356,16 +372,17 @@ pub(crate) const RULES: &[Rule] = &[
     error("bad-endpoint", Judged::From(V2_1), values::bad_endpoint,
         "An endpoint needs http:// or https://. Without a scheme the daemon stops. With \
             `localhost:4566` it reads localhost as the scheme, starts, and fails at the first call."),
-    error("bad-region", Judged::From(V2_1), values::bad_region,
+    error("bad-region", Judged::From(V2_5_4), values::bad_region,
         "A region that is empty or cannot be part of a host name stops the daemon. It accepts any \
             other text."),
     error("bad-stream-arn", Judged::From(V2_1), values::bad_stream_arn,
         "A streamArn that does not match the pattern of stream ARNs stops the daemon."),
     error("unusable-key", Judged::From(V2_1), values::unusable_key,
-        "No text can be converted for this key, so any value stops the daemon."),
+        "No text can be converted for this key, so any value stops the daemon. Before 2.5.5 that is \
+            true of metricsEnabledDimensions too."),
     error("unknown-client-key", Judged::From(V2_1), names::unknown_client_key,
-        "An unknown name below kinesisClient, dynamoDbClient or cloudWatchClient stops the daemon. \
-            Elsewhere it is ignored."),
+        "Below kinesisClient, dynamoDbClient and cloudWatchClient a name stops the daemon if it is \
+            unknown, or if no text can be converted to its value. Elsewhere it is ignored."),
     error("v1-credentials-provider", Judged::From(V2_7), credentials::v1_provider,
         "From 2.7.0 on the names of providers are those of the AWS SDK 2.x. The daemon finds no \
             class for names of SDK 1.x, and stops without a provider."),
@@ -377,13 +394,16 @@ pub(crate) const RULES: &[Rule] = &[
             providers were specified`."),
     error("credentials-set-twice", Judged::From(V2_1), credentials::set_twice,
         "Another key for the same credentials stops the daemon once a list of providers is read."),
-    error("too-many-records", Judged::From(V2_1), values::too_many_records,
-        "maxRecords above 10000 stops a daemon that polls."),
+    error("too-many-records", Judged::From(Version::new(2, 5, 6)), values::too_many_records,
+        "maxRecords above 10000 stops a daemon that polls, from 2.5.6 on."),
     error("negative-segments", Judged::From(V3_5), values::negative_segments,
         "leaseTableScanTotalSegments below 0 stops the daemon."),
     error("timeout-zero", Judged::From(V2_1), values::timeout_zero,
         "timeoutInSeconds of 0 or less, or unreadable text, which means 0, halts the daemon at the \
             first wait for its child."),
+    warning("two-migrations", Judged::From(V3_5), migration::two_migrations,
+        "The table migration of 3.5 starts from an application that runs in 3.x mode. A migration \
+            from 2.x to 3.5 needs no table migration: it uses one table from the start."),
     warning("byte-order-mark", Judged::Always, names::byte_order_mark,
         "Java reads a byte order mark as three letters of the first key."),
     warning("unknown-key", Judged::Always, names::unknown_key,
@@ -452,6 +472,20 @@ pub(crate) const RULES: &[Rule] = &[
     warning("only-under-run", Judged::Always, values::only_under_run,
         "`kcl-helper run` also finds a program in the file's folder, and one with blanks in its \
             path. A daemon that is started differently does not."),
+    warning("shell-syntax", Judged::Always, command::shell_syntax,
+        "The daemon splits executableName at blanks and starts the program without a shell, so \
+            quotes, redirections, pipes and `$(…)` reach the program as they are."),
+    warning("script-not-found", Judged::Always, command::script_not_found,
+        "The interpreter starts, but ends at once, since there is no such script."),
+    warning("profile-needs-module", Judged::From(V2_7), around::profile_needs_module,
+        "Profiles with SSO or login sessions need modules of the AWS SDK that are not among the \
+            daemon's jars, so every call fails."),
+    warning("variable-without-effect", Judged::Always, around::variable_without_effect,
+        "The daemon's AWS clients are built without a proxy, and read neither AWS_CA_BUNDLE nor the \
+            names of credentials that only the SDK 1.x knows."),
+    warning("migration-phase-2", Judged::From(V3_5), migration::migration_phase_2,
+        "migrateAllEntitiesToLeaseTable = true is the second deployment of 3.5. Before the first one \
+            has reached the state DEPLOYED, the daemon stops."),
     warning("other-retrieval-mode", Judged::From(V2_1), production::other_retrieval_mode,
         "FANOUT does not use keys for polling, and POLLING does not use those for fan-out."),
     warning("polling-by-leftover", Judged::From(V2_1), production::polling_by_leftover,

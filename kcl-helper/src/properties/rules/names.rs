@@ -42,31 +42,50 @@ pub(super) fn missing_key(facts: &Facts<'_>) -> Remarks {
 /// Beans whose unknown names stop the daemon, as they are builders of the SDK.
 const CLIENTS: &[&str] = &["kinesisClient.", "dynamoDbClient.", "cloudWatchClient."];
 
-/// Methods of those builders that have no row in the table.
-const BUILDER_METHODS: &[&str] = &[
+/// Methods of those builders whose argument no text can be converted to.
+const UNCONVERTIBLE: &[&str] = &[
     "accountIdEndpointMode",
     "asyncConfiguration",
     "authSchemeProvider",
     "credentialsProvider",
     "defaultsMode",
-    "endpointDiscoveryEnabled",
     "endpointProvider",
     "httpClient",
     "httpClientBuilder",
     "overrideConfiguration",
 ];
 
+/// What the file can set below `overrideConfiguration`.
+const OVERRIDES: &[&str] = &["apiCallAttemptTimeout", "apiCallTimeout", "defaultProfileName"];
+
 pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Remarks {
     let mut remarks = Remarks::default();
-    for setting in unknown(facts) {
-        let Some((client, method)) = client_key(setting.key.reveal()) else { continue };
-        if BUILDER_METHODS.contains(&method) {
+    for setting in facts.settings.iter() {
+        let key = setting.key.reveal();
+        let Some((client, method)) = client_key(key) else { continue };
+        let client = client.trim_end_matches('.');
+        let deeper = key.strip_prefix(&format!("{client}.overrideConfiguration."));
+        let is_override = deeper.is_some_and(|method| OVERRIDES.contains(&method));
+        let row = setting.row.filter(|row| row.is_read_in(facts.version()));
+        let is_row = row.is_some() && deeper.is_none();
+        // A class of somebody's may be on the class path.
+        let is_class = key.ends_with(".class") && setting.value.reveal().contains('.');
+        if is_row || is_override || is_class {
             continue;
         }
         remarks.add(|| {
-            let message =
-                format!("the daemon stops: {} has no `{method}`", client.trim_end_matches('.'));
-            Remark::new(Place::key(setting), message).hint(meant(facts, setting))
+            let message = match deeper {
+                Some(deeper) => {
+                    format!("the daemon stops: overrideConfiguration has no `{deeper}`")
+                }
+                None if UNCONVERTIBLE.contains(&method) => {
+                    format!("the daemon stops: no text can be converted for `{method}`")
+                }
+                None => format!("the daemon stops: {client} has no `{method}`"),
+            };
+            let is_known = UNCONVERTIBLE.contains(&method);
+            let hint = if is_known { Hint::delete_line(setting) } else { meant(facts, setting) };
+            Remark::new(Place::key(setting), message).hint(hint)
         });
     }
     remarks
@@ -174,7 +193,9 @@ pub(super) fn repeated_key(facts: &Facts<'_>) -> Remarks {
 pub(super) fn newer_key(facts: &Facts<'_>) -> Remarks {
     let version = facts.version();
     let remarks = facts.settings.iter().filter_map(|setting| {
-        let since = setting.row?.since.filter(|since| *since > version)?;
+        // Below a client it stops the daemon, which is another rule.
+        let row = setting.row.filter(|_| client_key(setting.key.reveal()).is_none())?;
+        let since = row.since.filter(|since| *since > version)?;
         let message = format!("daemon {version} ignores `{}`", setting.key);
         let remark = Remark::new(Place::key(setting), message).label(format!("since {since}"));
         let upgrade = Hint::say(format!("run a daemon from {since} on"));
@@ -222,24 +243,16 @@ pub(super) fn deprecated_key(facts: &Facts<'_>) -> Remarks {
 }
 
 pub(super) fn unused_key(facts: &Facts<'_>) -> Remarks {
-    let unused = with_status(facts, Status::Unused)
+    with_status(facts, Status::Unused)
         .filter(|setting| setting.row.is_some_and(|row| row.kind != Kind::Unusable))
         // Without this one the daemon would use fan-out, which another rule reports.
         .filter(|setting| !is_only_polling_key(facts, setting))
-        .map(|setting| (setting, ""));
-    // The Kinesis client gets another HTTP client from core.
-    let http = facts.settings.iter().filter(|s| s.key.reveal().starts_with(KINESIS_HTTP));
-    unused
-        .chain(http.map(|setting| (setting, "the Kinesis client always uses Netty over HTTP/2")))
-        .map(|(setting, label)| {
+        .map(|setting| {
             let message = format!("the daemon reads `{}`, but does not use it", setting.key);
-            let remark = Remark::new(Place::key(setting), message).label(label);
-            remark.hint(Hint::delete_line(setting))
+            Remark::new(Place::key(setting), message).hint(Hint::delete_line(setting))
         })
         .collect()
 }
-
-const KINESIS_HTTP: &str = "kinesisClient.httpClientBuilder";
 
 fn with_status<'a>(facts: &'a Facts<'_>, status: Status) -> impl Iterator<Item = &'a Setting> {
     let version = facts.version();

@@ -205,7 +205,7 @@ pub(super) fn metrics_to_aws(facts: &Facts<'_>) -> Remarks {
 }
 
 /// Whether an endpoint is not one of AWS, by its host's domain.
-fn is_stand_in(url: &str) -> bool {
+pub(super) fn is_stand_in(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let host = authority.rsplit('@').next().unwrap_or(authority);

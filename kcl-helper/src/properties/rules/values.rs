@@ -1,12 +1,12 @@
 //! Rules about single values: those that stop the daemon, and those that it reads differently.
 
-use super::super::Launcher;
 use super::super::file::line;
 use super::super::keys::{Key, Kind, most_alike};
 use super::super::secrets::in_property;
 use super::super::settings::Setting;
 use super::super::value::{self, Reading, StreamArn, java_trim, scheme};
-use super::{Facts, Hint, Place, Remark, Remarks, regions};
+use super::super::{Launcher, Version};
+use super::{Facts, Hint, Place, Remark, Remarks, command, regions};
 use crate::environment::{NOT_EXECUTABLE, Program};
 use crate::secret::{Masked, is_secret_name};
 
@@ -291,7 +291,11 @@ pub(super) fn bad_stream_arn(facts: &Facts<'_>) -> Remarks {
 }
 
 pub(super) fn unusable_key(facts: &Facts<'_>) -> Remarks {
+    // Before 2.5.5 the daemon has no setter for what this text is converted to.
+    let has_setter = facts.version() >= Version::new(2, 5, 5);
+    let dimensions = facts.settings.get("metricsEnabledDimensions").filter(|_| !has_setter);
     stopping(facts, |kind| kind == Kind::Unusable)
+        .chain(dimensions)
         .map(|setting| {
             let message =
                 format!("the daemon stops: no text can be converted for `{}`", setting.key);
@@ -648,12 +652,14 @@ fn program(facts: &Facts<'_>) -> Option<(Masked, Program, Place)> {
 }
 
 pub(super) fn executable_not_found(facts: &Facts<'_>) -> Remarks {
+    let Some(setting) = facts.settings.get("executableName") else { return Remarks::default() };
     let Some((name, Program::Missing { why, hint }, place)) = program(facts) else {
         return Remarks::default();
     };
     let message = format!("the daemon cannot start \"{name}\"");
+    let length = setting.value.reveal().find(' ').unwrap_or(setting.value.reveal().len());
     let hint = match why == NOT_EXECUTABLE {
-        true => Hint::make_executable(name.to_string()),
+        true => command::not_executable(facts, setting, &(0..length)),
         false => Hint::say(hint),
     };
     Remarks::from(Remark::new(place, message).label(why).hint(hint))
