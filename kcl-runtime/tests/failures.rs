@@ -578,7 +578,7 @@ fn daemon_that_dies_before_the_status_ends_the_run() {
     );
 }
 
-/// As a panic's payload it panics when the panic has been caught.
+/// As a panic's payload, it panics again when the caught panic is dropped.
 struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
@@ -645,7 +645,7 @@ impl Drop for Undroppable {
     }
 }
 
-/// Between two tries, after the last one, behind the lease, in an answer to any message.
+/// Between two tries, after the last one, after the lease is lost, and in every method.
 #[test]
 fn error_whose_destructor_panics_is_handled_as_any_error() {
     let stuck = || Err(Undroppable.into());
@@ -712,7 +712,7 @@ fn error_whose_destructor_panics_is_handled_as_any_error() {
     assert!(matches!(cause, ShardEndError::Refused { tries: 1, .. }), "{cause}");
 }
 
-/// A destructor that runs while another panic unwinds may not panic itself, unless it is ours.
+/// A destructor that panics during a panic aborts the process, unless the panic is caught.
 #[test]
 fn error_dropped_during_a_panic_may_panic() {
     let report = Daemon::new().batch(["a"]).run(processing(|_, _| {
@@ -745,7 +745,7 @@ fn endless_chain_of_causes_is_cut() {
     assert_eq!(text.matches("turn").count(), 101);
 }
 
-/// Everything that is not the processor, and is not ours either.
+/// Code of the program that is not the processor.
 #[test]
 fn panic_of_a_reader_or_writer_is_an_error() {
     struct Torn;
@@ -817,7 +817,7 @@ fn panic_of_the_processors_destructor_is_an_error() {
     assert_eq!(error.to_string(), "shardId-000000000000: drop panicked: no flush");
     assert_eq!(report.answered, [Initialize, ProcessRecords, LeaseLost]);
 
-    // What went wrong before is the better reason.
+    // The earlier failure is reported.
     let held = PanicsAtItsEnd;
     let processor = processing(move |_, _| {
         let _ = &held;

@@ -1,5 +1,5 @@
-//! The daemon of one process: it reacts to what the child says and to what becomes of the lease,
-//! over pipes that cut bytes anywhere, and break.
+//! The daemon of one process: it reacts to the child and to the lease, over pipes that split lines
+//! anywhere, and break.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -15,13 +15,13 @@ use crate::life::{Life, Row, Seat};
 use crate::oracle::{Broken, Heard, Oracle, Place, Rules};
 use crate::sights::Sight;
 
-/// The daemon closes the input after so many turns, which is more than a life needs.
+/// The daemon closes stdin after this many turns, more than a life needs.
 const MOST_STEPS: u32 = 60;
 
-/// One process, and the daemon's end of its pipes.
+/// One process and the daemon's ends of its pipes.
 pub(crate) struct Process {
     pub(crate) oracle: Oracle,
-    /// Nothing goes wrong here.
+    /// Nothing goes wrong in this process.
     pub(crate) is_calm: bool,
     session: DaemonSession,
     checkpointer: DaemonCheckpointer,
@@ -30,7 +30,7 @@ pub(crate) struct Process {
     connection: Connection,
     /// The input ends inside a line.
     is_cut_inside_line: bool,
-    /// So many checkpoints to come are refused so.
+    /// How many of the next checkpoints are refused, and with which error.
     refusals: (u32, Option<CheckpointError>),
     pub(crate) now: Duration,
     steps: u32,
@@ -39,7 +39,7 @@ pub(crate) struct Process {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Connection {
     Open,
-    /// The child's input is closed; what it writes is read and thrown away.
+    /// The child's stdin is closed; its stdout is read and ignored.
     Draining,
     /// The daemon is dead.
     Gone,
@@ -62,7 +62,7 @@ fn number(row: &Row) -> SequenceNumber<'_> {
     SequenceNumber::new(&row.number).unwrap_or(SequenceNumber::LATEST)
 }
 
-/// The place of a checkpoint, as the lease table has it.
+/// Returns the checkpoint in the lease table.
 fn start(life: &Life) -> ExtendedSequenceNumber<'_> {
     match life.covered().checked_sub(1) {
         Some(last) => place(&life.rows[last]),
@@ -93,7 +93,7 @@ impl Life {
         self.lease.owner == Some(me)
     }
 
-    /// Whether another worker takes the lease now. Nobody wants that of a shard that has ended.
+    /// Decides whether another worker takes the lease now; never that of a shard that has ended.
     fn is_coveted(&mut self, me: usize, one_in: u32) -> bool {
         self.is_owner(me) && self.lease.checkpoint != Place::End && self.trouble(me, one_in)
     }
@@ -113,11 +113,11 @@ impl Life {
         let process = &mut self.processes[me];
         process.connection = Connection::Draining;
         if let Err(error) = process.session.close() {
-            process.oracle.fault.get_or_insert(format!("the daemon may not close: {error}"));
+            process.oracle.fault.get_or_insert(format!("the daemon must not close: {error}"));
         }
     }
 
-    /// Sends a line to the child, all of it or a part. Gives whether all of it is on its way.
+    /// Sends a line, or a part of it, to the child. Returns whether it is complete.
     fn send(&mut self, me: usize, mut line: Vec<u8>) -> bool {
         if self.has_windows_lines {
             line.insert(line.len() - 1, b'\r');
@@ -141,7 +141,7 @@ impl Life {
         true
     }
 
-    /// Sends a message of the daemon's.
+    /// Sends a message.
     fn say(&mut self, me: usize, message: Message) {
         let mut line = Vec::new();
         let life = &mut *self;
@@ -162,7 +162,7 @@ impl Life {
         let sent =
             with_message(message, records, &start, |wire| process.session.send(wire, &mut line));
         if let Err(error) = sent {
-            process.oracle.fault.get_or_insert(format!("the daemon may not say that: {error}"));
+            process.oracle.fault.get_or_insert(format!("the daemon must not send that: {error}"));
             return;
         }
         if !self.send(me, line) {
@@ -173,7 +173,7 @@ impl Life {
         if message == Message::LeaseLost || message == Message::OldLeaseLost {
             process.oracle.lease_lost();
         }
-        // The daemon dies, or closes the input, while the child deals with it.
+        // The daemon dies, or closes stdin, during the message.
         if self.trouble(me, 40) {
             let is_gone = self.dice.bool();
             self.see(if is_gone { Sight::Vanished } else { Sight::InputClosed });
@@ -183,7 +183,7 @@ impl Life {
         }
     }
 
-    /// It is the daemon's turn: says something, or closes the input.
+    /// It is the daemon's turn: it sends a message or closes stdin.
     fn advance(&mut self, me: usize) {
         loop {
             self.processes[me].steps += 1;
@@ -203,7 +203,7 @@ impl Life {
                 State::Ended => return self.close(me),
                 _ => {
                     let oracle = &mut self.processes[me].oracle;
-                    oracle.fault.get_or_insert("the child reads when it should speak".to_owned());
+                    oracle.fault.get_or_insert("the child reads when it should write".to_owned());
                     return;
                 }
             }
@@ -213,7 +213,7 @@ impl Life {
         }
     }
 
-    /// What to say between two messages; `None` where something else has happened.
+    /// Chooses the next message; `None` if something else happened.
     fn choose_message(&mut self, me: usize) -> Option<Message> {
         let has_lease = self.is_owner(me);
         if self.is_coveted(me, 20) {
@@ -222,7 +222,7 @@ impl Life {
         let delivered = self.processes[me].oracle.delivered;
         let left = self.rows.len() - delivered;
         let is_told = self.processes[me].oracle.is_lease_gone();
-        // A daemon that has heard of it says so soon; one that has not goes on for a while.
+        // A daemon that knows of the loss reports it soon; another one continues for a while.
         if !has_lease && self.chance(if is_told { 2 } else { 3 }) {
             self.see(Sight::LeaseLost);
             let old = self.has_old_words;
@@ -256,7 +256,7 @@ impl Life {
         }
     }
 
-    /// The child has asked for a checkpoint.
+    /// Decides about a requested checkpoint.
     fn judge(
         &mut self,
         me: usize,
@@ -286,7 +286,7 @@ impl Life {
         self.processes[me].oracle.would_store(number, sub, &self.rows)
     }
 
-    /// Deals with a line that has come from the child whole.
+    /// Handles a complete line of the child.
     fn listen(&mut self, me: usize, heard: Heard) {
         let process = &mut self.processes[me];
         let during = match process.session.state() {
@@ -295,7 +295,7 @@ impl Life {
         };
         let line = process.from_child.next_line();
         let Ok(Some(mut line)) = line else {
-            process.oracle.fault.get_or_insert(format!("the daemon has not heard {heard:?}"));
+            process.oracle.fault.get_or_insert(format!("the daemon did not read {heard:?}"));
             return;
         };
         let received = process.session.receive(line.bytes_mut());
@@ -308,7 +308,7 @@ impl Life {
                 request
             }
             (heard, received) => {
-                let fault = format!("the daemon has heard {received:?}, not {heard:?}");
+                let fault = format!("the daemon read {received:?}, not {heard:?}");
                 process.oracle.fault.get_or_insert(fault);
                 return;
             }
@@ -320,7 +320,7 @@ impl Life {
         let process = &mut self.processes[me];
         match &result {
             Ok(place_to_store) => {
-                // The daemon's rules come to the same as the oracle's.
+                // The daemon's rules must agree with the oracle's.
                 let expected = place_to_store.map(|to_store| match to_store {
                     Place::Before(covered) => place(&self.rows[covered - 1]).to_owned(),
                     Place::End => ExtendedSequenceNumber::new(SequenceNumber::SHARD_END, 0),
@@ -345,7 +345,7 @@ impl Life {
         let mut out = Vec::new();
         let sent = process.session.answer_checkpoint(result.as_ref().map(|_| ()), &mut out);
         if let Err(error) = sent {
-            process.oracle.fault.get_or_insert(format!("the daemon may not answer: {error}"));
+            process.oracle.fault.get_or_insert(format!("the daemon must not answer: {error}"));
             return;
         }
         let arrives = self.send(me, out);
@@ -446,7 +446,7 @@ impl Life {
             count = self.dice.usize(1..=bytes.len());
         }
         if self.trouble(me, 80) {
-            // What does not fit in the pipe any more finds it broken.
+            // What does not fit in the pipe gets an error.
             self.processes[me].connection = Connection::Gone;
             if count < bytes.len() {
                 self.see(Sight::CutToDaemon);
@@ -487,11 +487,11 @@ impl Life {
     }
 }
 
-/// What the daemon may say.
+/// A message of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Message {
     Initialize,
-    /// The next so many records.
+    /// This many of the next records.
     Records(usize),
     LeaseLost,
     OldLeaseLost,
@@ -512,7 +512,7 @@ impl Message {
         }
     }
 
-    /// How many of the shard's records are delivered with it.
+    /// Returns how many of the shard's records are delivered after it.
     fn until(self, oracle: &Oracle) -> usize {
         match self {
             Message::Records(count) => oracle.delivered + count,
@@ -521,7 +521,7 @@ impl Message {
     }
 }
 
-/// Calls with the message in the library's words.
+/// Calls `send` with the library's type of the message.
 fn with_message<T>(
     message: Message,
     rows: &[Row],

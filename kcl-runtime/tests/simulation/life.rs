@@ -1,5 +1,5 @@
-//! The life of a shard: its records, its row of the lease table, and one process after the other
-//! that has the lease, until the shard's end is stored.
+//! The life of a shard: its records, its row of the lease table, and the processes that have the lease
+//! one after the other, until the shard's end is stored.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,37 +36,37 @@ impl Row {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Lease {
     pub(crate) checkpoint: Place,
-    /// Which process has the lease; none once it was stolen, until the next begins.
+    /// The process that has the lease; none after it was stolen, until the next process starts.
     pub(crate) owner: Option<usize>,
 }
 
-/// All that there is in a simulated world. Its dice decide everything, so a seed is a life.
+/// The whole simulated world. Its dice decide everything, so a seed determines a life.
 pub(crate) struct Life {
     pub(crate) dice: Rng,
     pub(crate) rows: Vec<Row>,
     pub(crate) lease: Lease,
     pub(crate) processes: Vec<Process>,
-    /// Which records somebody has dealt with.
+    /// Whether each record was processed, by any process.
     dealt_with: Vec<bool>,
     pub(crate) seen: Seen,
     pub(crate) has_old_words: bool,
     pub(crate) has_windows_lines: bool,
-    /// Somebody else has stolen the lease and starts at once, while its last owner still runs.
+    /// Another worker stole the lease and starts at once, while the last owner still runs.
     pub(crate) is_next_waiting: bool,
     is_told: bool,
 }
 
-/// How a life went.
+/// The result of a life.
 pub(crate) struct Outcome {
     pub(crate) seen: Seen,
     pub(crate) fault: Option<String>,
 }
 
-/// So many processes meet trouble at most; the one after them is left in peace, and must bring the
-/// shard to its end.
+/// At most this many processes meet trouble. The one after them meets none, and must reach the end
+/// of the shard.
 const STORMY: usize = 5;
 
-/// Lives one life; with `is_told` it is told on stderr.
+/// Runs one life, and describes it on stderr if `is_told`.
 pub(crate) fn live(seed: u64, is_told: bool) -> Outcome {
     let mut dice = Rng::with_seed(seed);
     let rows = rows(&mut dice);
@@ -108,8 +108,8 @@ pub(crate) fn live(seed: u64, is_told: bool) -> Outcome {
     Outcome { seen: life.seen, fault }
 }
 
-/// Sequence numbers that grow, also by a digit, and now and then share a number, as the records of
-/// an aggregate do.
+/// Creates records whose sequence numbers grow, sometimes by a digit. Some share a number, as the
+/// records of an aggregate do.
 fn rows(dice: &mut Rng) -> Vec<Row> {
     const LONG: &str = "4968047710631254423770934388279273584357966650925488";
     let prefix = if dice.bool() { LONG } else { "" };
@@ -142,7 +142,7 @@ impl Life {
         self.dice.u32(..one_in) == 0
     }
 
-    /// Trouble, which comes only to a process that is not to be left in peace.
+    /// Decides about trouble, which a calm process never meets.
     pub(crate) fn trouble(&mut self, me: usize, one_in: u32) -> bool {
         !self.processes[me].is_calm && self.chance(one_in)
     }
@@ -169,7 +169,7 @@ impl Life {
         self.processes[me].oracle.deal_with(records);
     }
 
-    /// Notes what is delivered again although this or another process has dealt with it.
+    /// Notes records that are delivered again although some process has processed them.
     pub(crate) fn note_delivered(&mut self, records: std::ops::Range<usize>) {
         if self.dealt_with[records].iter().any(|dealt| *dealt) {
             self.see(Sight::DeliveredAgain);
@@ -177,8 +177,8 @@ impl Life {
     }
 }
 
-/// One process's place in the world. The runtime holds it as reader, writer and timer, the
-/// processor by a copy.
+/// One process in the world. The runtime uses it as reader, writer and timer, the processor has a
+/// copy.
 #[derive(Clone)]
 pub(crate) struct Seat {
     pub(crate) life: Arc<Mutex<Life>>,
@@ -216,17 +216,17 @@ impl Seat {
         if matches!(outcome, Err(kcl_runtime::RunError::ShardEnd { .. })) {
             life.see(Sight::ShardEndRefused);
         }
-        // Whatever ends it, the lease is free then.
+        // The lease is free then, whatever ended the process.
         if life.lease.owner == Some(me) {
             life.lease.owner = None;
         }
         if is_calm && was_faultless && life.lease.checkpoint != Place::End {
             let oracle = &mut life.processes[me].oracle;
-            oracle.fault.get_or_insert("a process left in peace did not end the shard".to_owned());
+            oracle.fault.get_or_insert("a calm process did not end the shard".to_owned());
         }
     }
 
-    /// Runs the next owner of the lease, if it is to start while this one still runs.
+    /// Runs the next owner of the lease if it starts while this one still runs.
     pub(crate) fn let_next_run(&self) {
         let is_waiting = std::mem::take(&mut self.lock().is_next_waiting);
         if is_waiting {
@@ -235,7 +235,7 @@ impl Seat {
     }
 }
 
-/// The settings of a process, for the runtime and in the oracle's words; and whether the processor
+/// Chooses the settings of a process, for the runtime and for the oracle, and whether the processor
 /// holds records in memory.
 fn choose(life: &mut Life) -> (Rules, Runtime, bool) {
     let holds_in_memory = life.chance(3);
@@ -296,7 +296,7 @@ fn choose(life: &mut Life) -> (Rules, Runtime, bool) {
     (rules, runtime, holds_in_memory)
 }
 
-/// How many pauses there are from 200 ms on, doubling up to 5 s, in a total of so many ms.
+/// Returns how many pauses, from 200 ms doubling up to 5 s, fit in this many ms.
 fn count_pauses(total: u64) -> usize {
     let (mut count, mut pause, mut sum) = (0, 200, 0);
     while sum + pause <= total {
@@ -307,7 +307,7 @@ fn count_pauses(total: u64) -> usize {
     count
 }
 
-/// What an error of the processor led to, among the sights.
+/// Notes what an error of the processor led to.
 pub(crate) fn note_failure(life: &mut Life, next: Next, named: bool, how: Returned, inside: bool) {
     let is_panic = matches!(how, Returned::Panic);
     let is_permanent = matches!(how, Returned::Permanent(_));

@@ -1,19 +1,21 @@
-//! The simulation: seeded random lives of a shard, from its first process to the checkpoint of its
-//! end, through the production loop in virtual time.
+//! The simulation: random lives of a shard, from its first process to the checkpoint of its end, with
+//! the production code in virtual time.
 //!
-//! The daemon is `DaemonSession` behind pipes that cut bytes anywhere and break, over a row of the
-//! lease table that other workers may take; the processor does all that processors do, failing
-//! included; and an oracle that knows neither the codec nor the rules of the library watches both:
-//! - every record is dealt with at least once, and nothing is skipped silently;
-//! - records come in the shard's order, and after a failure from where they must;
-//! - each message has exactly one status, and no line is written that the daemon could not read;
-//! - no checkpoint lies past what was dealt with, and what the processor is told of it is true;
+//! The daemon is a `DaemonSession` behind pipes that split lines anywhere and break, and a row of the
+//! lease table that other workers may take. The processor does what processors do, including
+//! failures. An oracle that uses neither the codec nor the rules of the library checks both:
+//! - every record is processed at least once, and none is skipped silently;
+//! - records arrive in the shard's order, and after a failure from the right one on;
+//! - each process counts a record once, whatever is retried;
+//! - each message gets exactly one status, and the daemon can read every line;
+//! - no checkpoint covers an unprocessed record, and the processor is told the truth about it;
+//! - `flush` comes before each checkpoint of the runtime, and its failure prevents it;
 //! - no shard's end is answered without its checkpoint;
-//! - nothing is asked for after the lease is gone;
-//! - retries and cadences come when, and as often as, they were wished.
+//! - nothing is requested after the lease is lost;
+//! - retries and cadences happen when, and as often as, they should.
 //!
-//! The lives are the same each time. `SIMULATION_SEED=n` runs one of them and describes it on stderr;
-//! `SIMULATION_LIVES=n` sets how many run, and `SIMULATION_FIRST=n` where they begin.
+//! A seed always gives the same life. `SIMULATION_SEED=n` runs one life and describes it on stderr;
+//! `SIMULATION_LIVES=n` sets how many run, and `SIMULATION_FIRST=n` the first one.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test may
 
 mod daemon;
@@ -26,23 +28,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sights::Sight;
 
-/// How many lives run unless `SIMULATION_LIVES` says otherwise: as many as take a few seconds.
+/// The default of `SIMULATION_LIVES`: a few seconds' worth.
 const LIVES: u64 = 10_000;
-/// In as many lives as `.ci/run` asks for, every sight must be seen.
+/// In this many lives, which `.ci/run` runs, every sight must occur.
 const ENOUGH_FOR_ALL_SIGHTS: u64 = 100_000;
 
-fn wish(variable: &str) -> Option<u64> {
+fn setting(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, not a number")))
 }
 
-/// How often each sight was seen, in how many lives, and the first seed that failed.
+/// The number of lives in which each sight occurred, and the first seed that failed.
 struct Lives {
     counts: Vec<u64>,
     failure: Option<(u64, String)>,
 }
 
-/// Lives every n-th life, until a life before that one has failed.
+/// Runs every n-th life, until an earlier life has failed.
 fn live_every(step: u64, seeds: std::ops::Range<u64>, worst: &AtomicU64) -> Lives {
     let mut lives = Lives { counts: vec![0; Sight::ALL.len()], failure: None };
     for seed in seeds.step_by(step as usize) {
@@ -64,13 +66,13 @@ fn live_every(step: u64, seeds: std::ops::Range<u64>, worst: &AtomicU64) -> Live
 
 #[test]
 fn nothing_is_lost_whatever_happens() {
-    if let Some(seed) = wish("SIMULATION_SEED") {
+    if let Some(seed) = setting("SIMULATION_SEED") {
         let outcome = life::live(seed, true);
         assert_eq!(outcome.fault, None, "life {seed}");
         return;
     }
-    let lives = wish("SIMULATION_LIVES").unwrap_or(LIVES);
-    let first = wish("SIMULATION_FIRST").unwrap_or(0);
+    let lives = setting("SIMULATION_LIVES").unwrap_or(LIVES);
+    let first = setting("SIMULATION_FIRST").unwrap_or(0);
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
     let worst = AtomicU64::new(u64::MAX);
     let parts: Vec<Lives> = std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! What must be true of one process, kept in plain numbers: a record is its index in the shard,
-//! and a place is how many records lie before it. Nothing here asks the code under test, neither
-//! its codec nor its rules.
+//! Knows what must be true of one process, in plain numbers: a record is its index in the shard, and
+//! a position is the number of records before it. Nothing here uses the code under test, neither its
+//! codec nor its rules.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use kcl_runtime::{CheckpointError, Method, Record, RunError};
 use crate::life::Row;
 use crate::sights::Sight;
 
-/// What is set for a process.
+/// The settings of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     /// The cadence: a number of records, a time, or both; neither is the manual one.
@@ -21,9 +21,9 @@ pub(crate) struct Rules {
     /// Whether errors that may pass, and panics, end in dead letters.
     pub(crate) dead_letters: bool,
     pub(crate) dead_letters_of_panics: bool,
-    /// How often a checkpoint may be tried again.
+    /// How often a checkpoint may be retried.
     pub(crate) checkpoint_retries: usize,
-    /// How often the shard's end may, in all.
+    /// How often the shard's end may be retried, in total.
     pub(crate) shard_end_retries: usize,
 }
 
@@ -33,13 +33,13 @@ impl Rules {
     }
 }
 
-/// How a method of the processor came back.
+/// What a method of the processor returned.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Returned {
     Fine,
-    /// With an error that may pass, and the record that it names.
+    /// An error that may pass, and the record that it names.
     Error(Option<usize>),
-    /// With a permanent error, and the record that it names.
+    /// A permanent error, and the record that it names.
     Permanent(Option<usize>),
     Panic,
 }
@@ -62,11 +62,11 @@ pub(crate) enum Place {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Next {
     Retry,
-    /// There is nothing left of the batch.
+    /// Nothing is left of the batch.
     Done,
     Keep,
     Exit,
-    /// Nothing: the method's errors are only logged, or the lease is gone.
+    /// Nothing: the method's errors are only logged, or the lease is lost.
     Ignored,
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum Broken {
     Io,
 }
 
-/// A checkpoint that may be asked for, again and again while its refusals may pass.
+/// A checkpoint that may be requested, and retried while its refusals may pass.
 #[derive(Debug, Default)]
 struct Permit {
     number: Option<String>,
@@ -98,31 +98,31 @@ impl Permit {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     rules: Rules,
-    /// The first thing that was wrong.
+    /// The first fault.
     pub(crate) fault: Option<String>,
 
-    /// What came of a line that is not complete.
+    /// The incomplete line.
     heard: Vec<u8>,
     has_begun: bool,
     is_over: bool,
     pub(crate) owed: Option<&'static str>,
     is_asked: bool,
     pub(crate) broken: Option<Broken>,
-    /// The processor's failure that must end the process: in which method, after how many tries.
+    /// The failure that must end the process: the method, whether it panicked, and its tries.
     fatal: Option<(Method, bool, u32)>,
 
     pub(crate) delivered: usize,
     pub(crate) has_shard_ended: bool,
     batch: Range<usize>,
-    /// Whether the processor said of a record that it needs it no more, perhaps holding it in
-    /// memory; and whether it has really dealt with it.
+    /// Whether the processor took each record, perhaps into memory, and whether it really processed
+    /// it.
     taken: Vec<bool>,
     pub(crate) dealt_with: Vec<bool>,
-    /// Where the next call of `process_records` must begin.
+    /// Where the next call of `process_records` must start.
     next_call: Option<usize>,
     /// The records that must become dead letters next.
     next_kept: Option<Range<usize>>,
-    /// How often the next one of them was handed over, and may be again.
+    /// How often the next one of them was tried, and may be retried.
     letter_tries: u32,
     letter_retries_left: usize,
     /// How often this process counts each record in its own state.
@@ -140,9 +140,9 @@ pub(crate) struct Oracle {
     pub(crate) stored: usize,
     is_end_stored: bool,
     is_lease_gone: bool,
-    /// The checkpoint that the processor is asking for.
+    /// The checkpoint that the processor requests.
     permit: Option<Permit>,
-    /// The runtime's own, of which a message has one at most.
+    /// The runtime's own checkpoint: at most one per message.
     own: Option<Permit>,
     uncovered: u64,
     last_stored_at: Duration,
@@ -152,7 +152,7 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    /// For a process that begins behind a checkpoint that covers so many of the shard's records.
+    /// Creates the oracle of a process that starts after a checkpoint of this many records.
     pub(crate) fn new(rules: Rules, covered: usize, all: usize) -> Oracle {
         Oracle {
             rules,
@@ -214,9 +214,9 @@ impl Oracle {
 
     // ---- the daemon's side ----
 
-    /// A message has been sent whole.
+    /// A message was sent completely.
     pub(crate) fn message(&mut self, action: &'static str, until: usize, now: Duration) {
-        self.must(self.owed.is_none() && !self.is_over, "the daemon is out of turn");
+        self.must(self.owed.is_none() && !self.is_over, "the daemon sends out of turn");
         self.owed = Some(action);
         self.own = None;
         self.has_method_failed = false;
@@ -243,7 +243,7 @@ impl Oracle {
         self.is_lease_gone = true;
     }
 
-    /// Takes what the child writes; gives its complete lines.
+    /// Takes what the child writes, and returns the complete lines.
     pub(crate) fn hear(&mut self, bytes: &[u8], now: Duration, rows: &[Row]) -> Vec<Heard> {
         let mut lines = Vec::new();
         for byte in bytes {
@@ -260,7 +260,7 @@ impl Oracle {
                         }
                         lines.push(heard);
                     }
-                    None => self.wrong(format!("a child may not say {}", line.escape_ascii())),
+                    None => self.wrong(format!("a child must not write {}", line.escape_ascii())),
                 }
             }
         }
@@ -278,8 +278,11 @@ impl Oracle {
         let is_free = !self.is_lease_gone && self.own.is_none() && self.uncovered > 0;
         match action {
             "processRecords" => {
-                self.must(self.next_call.is_none(), "a batch answered that must be tried again");
-                self.must(self.next_kept.is_none(), "a batch answered whose records must be kept");
+                self.must(self.next_call.is_none(), "a batch answered that must be retried");
+                self.must(
+                    self.next_kept.is_none(),
+                    "a batch answered whose records must become dead letters",
+                );
                 let all_taken = self.taken[self.batch.clone()].iter().all(|taken| *taken);
                 self.must(all_taken || self.is_lease_gone, "a record is skipped silently");
                 let is_due = is_free && self.is_due(now);
@@ -323,17 +326,17 @@ impl Oracle {
 
     fn request(&mut self, number: Option<&str>, sub: Option<u64>, now: Duration, rows: &[Row]) {
         let Some(action) = self.owed.filter(|_| !self.is_asked) else {
-            return self.wrong("a checkpoint asked for out of turn");
+            return self.wrong("a checkpoint requested out of turn");
         };
         self.is_asked = true;
-        self.must(!self.is_lease_gone, "a checkpoint asked for after the lease was gone");
-        self.must(action != "initialize", "a checkpoint asked for during initialize");
+        self.must(!self.is_lease_gone, "a checkpoint requested after the lease was lost");
+        self.must(action != "initialize", "a checkpoint requested during initialize");
         if let Some((method, ..)) = self.fatal {
-            self.wrong(format!("a checkpoint asked for after {method} failed for good"));
+            self.wrong(format!("a checkpoint requested after {method} failed for good"));
         }
         if self.permit.is_none() {
             let may = self.may_checkpoint(now);
-            self.must(may, "a checkpoint that nobody asked for");
+            self.must(may, "a checkpoint that nobody requested");
             self.must(self.is_flushed, "a checkpoint without a flush before it");
             let covers_new = self.uncovered > 0 || self.has_shard_ended;
             self.must(covers_new, "a checkpoint that covers nothing new");
@@ -347,20 +350,20 @@ impl Oracle {
         let has_paused = permit.pauses == permit.tries as usize;
         permit.tries += 1;
         permit.answer = None;
-        self.must(is_the_same, "another checkpoint asked for than wished");
-        self.must(may, "a checkpoint tried again whose refusal does not pass");
-        self.must(has_paused, "a checkpoint tried again without a pause");
+        self.must(is_the_same, "another checkpoint than the requested one");
+        self.must(may, "a checkpoint retried whose refusal does not pass");
+        self.must(has_paused, "a checkpoint retried without a pause");
         if let Ok(Some(place)) = self.would_store(number, sub, rows) {
             let covered = match place {
                 Place::Before(index) => index,
                 Place::End => rows.len(),
             };
             let is_ahead = self.dealt_with[self.stored..covered].iter().any(|dealt| !dealt);
-            self.must(!is_ahead, "a checkpoint past what was dealt with");
+            self.must(!is_ahead, "a checkpoint of unprocessed records");
         }
     }
 
-    /// What the daemon should make of a request; `None` where just that is stored already.
+    /// Returns what the daemon should answer; `None` if exactly that is stored already.
     pub(crate) fn would_store(
         &self,
         number: Option<&str>,
@@ -384,7 +387,7 @@ impl Oracle {
         }
     }
 
-    /// A checkpoint is answered; `arrives` says whether all of the answer will be read.
+    /// A checkpoint is answered. `arrives` tells whether all of the answer will be read.
     pub(crate) fn answered(
         &mut self,
         result: &Result<Option<Place>, CheckpointError>,
@@ -416,7 +419,7 @@ impl Oracle {
 
     // ---- the runtime's side ----
 
-    /// The connection failed, and the runtime has seen it.
+    /// The connection failed, and the runtime noticed.
     pub(crate) fn broke(&mut self, how: Broken) {
         self.broken.get_or_insert(how);
     }
@@ -452,19 +455,19 @@ impl Oracle {
 
     // ---- the processor's side ----
 
-    /// `process_records` is called; gives which records it got.
+    /// `process_records` is called. Returns its records.
     pub(crate) fn call(&mut self, records: &[Record<'_>], rows: &[Row]) -> Range<usize> {
         self.must(self.owed == Some("processRecords"), "records without a batch");
         self.must(!self.awaits_pause, "a retry without a pause");
         let Some(start) = self.next_call.take() else {
-            self.wrong("process_records called once too often");
+            self.wrong("process_records called too often");
             return self.batch.start..self.batch.start;
         };
         let range = start..self.batch.end;
         let wanted = &rows[range.clone()];
         let is_right = wanted.len() == records.len()
             && wanted.iter().zip(records).all(|(row, record)| row.is(record));
-        self.must(is_right, "not the records of the batch that were to come");
+        self.must(is_right, "not the expected records of the batch");
         self.call_start = start;
         self.tries += 1;
         if is_right { range } else { start..start }
@@ -488,7 +491,7 @@ impl Oracle {
         self.dealt_with[records].fill(true);
     }
 
-    /// The processor adds records to its own state, from which each must be counted once.
+    /// The processor adds records to its own state, which must count each of them once.
     pub(crate) fn count(&mut self, records: Range<usize>) {
         for index in records {
             self.counts[index] += 1;
@@ -496,15 +499,15 @@ impl Oracle {
         }
     }
 
-    /// A failed call of `process_records` leaves no trace of the records that come again; gives
-    /// where they begin.
+    /// A failed call of `process_records` leaves no trace of the records that are delivered again.
+    /// Returns where they start.
     pub(crate) fn roll_back(&mut self, named: Option<usize>) -> usize {
         let from = named.unwrap_or(self.call_start.max(self.stored)).min(self.batch.end);
         self.counts[from..self.batch.end].fill(0);
         from
     }
 
-    /// `process_records` comes back.
+    /// `process_records` returns.
     pub(crate) fn returned(&mut self, how: Returned) -> Next {
         if self.broken.is_some() {
             return Next::Ignored;
@@ -542,8 +545,7 @@ impl Oracle {
         }
     }
 
-    /// A record is handed over as a dead letter, and comes back so; gives which record it is, and
-    /// what must follow.
+    /// `dead_letter` is called and returns this. Returns the record, and what must follow.
     pub(crate) fn dead_letter(
         &mut self,
         record: &Record<'_>,
@@ -553,12 +555,12 @@ impl Oracle {
     ) -> (usize, Next) {
         self.must(!self.awaits_pause, "a retry without a pause");
         let Some(range) = self.next_kept.take() else {
-            self.wrong("a record given up that must not be");
+            self.wrong("a dead letter that must not be one");
             return (0, Next::Done);
         };
         let index = range.start;
-        self.must(rows[index].is(record), "not the record that was to be given up");
-        self.must(tries == self.tries, "not the number of tries");
+        self.must(rows[index].is(record), "not the expected dead letter");
+        self.must(tries == self.tries, "not the expected number of tries");
         self.must(self.counts[index] == 0, "a dead letter that is counted as well");
         self.letter_tries += 1;
         match how {
@@ -590,10 +592,10 @@ impl Oracle {
         }
     }
 
-    /// `flush` is called and comes back so; gives what must follow.
+    /// `flush` is called and returns this. Returns what must follow.
     pub(crate) fn flush(&mut self, how: Returned, now: Duration) -> Next {
         self.must(!self.awaits_pause, "a retry without a pause");
-        self.must(!self.is_lease_gone, "a flush after the lease was gone");
+        self.must(!self.is_lease_gone, "a flush after the lease was lost");
         let may = self.may_checkpoint(now);
         let covers_new = self.uncovered > 0 || self.has_shard_ended;
         self.must(may && covers_new && !self.is_flushed, "a flush for nothing");
@@ -630,7 +632,7 @@ impl Oracle {
         }
     }
 
-    /// Another method than `process_records` comes back.
+    /// Another method than `process_records` returns.
     pub(crate) fn method_returned(&mut self, method: Method, how: Returned) -> Next {
         let (failed, is_panic) = match how {
             Returned::Fine => (false, false),
@@ -644,7 +646,7 @@ impl Oracle {
         match method {
             Method::Initialize => self.fatal = Some((method, is_panic, 1)),
             Method::ShardEnded if self.is_lease_gone => return Next::Ignored,
-            // Only what cannot pass, or has used its retries up, ends the process with that.
+            // Such a refusal cannot pass, or its retries are used up.
             Method::ShardEnded if self.was_end_refused => return Next::Exit,
             Method::ShardEnded => {
                 let has_retries = self.shard_end_pauses < self.rules.shard_end_retries;
@@ -669,12 +671,12 @@ impl Oracle {
         self.is_flushed = false;
     }
 
-    /// The processor asks for a checkpoint.
+    /// The processor requests a checkpoint.
     pub(crate) fn asks(&mut self, number: Option<String>, sub: Option<u64>) {
         self.permit = Some(Permit { number, sub, ..Permit::default() });
     }
 
-    /// What the processor was told of it. Gives what was seen.
+    /// The processor is told the result. Returns what occurred.
     pub(crate) fn asked(&mut self, result: &Result<(), CheckpointError>) -> Option<Sight> {
         let permit = self.permit.take()?;
         let is_deferred = |error: &CheckpointError| {
@@ -691,7 +693,7 @@ impl Oracle {
             }
             (Ok(()), None) => false,
         };
-        self.must(is_true, "the processor is told something else of its checkpoint than was said");
+        self.must(is_true, "the processor is not told the daemon's answer");
         let is_refused = permit.may_be_tried_again();
         let is_early = self.broken.is_none() && is_refused && !self.retries_are_used_up(&permit);
         self.must(!is_early, "a checkpoint given up early");
@@ -706,7 +708,7 @@ impl Oracle {
 
     // ---- the end ----
 
-    /// The process has ended so.
+    /// The process has ended.
     pub(crate) fn ended(&mut self, outcome: &Result<(), RunError>) {
         let is_right = match (self.broken, self.fatal, outcome) {
             (Some(Broken::HungUp), _, Err(RunError::HungUp { .. }))
@@ -736,7 +738,7 @@ impl Oracle {
     }
 }
 
-/// The child's lines, to the byte: there is one way to write each.
+/// Reads a line of the child, byte for byte: there is one way to write each.
 fn read_strictly(line: &[u8]) -> Option<Heard> {
     const ACTIONS: [&str; 6] = [
         "initialize",

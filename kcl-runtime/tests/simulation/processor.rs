@@ -1,5 +1,5 @@
-//! A processor that does all that processors do, but never lies: what it says that it has dealt
-//! with, it has.
+//! A processor that does what processors do. It never lies: what it reports as processed is
+//! processed.
 
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -18,16 +18,16 @@ pub(crate) struct Worker {
     seat: Seat,
     holds_in_memory: bool,
     is_by_hand: bool,
-    /// Records that are taken, and to be dealt with later.
+    /// Records in memory, to be processed later.
     held: Vec<Range<usize>>,
 }
 
-/// Panics as a processor does, without the hook that prints: there are many thousands of them.
+/// Panics without the hook that prints, as there are many thousands of panics.
 fn tear() -> ! {
     resume_unwind(Box::new("torn"))
 }
 
-/// How the method is about to come back.
+/// Describes what the method is about to return.
 fn returned(result: &Result, named: Option<usize>) -> Returned {
     match result {
         Ok(()) => Returned::Fine,
@@ -63,7 +63,7 @@ impl Worker {
         }
     }
 
-    /// Asks for a checkpoint behind all that was delivered, or at these numbers.
+    /// Requests a checkpoint of all delivered records, or at these numbers.
     fn checkpoint(
         &self,
         at: Option<(String, Option<u64>)>,
@@ -85,7 +85,7 @@ impl Worker {
         Ok(self.checkpoint(None, || checkpointer.checkpoint())?)
     }
 
-    /// Asks for a checkpoint at a record that it has dealt with, by both numbers or by one.
+    /// Requests a checkpoint at a processed record, by both numbers or by one.
     fn checkpoint_at(
         &mut self,
         index: usize,
@@ -106,7 +106,7 @@ impl Worker {
         }
     }
 
-    /// Asks for a checkpoint where the daemon takes none: before the last, or ahead of the records.
+    /// Requests a checkpoint that the daemon rejects: before the last one, or ahead of the records.
     fn checkpoint_illegally(&self, checkpointer: &mut Checkpointer<'_>) {
         let (number, sub) = {
             let mut life = self.seat.lock();
@@ -119,11 +119,11 @@ impl Worker {
         let at = Some((number.clone(), Some(sub)));
         let Ok(number) = SequenceNumber::new(&number) else { return };
         let place = ExtendedSequenceNumber::new(number, sub);
-        // It is told, and goes on.
+        // It ignores the error.
         let _ = self.checkpoint(at, || checkpointer.checkpoint_at(place));
     }
 
-    /// `process_records` is about to come back so.
+    /// `process_records` is about to return this.
     fn come_back(&mut self, how: Returned) {
         let me = self.seat.me;
         let life = &mut *self.seat.lock();
@@ -142,7 +142,7 @@ impl Worker {
             }
         }
         let next = oracle.returned(how);
-        life.tell(me, || format!("process_records comes back: {how:?}, so {next:?}"));
+        life.tell(me, || format!("process_records returns: {how:?}, so {next:?}"));
         if !is_broken && !matches!(how, Returned::Fine) {
             note_failure(life, next, named.is_some(), how, is_inside);
         }
@@ -151,8 +151,8 @@ impl Worker {
         }
     }
 
-    /// One call of `process_records`, whose records are `range` of the shard; with the record that
-    /// an error names.
+    /// Acts in one call of `process_records` with the records `range` of the shard. Also returns the
+    /// record that the error names.
     fn act(
         &mut self,
         range: Range<usize>,
@@ -185,7 +185,7 @@ impl Worker {
                 (result.and(Err("busy after a checkpoint".into())), None)
             }
             (6, Some(some)) if !is_calm => {
-                // It names a record that a checkpoint covers: only it can know why.
+                // It names a record that a checkpoint covers.
                 self.take(start..some + 1);
                 let named = Err(ProcessorError::at(&input.records[some - start], "late poison"));
                 match self.checkpoint_at(some, input, start, checkpointer) {
@@ -360,11 +360,11 @@ impl RecordProcessor for Worker {
             1 if !is_calm => (checkpoint(self).and(Err("finished, and failed".into())), false),
             2 if !is_calm && self.trouble(3) => (Ok(()), true),
             3 if !is_calm => {
-                // It keeps the error to itself.
+                // It hides the error.
                 let _ = checkpoint(self);
                 (Ok(()), false)
             }
-            // It may forget the checkpoint, which is an error unless the runtime can make it.
+            // It forgets the checkpoint, which is an error unless the runtime can make it.
             4..7 if !is_calm || !self.is_by_hand => (Ok(()), false),
             7 => {
                 let result = checkpoint(self);
@@ -375,7 +375,7 @@ impl RecordProcessor for Worker {
         let mut life = self.seat.lock();
         let how = if panics { Returned::Panic } else { returned(&result, None) };
         let next = life.processes[self.seat.me].oracle.method_returned(Method::ShardEnded, how);
-        life.tell(self.seat.me, || format!("shard_ended comes back: {how:?}, so {next:?}"));
+        life.tell(self.seat.me, || format!("shard_ended returns: {how:?}, so {next:?}"));
         match next {
             Next::Retry => life.see(Sight::ShardEndedRetried),
             Next::Exit => life.see(Sight::ShardEndedFailed),

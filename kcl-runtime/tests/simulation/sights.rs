@@ -1,9 +1,8 @@
-//! What a life may show. A simulation that never shows one of these proves less than it says, so
-//! the test counts them.
+//! What may occur in a life. The test counts it, because what never occurs is not tested.
 
 macro_rules! sights {
     ($($name:ident: $text:literal,)*) => {
-        /// Something that happened in a life.
+        /// Something that occurred in a life.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Sight { $($name,)* }
 
@@ -22,13 +21,13 @@ sights! {
     Manual: "checkpoints by hand",
     InMemory: "by hand, with records held in memory",
     Buffered: "by a cadence, with records held in memory until the flush",
-    RecordsOrTime: "a checkpoint every so many records or so often",
+    RecordsOrTime: "a checkpoint after a number of records or a time",
     EachBatch: "a checkpoint each batch",
-    EveryRecords: "a checkpoint every so many records",
-    AtMostEvery: "a checkpoint at most every so often",
+    EveryRecords: "a checkpoint after a number of records",
+    AtMostEvery: "a checkpoint after a time",
     OldWords: "a daemon of KCL 1.x",
     WindowsLines: "a daemon that ends lines with CR LF",
-    Aggregates: "records out of aggregates",
+    Aggregates: "records from aggregates",
 
     Stored: "a checkpoint stored",
     StoredInsideBatch: "a checkpoint inside a batch",
@@ -41,16 +40,16 @@ sights! {
     IllegalBelow: "IllegalArgumentException, below the last checkpoint",
     IllegalAhead: "IllegalArgumentException, ahead of the last record",
     Shutdown: "ShutdownException",
-    UnknownException: "an exception that nobody knows",
-    CheckpointRetried: "a checkpoint tried again and stored",
+    UnknownException: "an unknown exception",
+    CheckpointRetried: "a checkpoint retried and stored",
     CheckpointGivenUp: "a checkpoint's retries used up",
     CheckpointDeferred: "a refused checkpoint that the next one makes up for",
-    CheckpointAfterLease: "a checkpoint that is not even sent, as the lease is gone",
+    CheckpointAfterLease: "a checkpoint not sent, as the lease is lost",
 
     StolenBetweenMessages: "the lease lost between two messages",
-    StolenAtCheckpoint: "the lease lost while a checkpoint is asked for",
+    StolenAtCheckpoint: "the lease lost while a checkpoint is requested",
     StolenInPause: "the lease lost in a pause before a retry",
-    TwoOwners: "the next owner at work before the last one knows",
+    TwoOwners: "the next owner at work before the last one is told",
     BatchAfterLease: "a batch after the lease was lost",
     LeaseLost: "leaseLost",
     ShardEnded: "shardEnded",
@@ -65,17 +64,17 @@ sights! {
     CutToChild: "the connection cut inside a line to the child",
     CutToDaemon: "the connection cut inside a line to the daemon",
     AnswerLost: "a checkpoint stored whose answer is lost",
-    Vanished: "the daemon gone while a message is dealt with",
-    InputClosed: "the input closed while a message is dealt with, the output still drained",
+    Vanished: "the daemon gone during a message",
+    InputClosed: "stdin closed during a message, stdout still read",
     HungUpInPause: "the daemon gone in a pause before a retry",
     ReadFailed: "a read that fails",
     WriteFailed: "a write that fails",
 
     Restarted: "a restart from a checkpoint",
     RestartedAtStart: "a restart without any checkpoint",
-    DeliveredAgain: "a record delivered again after it was dealt with",
+    DeliveredAgain: "a record delivered again after it was processed",
     RetriedWhole: "a batch retried whole",
-    RetriedBehindCheckpoint: "a batch retried from behind a checkpoint in it",
+    RetriedBehindCheckpoint: "a batch retried after a checkpoint in it",
     RetriedFromNamed: "a batch retried from the record that the error names",
     NothingToRetry: "an error when the whole batch is checkpointed",
     RetriesUsedUp: "a batch's retries used up",
@@ -84,7 +83,7 @@ sights! {
     KeptRest: "the rest of a batch kept as dead letters",
     KeptNamed: "one named record kept as a dead letter",
     KeptPanic: "the records of a panic kept as dead letters",
-    KeptPermanent: "a record of a permanent error kept as a dead letter, unless it names none",
+    KeptPermanent: "the records of a permanent error kept as dead letters",
     LetterRetried: "an error of dead_letter that is retried",
     LetterFailed: "an error of dead_letter that ends the process",
     FlushRetried: "an error of flush that is retried",

@@ -1,4 +1,4 @@
-//! The SDK's HTTP client with a bound on the length of answers: the SDK reads each whole into memory.
+//! The SDK's HTTP client with a limit on the length of responses, as the SDK reads them into memory.
 
 use std::error::Error;
 
@@ -14,11 +14,11 @@ use aws_smithy_runtime_api::shared::IntoShared as _;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-/// More than any answer has: that to PutRecords is 500 results of a sequence number, a shard's name
-/// and an error of a few hundred bytes.
+/// Longer than any valid response: PutRecords returns 500 results, each with a sequence number, a
+/// shard and an error of a few hundred bytes.
 pub(crate) const LONGEST_ANSWER: usize = 2 << 20;
 
-/// An answer that goes on and on.
+/// The response is longer than the limit.
 #[derive(Debug)]
 pub(crate) struct TooLong;
 
@@ -32,7 +32,7 @@ impl Error for TooLong {}
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The client, and each connector of it, with the bound.
+/// The client and its connectors, with the limit.
 #[derive(Debug)]
 pub(crate) struct Bounded<T>(pub(crate) T);
 

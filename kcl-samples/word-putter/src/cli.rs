@@ -1,4 +1,4 @@
-//! What was typed.
+//! The command line.
 
 use std::num::{NonZeroI32, NonZeroU64};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// How often to put the words; `None` is for ever.
+    /// Returns how often to put the words; `None` means for ever.
     pub(crate) fn rounds(&self) -> Option<u64> {
         match (self.count, self.period) {
             (Some(count), _) => Some(count.get()),
@@ -58,7 +58,7 @@ impl Args {
 
 const A_DAY: f64 = 24.0 * 3600.0;
 
-/// Fractions are fine. No pause at all would put a word as fast as the machine can.
+/// Fractions are allowed. Without a pause, words would be put as fast as possible.
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.001..=A_DAY).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),

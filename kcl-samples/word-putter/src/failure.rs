@@ -1,4 +1,4 @@
-//! What failed, in words, whether trying again helps, and what to do about it.
+//! Describes a failure: what failed, whether a retry helps, and what to do about it.
 
 use std::error::Error;
 use std::fmt;
@@ -9,11 +9,11 @@ use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use crate::bounded::TooLong;
 use crate::say::short;
 
-/// A call that failed.
+/// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     what: String,
-    /// The service's own name of the error, if it was the service that answered.
+    /// The service's name of the error, if the service responded.
     pub(crate) code: Option<String>,
     pub(crate) hint: Option<String>,
     pub(crate) may_pass: bool,
@@ -25,12 +25,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Which call it was: the words of the message, and the IAM action.
+/// The call: its text in the message, and the IAM action.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) doing: &'a str,
     pub(crate) action: &'a str,
-    /// Where the service is: an address, or a region.
+    /// The service's address or region.
     pub(crate) at: &'a str,
 }
 
@@ -57,7 +57,7 @@ impl Failure {
             };
         }
         let causes = causes(error);
-        // The SDK keeps the type of this error to itself where it comes out of a call.
+        // The SDK does not export the type of this error.
         let (what, hint, may_pass) = if causes.contains("no providers in chain provided") {
             ("no AWS credentials were found".to_owned(), NO_CREDENTIALS.to_owned(), false)
         } else if causes.contains("credential") || matches!(error, SdkError::ConstructionFailure(_))
@@ -73,7 +73,7 @@ impl Failure {
         Failure { what: format!("{doing}: {what}"), code: None, hint: Some(hint), may_pass }
     }
 
-    /// An answer that is none of Kinesis.
+    /// A response that is not from Kinesis.
     pub(crate) fn unreadable(call: Call<'_>, why: &str, may_pass: bool) -> Failure {
         let Call { doing, action, at } = call;
         Failure {
@@ -84,7 +84,7 @@ impl Failure {
         }
     }
 
-    /// What the service said of a call, or of one record of it.
+    /// The service's error for a call, or for one record of it.
     pub(crate) fn said(call: Call<'_>, code: &str, message: Option<&str>, status: u16) -> Failure {
         let Call { doing, action, at } = call;
         let mut what = format!("{doing}: {}", short(code));
@@ -125,7 +125,7 @@ fn is_too_long(error: &(dyn Error + 'static)) -> bool {
     chain.any(<dyn Error>::is::<TooLong>)
 }
 
-/// The chain of causes in one line, none of them twice, without the SDK's own wrapping.
+/// Returns the causes in one line, without repetitions and without the SDK's wrappers.
 fn causes(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut cause = error.source();

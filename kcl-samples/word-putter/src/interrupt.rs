@@ -1,8 +1,8 @@
-//! Ctrl-C, and SIGTERM where there is one.
+//! Ctrl-C, and SIGTERM on systems that have it.
 
 use std::io;
 
-/// What ends the putter when the call that is under way has been answered.
+/// Ends the program once the current call has been answered.
 pub(crate) struct Interrupt {
     signals: system::Signals,
     came: bool,
@@ -13,7 +13,7 @@ impl Interrupt {
         Ok(Interrupt { signals: system::Signals::catch()?, came: false })
     }
 
-    /// Returns when one of them has come, now or earlier.
+    /// Returns when a signal arrives or has arrived earlier.
     pub(crate) async fn wait(&mut self) {
         if !self.came {
             self.next().await;
@@ -21,7 +21,7 @@ impl Interrupt {
         }
     }
 
-    /// Returns when one comes after those that were seen.
+    /// Returns when another signal arrives.
     pub(crate) async fn next(&mut self) {
         self.signals.next().await;
     }

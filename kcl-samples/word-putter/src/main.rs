@@ -1,5 +1,5 @@
-//! `sample_word_putter`: puts words into an Amazon Kinesis stream, for record processors to be
-//! tried on. It makes the stream if there is none.
+//! `sample_word_putter`: puts words into an Amazon Kinesis stream, to try record processors. It creates
+//! the stream if it does not exist.
 
 mod bounded;
 mod cli;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         }
     };
     let exit = runtime.block_on(run(&args));
-    // A look-up of a name may hang in a thread of its own, and nobody waits for its answer.
+    // A DNS lookup may hang in its own thread; do not wait for it.
     runtime.shutdown_background();
     exit
 }

@@ -1,26 +1,24 @@
-//! Which words go into which call, in which order, and which of them are tried again. No I/O.
+//! Decides which words go into which call, in which order, and which are retried. No I/O.
 //!
-//! The service puts the records of one call in no certain order, and refuses some while it takes
-//! others behind them. So a call holds each partition key once: what was refused is put before
-//! anything of the same key that came after it.
+//! The service does not keep the order within a call, and may reject a record but accept later ones.
+//! So a call contains each partition key once: a rejected word is put before later words of its key.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The API reference of PutRecords: 500 records a call.
+/// Records per call (API reference of PutRecords).
 const MOST_RECORDS: usize = 500;
-/// Bytes of data and keys a call. The API reference says 10 MiB today and said 5 until 2025, which
-/// emulators still hold to.
+/// Bytes of data and keys per call. The API allows 10 MiB; until 2025 and in emulators it is 5 MiB.
 const MOST_BYTES: usize = 5 << 20;
-/// Data and key of one record: what the API takes at most.
+/// The API's limit for data and key of one record.
 pub(crate) const LARGEST_RECORD: usize = 10 << 20;
-/// Data and key of one record: what a stream takes unless it was set to take more. A larger one has
-/// a call of its own, as the service refuses the whole call for it.
+/// A stream's default limit for data and key of one record. A larger record gets its own call, as the
+/// service rejects the whole call for it.
 const USUAL_RECORD: usize = 1 << 20;
-/// The API reference of PutRecordsRequestEntry: characters of a partition key.
+/// Characters of a partition key (API reference of PutRecordsRequestEntry).
 const LONGEST_KEY: usize = 256;
-/// Enough to fill calls although their keys differ, and little enough for any memory.
+/// Enough words to fill calls even if many share a key.
 const MOST_WAITING: usize = 4 * MOST_RECORDS;
 
 /// A word that can be a record.
@@ -59,18 +57,18 @@ struct Entry {
     tries: usize,
 }
 
-/// Words on their way.
+/// Words that are not put yet.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     waiting: VecDeque<Entry>,
     bytes_waiting: usize,
-    /// In the call that is under way.
+    /// In the current call.
     under_way: Vec<Entry>,
-    /// Before the second try, the third, and so on; then a word is given up.
+    /// The pauses before retries. After the last one a word is given up.
     pauses: Vec<Duration>,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settled<E> {
     pub(crate) put: Vec<Word>,
@@ -94,12 +92,12 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    /// Whether a call should be made before more is pushed.
+    /// Returns whether to make a call before pushing more.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() >= MOST_WAITING || self.bytes_waiting >= 2 * MOST_BYTES
     }
 
-    /// Takes the words of the next call; none, if nothing waits.
+    /// Takes the words of the next call; empty if there are none.
     pub(crate) fn next_call(&mut self) -> impl Iterator<Item = &Word> {
         let mut keys = HashSet::new();
         let mut bytes = 0;
@@ -125,13 +123,13 @@ impl Outbox {
         self.under_way.iter().map(|entry| &entry.word)
     }
 
-    /// How many words are in the call that is under way.
+    /// Returns the number of words in the current call.
     pub(crate) fn count_under_way(&self) -> usize {
         self.under_way.len()
     }
 
-    /// Takes the answer to the call: for each of its words, in their order, whether it was put. What
-    /// was refused is given up where it may not be tried again.
+    /// Handles the response: for each word of the call, in order, whether it was put. A rejected word
+    /// is retried, or given up if a retry does not help.
     pub(crate) fn settle<E>(
         &mut self,
         answers: impl IntoIterator<Item = Result<(), E>>,
@@ -157,7 +155,7 @@ impl Outbox {
         settled
     }
 
-    /// All that was not put, in order.
+    /// Returns all words that were not put, in order.
     pub(crate) fn give_up(&mut self) -> impl Iterator<Item = Word> {
         self.bytes_waiting = 0;
         let under_way = std::mem::take(&mut self.under_way).into_iter();
@@ -244,14 +242,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is refused: each word is put once or given up, words of a key are put in their
-        /// order, and a call keeps to the limits.
+        /// Whatever is rejected: each word is put once or given up, the words of a key are put in order,
+        /// and a call stays within the limits.
         #[test]
         fn nothing_is_lost_doubled_or_overtaken(
             words in prop::collection::vec(0_u8..8, 0..60),
             refusals in prop::collection::vec(any::<bool>(), 0..300),
         ) {
-            // The key is a long beginning, so that words of one key can be told apart.
+            // The key is a long prefix, so that words with the same key differ.
             let text = |key: u8, number: usize| format!("{key}{}{number}", "x".repeat(255));
             let mut outbox = outbox(&[]);
             for (number, &key) in words.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Rounds of words, call by call, until they are put, the service refuses for good, or Ctrl-C.
+//! Puts rounds of words, call by call, until all are put, the service fails for good, or Ctrl-C.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,19 +18,19 @@ pub(crate) struct Putter<'a> {
     stream: &'a Stream,
     outbox: Outbox,
     interrupt: Interrupt,
-    /// The beginning of the first call since which none got through.
+    /// The start of the first failed call since the last successful one.
     failing_since: Option<Instant>,
     put: u64,
     not_put: u64,
-    /// The words of a call that Ctrl-C did not wait for.
+    /// The words of the call that Ctrl-C abandoned.
     unanswered: usize,
 }
 
-/// Why no more is put.
+/// Why putting ended.
 enum Stop {
     /// Ctrl-C, or SIGTERM.
     Interrupted,
-    /// What no retry has mended.
+    /// A failure that retries did not fix.
     Failed(Failure),
 }
 
@@ -42,7 +42,7 @@ impl<'a> Putter<'a> {
         Putter { args, stream, outbox, interrupt, failing_since, put: 0, not_put: 0, unanswered: 0 }
     }
 
-    /// Puts all the words, says how many, and gives the exit status.
+    /// Puts all words, prints how many, and returns the exit status.
     pub(crate) async fn run(mut self) -> ExitCode {
         let stopped = self.all_rounds().await.err();
         let endless = self.args.rounds().is_none();
@@ -117,7 +117,7 @@ impl<'a> Putter<'a> {
         Ok(())
     }
 
-    /// Makes a call whenever stdin has nothing more to give at once, or there is enough for one.
+    /// Makes a call when no more input is available at once, or a call is full.
     async fn put_as_they_come(&mut self, stdin: &mut Words) -> Result<(), Stop> {
         while let Some(first) = self.unless_interrupted(stdin.next()).await? {
             let mut next = Some(first);
@@ -141,13 +141,13 @@ impl<'a> Putter<'a> {
         Ok(())
     }
 
-    /// One call, and the pause after it if it was not all taken.
+    /// Makes one call, and pauses if some words were rejected.
     async fn call(&mut self) -> Result<(), Stop> {
         let started = Instant::now();
         let call = self.stream.put(self.outbox.next_call());
         let answer = tokio::select! {
             answer = call => answer,
-            // What is under way may have been put: the first Ctrl-C waits for the answer.
+            // The call may succeed, so the first Ctrl-C waits for the response.
             () = hurried(&mut self.interrupt) => {
                 self.unanswered = self.outbox.count_under_way();
                 return Err(Stop::Interrupted);
@@ -173,7 +173,7 @@ impl<'a> Putter<'a> {
         for (word, why) in &settled.given_up {
             self.name(word.as_str(), why);
         }
-        // Where calls do not get through, more words would not either. The next round may.
+        // If calls fail, more words of this round would fail too. The next round may succeed.
         if !got_through
             && self.args.period.is_none()
             && let Some((_, failure)) = settled.given_up.into_iter().next()
@@ -192,7 +192,7 @@ impl<'a> Putter<'a> {
         }
     }
 
-    /// After a failure, names what is left of the round; after Ctrl-C nobody asks for it.
+    /// After a failure, reports the words that are left; after Ctrl-C it does not.
     fn name_the_rest(&mut self, stop: Stop, words: &[Word]) -> Stop {
         if let Stop::Failed(failure) = &stop {
             let left: Vec<Word> = self.outbox.give_up().chain(words.iter().cloned()).collect();
@@ -214,11 +214,11 @@ impl<'a> Putter<'a> {
     }
 }
 
-/// How long Ctrl-C waits for the answer to the call that is under way.
+/// How long Ctrl-C waits for the response to the current call.
 const LAST_ANSWER: Duration = Duration::from_secs(3);
 
-/// Returns when no answer is waited for any more: a while after the first interrupt, which it
-/// remembers, or at the second.
+/// Returns when the response is no longer waited for: some time after the first interrupt, which it
+/// remembers, or at the second one.
 async fn hurried(interrupt: &mut Interrupt) {
     interrupt.wait().await;
     let _ = tokio::time::timeout(LAST_ANSWER, interrupt.next()).await;

@@ -1,30 +1,30 @@
-//! What the putter says: its progress on stdout, as kclpy's does, and what went wrong on stderr.
+//! Prints progress to stdout, as kclpy's word putter does, and errors to stderr.
 
 use std::fmt::{Arguments, Display};
 use std::io::{self, Write};
 
 use crate::failure::Failure;
 
-/// The exit status when Ctrl-C came before all words were put: 128 and the signal's number.
+/// The exit status if Ctrl-C came before all words were put: 128 plus the signal's number.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// One line of progress. That nobody reads it any more is no reason to stop.
+/// Prints one line of progress. A closed stdout is not an error.
 pub(crate) fn progress(line: Arguments<'_>) {
     write_line(io::stdout(), "", line);
 }
 
-/// One line on stderr, in one piece.
+/// Prints one line to stderr in one call.
 pub(crate) fn error(line: Arguments<'_>) {
     write_line(io::stderr(), "error: ", line);
 }
 
-/// Everything that is said goes through here: what the service, a file or the command line says can
-/// neither end the line nor reach the terminal as more than letters.
+/// All output goes through here, so that text from the service, a file or the command line can
+/// neither end the line nor control the terminal.
 fn write_line(mut to: impl Write, before: &str, line: Arguments<'_>) {
     let _ = to.write_all(format!("{before}{}\n", escaped(&line.to_string())).as_bytes());
 }
 
-/// The text with all escaped that is not to be seen, or moves what is.
+/// Escapes invisible and control characters.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -36,7 +36,7 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// A failure, and what to do about it.
+/// Prints a failure and its hint.
 pub(crate) fn failure(failure: &Failure) {
     error(format_args!("{failure}"));
     if let Some(hint) = &failure.hint {
@@ -44,18 +44,18 @@ pub(crate) fn failure(failure: &Failure) {
     }
 }
 
-/// The word that could not be put, and why.
+/// Prints a word that could not be put, and why.
 pub(crate) fn not_put(stream: &str, word: &str, why: impl Display) {
     error(format_args!("could not put word: {} into stream: {stream}: {why}", short(word)));
 }
 
-/// The last line.
+/// Prints the last line.
 pub(crate) fn put(stream: &str, count: u64) {
     let words = if count == 1 { "word" } else { "words" };
     progress(format_args!("Put {count} {words} into stream: {stream}"));
 }
 
-/// A text of others, such as a word: a long one by its beginning.
+/// Shortens a long text.
 pub(crate) fn short(text: &str) -> String {
     const LONGEST: usize = 200;
     match text.char_indices().nth(LONGEST) {

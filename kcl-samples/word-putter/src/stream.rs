@@ -1,4 +1,4 @@
-//! The stream behind the official SDK: whether it is there, and putting records into it.
+//! Creates the stream if needed, and puts records into it, with the official SDK.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::failure::{Call, Failure};
 use crate::outbox::Word;
 use crate::say::{progress, short};
 
-/// Between looks at a stream that is not yet there.
+/// The pause between checks of a stream that is not active yet.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
 
 pub(crate) struct Stream {
@@ -27,9 +27,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Finds region, credentials and address as every AWS SDK does. Nothing is sent yet.
+    /// Finds region, credentials and address as every AWS SDK does, without a request.
     pub(crate) async fn connect(args: &Args) -> Stream {
-        // ring, as its C is short: the SDK's own choice wants cmake.
+        // ring: the SDK's default needs cmake.
         let http = Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
@@ -46,7 +46,7 @@ impl Stream {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .operation_attempt_timeout(args.call_timeout)
-            // With what the SDK itself tries again.
+            // Including the SDK's own retries.
             .operation_timeout(args.call_timeout + args.retry_for);
         let config =
             loader.http_client(Bounded(http)).timeout_config(timeouts.build()).load().await;
@@ -65,7 +65,7 @@ impl Stream {
         &self.name
     }
 
-    /// Waits until the stream can be put into, and makes it if there is none.
+    /// Waits until the stream is active, and creates it if it does not exist.
     pub(crate) async fn make_active(&self, shards: i32) -> Result<(), Failure> {
         loop {
             let status = match self.status().await? {
@@ -107,13 +107,13 @@ impl Stream {
         progress(format_args!("Creating stream: {} with {shards} {plural}", self.name));
         let create = self.client.create_stream().stream_name(&self.name).shard_count(shards);
         match create.send().await.map_err(|error| Failure::new(call, &error)) {
-            // Somebody else was quicker.
+            // Another process created it first.
             Err(failure) if failure.code.as_deref() == Some("ResourceInUseException") => Ok(()),
             created => created.map(|_| ()),
         }
     }
 
-    /// Puts words in one call: for each, whether it was put. Nothing is tried again here.
+    /// Puts words in one call, without retries. Returns whether each was put.
     pub(crate) async fn put<'a>(
         &self,
         words: impl Iterator<Item = &'a Word>,
@@ -142,7 +142,7 @@ impl Stream {
         let output = put.await.map_err(|error| Failure::new(call, &error))?;
         let results = output.records();
         if results.len() != count {
-            // Nobody knows which record each of them is of.
+            // The results cannot be matched to the records.
             let why = format!("{} results for {count} records", results.len());
             return Err(Failure::unreadable(call, &why, false));
         }
@@ -150,7 +150,7 @@ impl Stream {
     }
 }
 
-/// Whether a record was put: only if the service says where.
+/// Checks that a record was put: the result must say where.
 fn was_put(call: Call<'_>, result: &PutRecordsResultEntry) -> Result<(), Failure> {
     let is_said = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
     match result.error_code() {

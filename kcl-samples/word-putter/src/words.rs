@@ -1,4 +1,4 @@
-//! Where the words come from: the command line, or stdin line by line as they arrive.
+//! Reads words from the command line, or from stdin line by line as they arrive.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -6,31 +6,30 @@ use tokio::sync::mpsc;
 
 use crate::outbox::{LARGEST_RECORD, Word};
 
-/// Words in their order, or why a line of stdin is none.
+/// Words in order, or why a line of stdin is not a word.
 pub(crate) struct Words(mpsc::Receiver<Result<Word, String>>);
 
 impl Words {
-    /// Reads stdin in a thread of its own, which is left behind when the process ends: a read of a
-    /// terminal cannot be broken off.
+    /// Reads stdin in a thread that may outlive the run, as a read from a terminal cannot be cancelled.
     pub(crate) fn from_stdin() -> Words {
         let (sender, receiver) = mpsc::channel(1_000);
         std::thread::spawn(move || read(io::stdin(), |line| sender.blocking_send(line).is_ok()));
         Words(receiver)
     }
 
-    /// The next word, or `None` at the end.
+    /// Returns the next word, or `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Result<Word, String>> {
         self.0.recv().await
     }
 
-    /// The next word, if one is there already.
+    /// Returns the next word if it is available already.
     pub(crate) fn next_now(&mut self) -> Option<Result<Word, String>> {
         self.0.try_recv().ok()
     }
 }
 
-/// Cuts the input into words, one a line, without the blanks around it; blank lines are none. Ends
-/// with the input, or when `give` returns false.
+/// Splits the input into words, one per line, trimmed; skips blank lines. Ends at the end of input, or
+/// when `give` returns false.
 fn read(input: impl Read, mut give: impl FnMut(Result<Word, String>) -> bool) {
     let longest = LARGEST_RECORD as u64 + 2;
     let mut input = BufReader::new(input);

@@ -1,4 +1,4 @@
-//! A Kinesis that answers as a test says: HTTP on a free loopback port.
+//! A fake Kinesis whose responses a test chooses: HTTP on a free loopback port.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// A status of HTTP, and a body.
+/// An HTTP status and a body.
 pub(crate) type Said = (u16, Value);
 
-/// What else may come as an answer.
+/// Other responses.
 pub(crate) enum Reply {
     Said(Said),
     /// These bytes, after which the connection is closed.
     Bytes(String),
-    /// The head of an answer, and a body that goes on until nobody reads it any more.
+    /// A response whose body continues until the client stops reading.
     Endless,
     /// The same with a byte each 20 ms.
     Drip,
@@ -29,12 +29,12 @@ type Heard = Arc<Mutex<Vec<(String, Value)>>>;
 pub(crate) struct Endpoint {
     pub(crate) url: String,
     heard: Heard,
-    /// How many bytes of endless answers have been taken.
+    /// How many bytes of endless responses were read.
     taken: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
-    /// `answer` is given the action, such as `PutRecords`, and what was sent with it.
+    /// `answer` gets the action, such as `PutRecords`, and the request's body.
     pub(crate) fn start(mut answer: impl FnMut(&str, &Value) -> Said + Send + 'static) -> Endpoint {
         Endpoint::hostile(move |action, body| Reply::Said(answer(action, body)))
     }
@@ -122,7 +122,7 @@ fn serve(
     }
 }
 
-/// An answer as it is sent.
+/// Encodes a response.
 pub(crate) fn http(status: u16, body: &str) -> String {
     format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\n\

@@ -1,5 +1,5 @@
-//! A service that is not Kinesis, or means harm: what it says is neither believed nor obeyed, and
-//! takes neither time nor memory without end.
+//! Services that are not Kinesis, or hostile: their responses are checked and escaped, and take only
+//! limited time and memory.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::endpoint::{Endpoint, Reply, active, http, refused, status};
 use super::{CONNECTING, check, putter, taken, text};
 
-/// Puts three words, with no second try, to a service that answers PutRecords like this.
+/// Puts three words, without retries, to a service that answers PutRecords like this.
 fn put(reply: impl Fn(&Value) -> Reply + Send + 'static) -> Endpoint {
     Endpoint::hostile(move |action, body| match action {
         "PutRecords" => reply(body),
@@ -19,7 +19,7 @@ fn put(reply: impl Fn(&Value) -> Reply + Send + 'static) -> Endpoint {
 
 const THREE: [&str; 8] = ["-w", "a", "-w", "b", "-w", "c", "--retry-for", "0.001"];
 
-/// No word is put, for this reason. Where the whole call failed, it and a hint follow.
+/// Expects that no word is put, for this reason, which follows with a hint if the whole call failed.
 #[track_caller]
 fn none_is_put(endpoint: &Endpoint, arguments: &[&str], why: &str, hint: Option<&str>) {
     let output = putter(endpoint, &[&THREE, arguments].concat()).output().unwrap();
@@ -38,7 +38,7 @@ const NO_KINESIS: &str = "check that http://127.0.0.1:PORT is a Kinesis endpoint
 const UNREACHABLE: &str = "check --endpoint-url, AWS_ENDPOINT_URL, the region, and that the network \
     or the emulator is up";
 
-/// The answer to PutRecords with these results, whatever was asked for.
+/// Answers PutRecords with these results, whatever the request.
 fn results(results: Value) -> Reply {
     Reply::Said((200, json!({"FailedRecordCount": 0, "Records": results})))
 }
@@ -95,7 +95,7 @@ fn the_count_of_failures_is_not_asked() {
     assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
 }
 
-/// What a terminal would obey, and what would look like a line of our own.
+/// Controls a terminal, and imitates a line of our own.
 const EVIL: &str = "a\u{1b}]0;PWNED\u{7}\u{9b}2J\u{202e}\r\nerror forged";
 const TAMED: &str = "a\\u{1b}]0;PWNED\\u{7}\\u{9b}2J\\u{202e}\\r\\nerror forged";
 
@@ -169,7 +169,7 @@ fn an_answer_that_has_no_end_is_read_to_a_bound() {
          hint: {NO_KINESIS}\n"
     );
     check(&endpoint, &output, 1, CONNECTING, &stderr);
-    // What sockets hold comes on top.
+    // Plus what sockets buffer.
     assert!(endpoint.taken() < 3 * (16 << 20), "{}", endpoint.taken());
 }
 
@@ -226,7 +226,7 @@ fn an_answer_that_does_not_come_is_waited_for_no_longer_than_asked() {
     }
 }
 
-/// One Ctrl-C is enough, and what is not known is not counted.
+/// One Ctrl-C is enough, and words of unknown fate are not counted.
 #[test]
 fn an_answer_that_does_not_come_does_not_outlast_ctrl_c() {
     let endpoint = put(|_| Reply::Silence);
@@ -242,7 +242,7 @@ fn an_answer_that_does_not_come_does_not_outlast_ctrl_c() {
     check(&endpoint, &output, 130, &stdout, stderr);
 }
 
-/// It is told each time what is waited for, until Ctrl-C.
+/// Each wait is reported, until Ctrl-C.
 #[test]
 fn a_stream_that_never_becomes_active_is_waited_for() {
     type Answer = fn(&str) -> Reply;

@@ -1,4 +1,4 @@
-//! The putter as a process, against an endpoint that answers as Kinesis does.
+//! Runs the word putter against a fake endpoint.
 #![allow(clippy::unwrap_used)] // a test may
 
 mod endpoint;
@@ -27,7 +27,7 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
 }
 
-/// Compares status and both outputs, in which the endpoint's port is `PORT`.
+/// Compares the status and both outputs. The endpoint's port is shown as `PORT`.
 fn check(endpoint: &Endpoint, output: &Output, code: i32, stdout: &str, stderr: &str) {
     let told = |bytes| text(bytes).replace(&endpoint.url, "http://127.0.0.1:PORT");
     assert_eq!(told(&output.stderr), stderr);
@@ -37,7 +37,7 @@ fn check(endpoint: &Endpoint, output: &Output, code: i32, stdout: &str, stderr: 
 
 const CONNECTING: &str = "Connecting to stream: words in us-east-1 at http://127.0.0.1:PORT\n";
 
-/// Takes all records of a call.
+/// Accepts all records of a call.
 fn taken(body: &Value) -> Said {
     let one = json!({"SequenceNumber": "1", "ShardId": "shardId-000000000000"});
     let records = vec![one; body["Records"].as_array().unwrap().len()];
@@ -200,7 +200,7 @@ fn missing_credentials_say_where_they_come_from() {
 #[test]
 fn an_endpoint_that_is_not_there_is_named() {
     let mut endpoint = Endpoint::start(kinesis);
-    // Nothing listens on a port that was just given back.
+    // Nothing listens on a port that was just closed.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     endpoint.url = format!("http://{free}");
     let output = putter(&endpoint, &["-w", "cat"]).output().unwrap();
