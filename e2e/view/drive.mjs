@@ -226,6 +226,19 @@ try {
   check("and counted all the same", (await text(page, "#summary")).includes("210,000 batches"));
   await page.close();
 
+  // ---- more lanes than a page shows, and than a screen ---------------------------------------------
+  const lots = join(work, "lots");
+  mkdirSync(lots);
+  for (let index = 0; index < 300; index += 1) many(join(lots, `${1000 + index}.jsonl`), 4);
+  page = await open(view("lots"), { width: 1000, height: 600 });
+  check("256 lanes", (await text(page, "#title")) === "256 recordings", await text(page, "#title"));
+  check("44 are left out", (await text(page, "#left-out")).includes("44 older recordings"));
+  await page.evaluate(() => { document.getElementById("lanes").scrollTop = 104 * 100; });
+  await settle(page);
+  await clickAt(page, 300, 26 + 10);
+  check("a lane that was scrolled to", (await text(page, "#details")).includes("lots/1144.jsonl"), await text(page, "#details"));
+  await page.close();
+
   // ---- nothing -------------------------------------------------------------------------------------
   many(join(work, "none.jsonl"), 0);
   page = await open(view("none.jsonl"));

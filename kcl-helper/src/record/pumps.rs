@@ -7,9 +7,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::pump::{End, Ours, pump};
-use super::recording::{Recorder, Stream};
+use super::recording::Recorder;
 use crate::child::Pipes;
 use crate::output::Reporter;
+use crate::recording::Stream;
 use crate::threads;
 
 /// How long our stderr stays open for errors of stdout, once the program has closed its stderr.

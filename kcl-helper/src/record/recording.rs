@@ -1,9 +1,8 @@
 //! The recording itself: a file of JSON lines for each process.
 //!
-//! An event is a line of a stream, or a part of one if it came in parts: `[µs since the event before, kind,
-//! text]`. If the text is `null`, the stream has ended. Invalid UTF-8 is written as base64, with `"base64"`
-//! as a fourth element; a character that was split between two reads is joined first. So every byte can be
-//! recovered, and nearly all can be read.
+//! [`crate::recording`] describes the format, and reads it. An event is a line of a stream, or a part of one
+//! if it came in parts. Invalid UTF-8 is written as base64; a character that was split between two reads is
+//! joined first. So every byte can be recovered, and nearly all can be read.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -19,40 +18,16 @@ use super::options::Options;
 use super::redact::{Fingerprints, Redactor};
 use crate::files::{create_private_dir, create_private_file};
 use crate::output::Reporter;
+use crate::recording::{ENCODED, EXIT, NOTE, Stream, VERSION};
 use crate::secret::Masked;
 use crate::text::json;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
-    Stdin,
-    Stdout,
-    Stderr,
-}
-
-impl Stream {
-    fn letter(self) -> &'static str {
-        match self {
-            Stream::Stdin => "<",
-            Stream::Stdout => ">",
-            Stream::Stderr => "e",
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Stream::Stdin => "stdin",
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        }
-    }
-}
 
 /// The first line of a recording. It has no environment variables: their names would not help, and their
 /// values may be secret.
 #[derive(Debug, Serialize)]
 struct Header<'a> {
     /// The version of this format.
-    version: u32,
+    version: u64,
     kcl_helper: &'a str,
     command: Vec<String>,
     started: String,
@@ -127,7 +102,7 @@ fn begin(options: &Options, pid: Pid) -> io::Result<Recording<File>> {
         command.extend(program.args.iter().map(|word| fingerprints.of(word.as_encoded_bytes())));
     }
     let header = Header {
-        version: 1,
+        version: VERSION,
         kcl_helper: env!("CARGO_PKG_VERSION"),
         command,
         started: humantime::format_rfc3339_micros(now).to_string(),
@@ -220,14 +195,14 @@ impl<S: Store> Recording<S> {
         }
         if lines.text.len() as u64 > self.left {
             self.is_full = true;
-            let note = event(lines.since, "!", "the recording is full, see --max-size")?;
+            let note = event(lines.since, NOTE, "the recording is full, see --max-size")?;
             return self.append(&note);
         }
         self.append(&lines.text)
     }
 
     fn end(&mut self, how: &str) -> io::Result<()> {
-        let line = event(self.micros(), "x", how)?;
+        let line = event(self.micros(), EXIT, how)?;
         self.append(&line)
     }
 
@@ -258,7 +233,7 @@ impl Lines {
 
     fn base64(&mut self, bytes: &[u8]) -> io::Result<()> {
         let text = BASE64.encode(bytes);
-        self.push(|since, letter| json(&(since, letter, text, "base64")))
+        self.push(|since, letter| json(&(since, letter, text, ENCODED)))
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -282,6 +257,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::recording::{Entry, LineEnd};
 
     /// Stores up to `room` bytes.
     #[derive(Debug, Default)]
@@ -414,24 +390,35 @@ mod tests {
                 0..30,
             ),
         ) {
-            let streams = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
             let mut recording = recording(u64::MAX);
+            let header = Header {
+                version: VERSION,
+                kcl_helper: "0.1.0",
+                command: vec!["./app".into()],
+                started: "2026-11-25T10:00:00Z".into(),
+                redacted: false,
+            };
+            recording.header(&header).expect("there is room");
             let mut said = [const { Vec::new() }; 3];
             for (which, piece) in &pieces {
                 said[*which].extend_from_slice(piece);
-                recording.write(streams[*which], Some(piece)).expect("there is room");
+                recording.write(Stream::ALL[*which], Some(piece)).expect("there is room");
             }
             let mut recorded = [const { Vec::new() }; 3];
-            for stream in streams {
+            for stream in Stream::ALL {
                 recording.write(stream, None).expect("there is room");
             }
-            for event in events(&recording) {
-                let which = streams.iter().position(|stream| event[0] == stream.letter()).expect("a stream");
-                let Some(text) = event[1].as_str() else { continue };
-                if event[2] == "base64" {
-                    recorded[which].extend(BASE64.decode(text).expect("it is base64"));
-                } else {
-                    recorded[which].extend_from_slice(text.as_bytes());
+            let file = recording.store.lines.as_slice();
+            let (_, mut lines) = crate::recording::Lines::open(file).expect("it is a recording");
+            while let Some(timed) = lines.next().expect("memory can be read") {
+                let line = match timed.entry {
+                    Entry::Line(line) => line,
+                    Entry::StreamEnded(_) => continue,
+                    other => panic!("{other:?}"),
+                };
+                recorded[line.stream as usize].extend_from_slice(&line.bytes);
+                if line.end == LineEnd::LineFeed {
+                    recorded[line.stream as usize].push(b'\n');
                 }
             }
             prop_assert_eq!(recorded, said);

@@ -19,6 +19,34 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+impl Stream {
+    pub(crate) const ALL: [Stream; 3] = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+
+    /// Returns the kind of its events.
+    pub(crate) fn letter(self) -> &'static str {
+        match self {
+            Stream::Stdin => "<",
+            Stream::Stdout => ">",
+            Stream::Stderr => "e",
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Stream::Stdin => "stdin",
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// The kind of the last event: how the program ended.
+pub(crate) const EXIT: &str = "x";
+/// The kind of the recorder's own notes.
+pub(crate) const NOTE: &str = "!";
+/// The fourth element of an event whose text is encoded.
+pub(crate) const ENCODED: &str = "base64";
+
 /// An event, and how long after the one before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Event<'a> {
@@ -77,21 +105,18 @@ fn what<'a>(
     text: Option<Cow<'a, str>>,
     encoding: Option<Cow<'_, str>>,
 ) -> Result<What<'a>, String> {
-    let stream = match (kind, text) {
-        ("x", Some(text)) => return Ok(What::Exit(text)),
-        ("!", Some(text)) => return Ok(What::Note(text)),
-        ("<", text) => (Stream::Stdin, text),
-        (">", text) => (Stream::Stdout, text),
-        ("e", text) => (Stream::Stderr, text),
-        (kind, _) => return Err(format!("kind `{kind}` is unknown, or has no text")),
+    let Some(stream) = Stream::ALL.into_iter().find(|stream| stream.letter() == kind) else {
+        return match (kind, text) {
+            (EXIT, Some(text)) => Ok(What::Exit(text)),
+            (NOTE, Some(text)) => Ok(What::Note(text)),
+            _ => Err(format!("kind `{kind}` is unknown, or has no text")),
+        };
     };
-    Ok(match (stream, encoding.as_deref()) {
-        ((stream, None), _) => What::End(stream),
-        ((stream, Some(Cow::Borrowed(text))), None) => {
-            What::Piece(stream, Cow::Borrowed(text.as_bytes()))
-        }
-        ((stream, Some(text)), None) => What::Piece(stream, Cow::Owned(text.into_owned().into())),
-        ((stream, Some(text)), Some("base64")) => {
+    Ok(match (text, encoding.as_deref()) {
+        (None, _) => What::End(stream),
+        (Some(Cow::Borrowed(text)), None) => What::Piece(stream, Cow::Borrowed(text.as_bytes())),
+        (Some(text), None) => What::Piece(stream, Cow::Owned(text.into_owned().into())),
+        (Some(text), Some(ENCODED)) => {
             let bytes = BASE64.decode(text.as_bytes());
             What::Piece(stream, Cow::Owned(bytes.map_err(|_| "the base64 is invalid")?))
         }

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-/// The format that this program reads.
-const VERSION: u64 = 1;
+/// The format that this program reads and writes.
+pub(crate) const VERSION: u64 = 1;
 
 /// What a recording says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

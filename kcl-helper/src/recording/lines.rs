@@ -14,9 +14,7 @@ use super::reader::{Next, Reader};
 pub(crate) struct Lines<R> {
     reader: Reader<R>,
     unfinished: [Unfinished; 3],
-    /// Parts of the last piece that come next, the first at the end. Recordings have a line a piece, so
-    /// there is hardly ever one.
-    waiting: Vec<(Stream, Vec<u8>)>,
+    waiting: Option<Waiting>,
     at: Duration,
     state: State,
 }
@@ -71,7 +69,13 @@ enum State {
     Ending(usize),
 }
 
-const STREAMS: [Stream; 3] = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+/// The rest of a piece after a line end. `record` writes a line a piece, so there is hardly ever one.
+#[derive(Debug)]
+struct Waiting {
+    stream: Stream,
+    bytes: Vec<u8>,
+    from: usize,
+}
 
 #[derive(Debug, Default)]
 struct Unfinished {
@@ -102,7 +106,7 @@ impl<R: Read> Lines<R> {
         let lines = Lines {
             reader,
             unfinished: Default::default(),
-            waiting: Vec::new(),
+            waiting: None,
             at: Duration::ZERO,
             state: State::Reading,
         };
@@ -115,14 +119,20 @@ impl<R: Read> Lines<R> {
     /// The file cannot be read.
     pub(crate) fn next(&mut self) -> io::Result<Option<Timed>> {
         loop {
-            if let Some((stream, part)) = self.waiting.pop() {
-                if let Some(line) = self.add(stream, &part) {
-                    return Ok(self.timed(Entry::Line(line)));
+            if let Some(mut waiting) = self.waiting.take() {
+                let part = first_line(&waiting.bytes[waiting.from..]);
+                waiting.from += part.len();
+                let line = add(&mut self.unfinished, self.at, waiting.stream, part);
+                if waiting.from < waiting.bytes.len() {
+                    self.waiting = Some(waiting);
                 }
-                continue;
+                match line {
+                    Some(line) => return Ok(self.timed(Entry::Line(line))),
+                    None => continue,
+                }
             }
             if let State::Ending(from) = self.state {
-                let Some(stream) = STREAMS.get(from).copied() else { return Ok(None) };
+                let Some(stream) = Stream::ALL.get(from).copied() else { return Ok(None) };
                 self.state = State::Ending(from + 1);
                 if let Some(line) = self.unfinished[from].take(stream, LineEnd::Recording) {
                     return Ok(self.timed(Entry::Line(line)));
@@ -136,11 +146,11 @@ impl<R: Read> Lines<R> {
             self.at = at;
             let entry = match next {
                 Next::Event(What::Piece(stream, bytes)) => {
-                    let bytes = bytes.as_ref();
-                    let first = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
-                    let (first, rest) = bytes.split_at(first);
-                    let parts = rest.split_inclusive(|byte| *byte == b'\n').rev();
-                    self.waiting.extend(parts.map(|part| (stream, part.to_vec())));
+                    let first = first_line(&bytes);
+                    if first.len() < bytes.len() {
+                        let rest = bytes[first.len()..].to_vec();
+                        self.waiting = Some(Waiting { stream, bytes: rest, from: 0 });
+                    }
                     match add(&mut self.unfinished, at, stream, first) {
                         Some(line) => Entry::Line(line),
                         None => continue,
@@ -148,10 +158,8 @@ impl<R: Read> Lines<R> {
                 }
                 Next::Event(What::End(stream)) => {
                     match self.unfinished[stream as usize].take(stream, LineEnd::StreamEnd) {
-                        Some(line) => {
-                            // Its end is told by the line.
-                            return Ok(self.timed(Entry::Line(line)));
-                        }
+                        // It tells that the stream has ended.
+                        Some(line) => Entry::Line(line),
                         None => Entry::StreamEnded(stream),
                     }
                 }
@@ -164,13 +172,14 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    fn add(&mut self, stream: Stream, part: &[u8]) -> Option<Line> {
-        add(&mut self.unfinished, self.at, stream, part)
-    }
-
     fn timed(&self, entry: Entry) -> Option<Timed> {
         Some(Timed { at: self.at, entry })
     }
+}
+
+/// Returns the beginning, up to the first line end and with it.
+fn first_line(bytes: &[u8]) -> &[u8] {
+    memchr::memchr(b'\n', bytes).map_or(bytes, |at| &bytes[..=at])
 }
 
 /// Adds a part without a line end but at its own end, and returns the line if that ends it.

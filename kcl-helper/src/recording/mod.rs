@@ -1,4 +1,4 @@
-//! Reads what `kcl-helper record` wrote: format version 1, JSON lines.
+//! Recordings: format version 1, JSON lines. `record` writes them, and this reads them.
 //!
 //! The first line is a [`Header`]. Each other line is an event, `[microseconds since the line above,
 //! kind, text]`: `<` stdin, `>` stdout, `e` stderr, with `null` for the end of the stream; `x` how the
@@ -14,6 +14,6 @@ mod header;
 mod lines;
 mod reader;
 
-pub(crate) use event::Stream;
-pub(crate) use header::{Header, Invalid};
+pub(crate) use event::{ENCODED, EXIT, NOTE, Stream};
+pub(crate) use header::{Header, Invalid, VERSION};
 pub(crate) use lines::{Entry, Line, LineEnd, Lines, Timed};

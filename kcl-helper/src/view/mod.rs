@@ -124,11 +124,8 @@ fn read(found: sources::Found, reporter: &Reporter) -> Result<Picture> {
         key(a).cmp(&key(b)).then_with(|| a.file.cmp(&b.file))
     });
     if found.left_out > 0 {
-        let most = limits::LANES;
-        reporter.warn(&format!(
-            "only the newest {most} recordings are shown, not {} more",
-            found.left_out
-        ));
+        let (most, older) = (limits::LANES, units::count(found.left_out, "recording"));
+        reporter.warn(&format!("left out {older}, the oldest: a page shows at most {most}"));
     }
     Ok(Picture { version: 1, recordings_left_out: found.left_out, lanes })
 }

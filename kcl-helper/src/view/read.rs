@@ -117,9 +117,9 @@ impl<'a> Reading<'a> {
             pending: VecDeque::new(),
             last_delivered: None,
             idle_since: None,
-            // Two digits are enough for a median.
-            batch_times: Histogram::new_with_max(LATEST as u64, 2)
-                .expect("2 is a possible precision, and the maximum is above it"),
+            // Three digits are what is shown.
+            batch_times: Histogram::new_with_max(LATEST as u64, 3)
+                .expect("3 is a possible precision, and the maximum is above it"),
             slow: Vec::new(),
             damaged: 0,
             first_damage: None,
@@ -137,16 +137,11 @@ impl<'a> Reading<'a> {
                 Stream::Stderr => self.output(false, &line),
             },
             Entry::StreamEnded(stream) => {
-                let name = match stream {
-                    Stream::Stdin => {
-                        // At any time, as the daemon also closes it when the child has ended.
-                        self.silence_until(at);
-                        "stdin"
-                    }
-                    Stream::Stdout => "stdout",
-                    Stream::Stderr => "stderr",
-                };
-                self.note(at, format!("{name} ended"));
+                // At any time, as the daemon also closes stdin when the child has ended.
+                if stream == Stream::Stdin {
+                    self.silence_until(at);
+                }
+                self.note(at, format!("{} ended", stream.name()));
             }
             Entry::Exited(how) => {
                 self.silence_until(at);
@@ -204,7 +199,7 @@ impl<'a> Reading<'a> {
         self.idle_since = None;
         self.happens(at, Event::Message(action));
         if self.open.is_some() {
-            self.close(None);
+            self.close(None, false);
         }
         if let DaemonMessage::Initialize(input) = message {
             self.lane.shard.get_or_insert_with(|| beginning(input.shard_id, NAME).to_owned());
@@ -432,16 +427,19 @@ impl<'a> Reading<'a> {
         };
         let event = Event::Status(open.action);
         self.happens(at, event);
-        self.close(Some(at));
+        self.close(Some(at), false);
         self.idle_since = Some(at);
     }
 
     /// The open message has got its status, or never will.
-    fn close(&mut self, answered: Option<u64>) {
+    fn close(&mut self, answered: Option<u64>, is_last: bool) {
         let Some(open) = self.open.take() else { return };
         let name = open.action.name();
         let Some(at) = answered else {
-            let text = format!("{name} got no status");
+            let text = match self.lane.end {
+                None if is_last => format!("{name} has no status where the recording ends"),
+                _ => format!("{name} got no status"),
+            };
             self.anomaly(open.at, Kind::Unanswered, open.index, text);
             self.open = Some(open);
             self.keep_details();
@@ -454,6 +452,8 @@ impl<'a> Reading<'a> {
         }
         if open.action == Action::ProcessRecords {
             self.batch_times.saturating_record(took);
+            let longest = &mut self.lane.totals.batch_max;
+            *longest = (*longest).max(Some(took));
             if took >= SLOW && self.slow.len() < CANDIDATES {
                 let records = count(open.records, "record");
                 let text = format!("{records} took {}", duration(took));
@@ -572,7 +572,7 @@ impl<'a> Reading<'a> {
 
     fn finish(mut self) -> Lane {
         let end = self.lane.length;
-        self.close(None);
+        self.close(None, true);
         if self.asked.is_some() {
             let text = "a checkpoint got no answer".to_owned();
             self.anomaly(end, Kind::Unanswered, None, text);
@@ -614,7 +614,6 @@ impl<'a> Reading<'a> {
         let totals = &mut self.lane.totals;
         totals.batch_median = Some(median);
         totals.batch_p99 = Some(self.batch_times.value_at_quantile(0.99));
-        totals.batch_max = Some(self.batch_times.max());
         for mut anomaly in std::mem::take(&mut self.slow) {
             if anomaly.took.is_some_and(|took| is_slow(took, median)) {
                 anomaly.text.push_str(&format!(" (the median is {})", duration(median)));
