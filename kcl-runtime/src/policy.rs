@@ -239,7 +239,7 @@ impl OnError {
         self
     }
 
-    /// Returns the backoff for retries of an error; none for a permanent one.
+    /// Returns the backoff for retries of an error that may pass.
     pub(crate) fn backoff(&self) -> Backoff {
         self.retry.unwrap_or(Backoff::none())
     }

@@ -276,28 +276,20 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             input.records.drain(..done);
             if done > 0 {
                 tries.restart();
-            }
-            if done > 0 && input.records.is_empty() {
-                warn!(
-                    "{}: process_records failed after it checkpointed the whole batch; nothing is \
-                     left to retry: {failure}",
-                    self.shard_id,
-                );
-                break;
+                if input.records.is_empty() {
+                    self.warn_of_nothing_to_retry(&failure);
+                    break;
+                }
             }
             let pause = if failure.may_pass(on_error) { tries.next_pause() } else { None };
             if let Some(pause) = pause {
-                let (shard_id, left) = (&self.shard_id, input.records.len());
-                warn!(
-                    "{shard_id}: process_records failed: {failure}; retrying {left} records in \
-                     {pause:.1?}"
-                );
-                self.sleep_before_retry(Method::ProcessRecords, pause)?;
+                self.wait_to_retry(&failure, input.records.len(), pause)?;
                 continue;
             }
-            let done = self.give_up(processor, on_error, &input.records, failure, tries.count)?;
+            let (letters, done) =
+                self.give_up(processor, on_error, &input.records, failure, tries.count)?;
             if let Some(summary) = &mut summary {
-                summary.dead_letters += done;
+                summary.dead_letters += letters;
             }
             input.records.drain(..done);
             if input.records.is_empty() {
@@ -330,6 +322,27 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         );
     }
 
+    fn warn_of_nothing_to_retry(&self, failure: &Failure) {
+        warn!(
+            "{}: process_records failed after it checkpointed the whole batch; nothing is left to \
+             retry: {failure}",
+            self.shard_id,
+        );
+    }
+
+    fn wait_to_retry(
+        &mut self,
+        failure: &Failure,
+        left: usize,
+        pause: Duration,
+    ) -> Result<(), RunError> {
+        let shard_id = &self.shard_id;
+        warn!(
+            "{shard_id}: process_records failed: {failure}; retrying {left} records in {pause:.1?}"
+        );
+        self.sleep_before_retry(Method::ProcessRecords, pause)
+    }
+
     /// Returns how many records of a failed batch are done: those before the record that the error
     /// names, even if a checkpoint covers it, as nothing else would process it; without such a
     /// record, those that a checkpoint covers.
@@ -341,8 +354,8 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         named.unwrap_or_else(|| self.ledger.count_covered(records))
     }
 
-    /// Ends the run, or makes dead letters of the failed records, which start the batch, and returns
-    /// how many records are done then.
+    /// Ends the run, or makes dead letters of the failed records, which start the batch. Returns how
+    /// many dead letters there are, and how many records are done then.
     fn give_up(
         &mut self,
         processor: &mut impl RecordProcessor,
@@ -350,7 +363,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
         records: &[Record<'_>],
         failure: Failure,
         tries: u32,
-    ) -> Result<usize, RunError> {
+    ) -> Result<(usize, usize), RunError> {
         let shard_id = self.shard_id.clone();
         let exit =
             |failure: Failure| failure.into_run_error(&shard_id, Method::ProcessRecords, tries);
@@ -379,7 +392,7 @@ impl<R: Read, W: Write, T: Timer> Shard<R, W, T> {
             }
         }
         warn!("{shard_id}: {failed} records became dead letters: {}", error.in_full());
-        Ok(failed.max(self.ledger.count_covered(records)))
+        Ok((failed, failed.max(self.ledger.count_covered(records))))
     }
 
     /// Calls a method of the processor again as long as its error may pass and the backoff lasts.
