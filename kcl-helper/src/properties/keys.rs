@@ -454,58 +454,57 @@ const UNTIL_2: &[Was] = &[current_before(V2)];
 pub(crate) const KEYS: &[Key] = &[
     // The child
     key("executableName", Kind::Command, "", V1,
-        "The command that the daemon starts once for each shard, from its own working folder and \
-            through its own PATH. Required."),
+        "The command that the daemon starts for each shard, from its own working folder and with \
+            its own PATH. Required."),
     key("processingLanguage", Kind::Text, "", V1,
-        "Free text for a line of the log at start-up; nothing else looks at it."),
+        "Free text that the daemon logs at the start, and does not use otherwise."),
     key("maxActiveThreads", Kind::StrictInt, "0", V1,
-        "How many threads run the scheduler and all pipes to the children. 0 or less sets no \
-            limit; a small number can make every shard wait for ever."),
+        "How many threads run the scheduler and all pipes to the children. 0 or less means no \
+            limit; a small number can deadlock the daemon."),
     // Stream and application
     key("applicationName", Kind::Text, "", V1,
-        "Names the application, and where nothing else is said its lease table, its metrics and \
-            its fan-out consumer. Required."),
+        "The name of the application, and by default of its lease table, metrics and fan-out \
+            consumer. Required."),
     key("streamName", Kind::Text, "", V1,
-        "The stream to read. Required unless streamArn is there, whose name part wins."),
+        "The stream to read. Required unless streamArn is set, which overrides it."),
     key("streamArn", Kind::StreamArn, "", Version::new(2, 5, 1),
-        "Another way to name the stream. Only the name in it counts: region and account are not \
-            looked at."),
+        "Another way to name the stream. Only the name in it is used, not its region and account."),
     key("tableName", Kind::Text, "applicationName", Version::new(1, 6, 5),
         "The DynamoDB table of leases."),
     key("workerIdentifier", Kind::Text, "a random UUID", V1,
-        "What this worker is called among the workers of the application.").aliases(&["workerId"]),
+        "The name of this worker among those of the application.").aliases(&["workerId"]),
     // Credentials
     key("AwsCredentialsProvider", Kind::Providers, "", V1,
-        "Who gives credentials for Kinesis, and for DynamoDB and CloudWatch where these have \
-            nobody of their own. Required.")
+        "The providers of credentials for Kinesis, and for DynamoDB and CloudWatch if these have \
+            none of their own. Required.")
         .sets_also(&["kinesisCredentialsProvider"]),
     key("AwsCredentialsProviderDynamoDB", Kind::Providers, "AwsCredentialsProvider", V1,
-        "Who gives credentials for DynamoDB.").sets_also(&["dynamoDBCredentialsProvider"]),
+        "The providers of credentials for DynamoDB.").sets_also(&["dynamoDBCredentialsProvider"]),
     key("AwsCredentialsProviderCloudWatch", Kind::Providers, "AwsCredentialsProvider", V1,
-        "Who gives credentials for CloudWatch.").sets_also(&["cloudWatchCredentialsProvider"]),
+        "The providers of credentials for CloudWatch.").sets_also(&["cloudWatchCredentialsProvider"]),
     key("kinesisCredentialsProvider.*", Kind::Builder, "", V2_1,
-        "Builds the provider for Kinesis by class and builder methods. As keys have no order, \
-            more than one of this family cannot be relied on.")
+        "Builds the provider for Kinesis by class and builder methods. Keys have no order, so \
+            more than one of this family is unreliable.")
         .secret().sets_also(&["kinesisCredentialsProvider"]),
     key("dynamoDBCredentialsProvider.*", Kind::Builder, "", V2_1,
-        "Builds the provider for DynamoDB by class and builder methods. As keys have no order, \
-            more than one of this family cannot be relied on.")
+        "Builds the provider for DynamoDB by class and builder methods. Keys have no order, so \
+            more than one of this family is unreliable.")
         .secret().sets_also(&["dynamoDBCredentialsProvider"]),
     key("cloudWatchCredentialsProvider.*", Kind::Builder, "", V2_1,
-        "Builds the provider for CloudWatch by class and builder methods. As keys have no order, \
-            more than one of this family cannot be relied on.")
+        "Builds the provider for CloudWatch by class and builder methods. Keys have no order, so \
+            more than one of this family is unreliable.")
         .secret().sets_also(&["cloudWatchCredentialsProvider"]),
     // Clients
     key("regionName", Kind::Region, "", Version::new(1, 1, 0),
-        "The region of all three clients. Without it the SDK looks around; where it finds none \
-            the daemon stops.")
+        "The region of all three clients. Without it the SDK searches the environment; if it finds \
+            none, the daemon stops.")
         .sets_also(&["kinesisClient.region", "dynamoDbClient.region", "cloudWatchClient.region"]),
     key("kinesisEndpoint", Kind::Uri, "", V1,
-        "Where Kinesis is.").sets_also(&["kinesisClient.endpointOverride"]),
+        "The endpoint of Kinesis.").sets_also(&["kinesisClient.endpointOverride"]),
     key("dynamoDBEndpoint", Kind::Uri, "", Version::new(1, 7, 1),
-        "Where DynamoDB is.").sets_also(&["dynamoDbClient.endpointOverride"]),
+        "The endpoint of DynamoDB.").sets_also(&["dynamoDbClient.endpointOverride"]),
     key("kinesisClient.endpointOverride", Kind::Uri, "kinesisEndpoint", V2_1,
-        "Where Kinesis is."),
+        "The endpoint of Kinesis."),
     key("kinesisClient.region", Kind::Region, "regionName", V2_1,
         "The region of the Kinesis client alone."),
     key("kinesisClient.dualstackEnabled", Kind::Switch, "", V2_3_10,
@@ -516,7 +515,7 @@ pub(crate) const KEYS: &[Key] = &[
         "One method of the SDK's client override configuration, such as apiCallTimeout, for \
             Kinesis."),
     key("dynamoDbClient.endpointOverride", Kind::Uri, "dynamoDBEndpoint", V2_1,
-        "Where DynamoDB is."),
+        "The endpoint of DynamoDB."),
     key("dynamoDbClient.region", Kind::Region, "regionName", V2_1,
         "The region of the DynamoDB client alone."),
     key("dynamoDbClient.dualstackEnabled", Kind::Switch, "", V2_3_10,
@@ -527,7 +526,7 @@ pub(crate) const KEYS: &[Key] = &[
         "One method of the SDK's client override configuration, such as apiCallTimeout, for \
             DynamoDB."),
     key("cloudWatchClient.endpointOverride", Kind::Uri, "", V2_1,
-        "Where CloudWatch is; there is no shorter key for it."),
+        "The endpoint of CloudWatch; it has no shorter key."),
     key("cloudWatchClient.region", Kind::Region, "regionName", V2_1,
         "The region of the CloudWatch client alone."),
     key("cloudWatchClient.dualstackEnabled", Kind::Switch, "", V2_3_10,
@@ -539,11 +538,10 @@ pub(crate) const KEYS: &[Key] = &[
             CloudWatch."),
     // Leases
     key("failoverTimeMillis", Kind::Long, "10000", V1,
-        "After this long without renewal a lease is anybody's. A negative number is taken as it \
-            is."),
+        "After this time without renewal any worker may take a lease."),
     key("leaseAssignmentIntervalMillis", Kind::Long, "2 x failoverTimeMillis",
         Version::new(3, 1, 1),
-        "How often the leader deals out leases."),
+        "How often the leader assigns leases."),
     key("enablePriorityLeaseAssignment", Kind::Switch, "true", Version::new(2, 6, 0),
         "Whether leases that expired long ago go first. From 3.0 it acts only in 2.x compatible \
             mode.").deprecated(TAKER),
@@ -552,15 +550,15 @@ pub(crate) const KEYS: &[Key] = &[
     key("leaseTablePitrEnabled", Kind::Switch, "false", Version::new(2, 6, 1),
         "Whether the lease table can be restored to a point in time."),
     key("shardSyncIntervalMillis", Kind::Long, "60000", V1,
-        "How long to wait between two comparisons of leases with shards."),
+        "How long to sleep after each comparison of leases with shards."),
     key("cleanupLeasesUponShardCompletion", Kind::Flag, "true", V1,
-        "Whether the lease of a finished shard goes as soon as it can. The file cannot turn it \
-            off."),
+        "Whether the lease of a finished shard is deleted early. From 2.1 on the file cannot turn \
+            it off."),
     key("ignoreUnexpectedChildShards", Kind::Flag, "false", Version::new(1, 8, 9),
-        "Whether to pass over child shards whose parent is still open."),
+        "Whether to ignore child shards whose parent is still open."),
     key("maxLeasesForWorker", Kind::Int, "2147483647", Version::new(1, 6, 2),
-        "The most leases that this worker takes. With too few in sum some shards are read by \
-            nobody."),
+        "The most leases that this worker takes. If all workers together take too few, some shards \
+            are not read."),
     key("maxLeasesToStealAtOneTime", Kind::Int, "1", Version::new(1, 6, 2),
         "How many leases to take over at a time. From 3.0 it acts only in 2.x compatible mode.")
         .deprecated(TAKER),
@@ -573,8 +571,8 @@ pub(crate) const KEYS: &[Key] = &[
             and no key changes that.")
         .unused().was(&[current_before(V2_3_7).meaning("Write capacity that the lease table is created with.")]),
     key("leaseTableScanTotalSegments", Kind::Int, "0", V3_5,
-        "Into how many parts a scan of the lease table is split; 0 lets the table decide, less \
-            stops the daemon."),
+        "How many segments a scan of the lease table has; 0 depends on the table, and a negative \
+            number stops the daemon."),
     key("maxLeaseRenewalThreads", Kind::Int, "20", Version::new(1, 8, 0),
         "Threads that renew leases."),
     key("listShardsBackoffTimeInMillis", Kind::Long, "1500", Version::new(1, 9, 0),
@@ -582,39 +580,39 @@ pub(crate) const KEYS: &[Key] = &[
     key("maxListShardsRetryAttempts", Kind::Int, "50", Version::new(1, 9, 0),
         "How often ListShards is tried again."),
     key("initialPositionInStream", POSITIONS, "LATEST", V1,
-        "Where to begin in a shard that has no checkpoint yet.").sets_also(&["initial position"]),
+        "Where to start in a shard that has no checkpoint yet.").sets_also(&["initial position"]),
     key("initialPositionInStreamExtended", Kind::EpochSeconds, "", Version::new(2, 3, 5),
-        "Begin at this moment instead, in a shard that has no checkpoint yet.")
+        "The time to start at instead, in a shard that has no checkpoint yet.")
         .sets_also(&["initial position"]),
     key("gracefulLeaseHandoffTimeoutMillis", Kind::NullableLong, "30000", V3,
-        "How long a worker may take to let go of a lease that moves.").bean(HANDOFF),
+        "How long a worker may take to hand over a lease.").bean(HANDOFF),
     key("isGracefulLeaseHandoffEnabled", Kind::Switch, "true", V3,
-        "Whether the child hears shutdownRequested before its lease moves.").bean(HANDOFF),
+        "Whether the child gets shutdownRequested before its lease moves.").bean(HANDOFF),
     // Balancing
     key("inMemoryWorkerMetricsCaptureFrequencyMillis", Kind::Long, "1000", V3,
         "How often the worker measures its own load; must be less than \
             workerMetricsReporterFreqInMillis.")
         .bean(BALANCE),
     key("workerMetricsReporterFreqInMillis", Kind::Long, "30000", V3,
-        "How often the worker tells the others its load.").bean(BALANCE),
+        "How often the worker reports its load.").bean(BALANCE),
     key("noOfPersistedMetricsPerWorkerMetrics", Kind::Int, "10", V3,
         "How many samples of each measure are kept.").bean(BALANCE),
     key("disableWorkerMetrics", Kind::Switch, "false", V3,
-        "Whether to balance by throughput only, whatever the CPU does.").bean(BALANCE),
+        "Whether to balance by throughput only, without CPU use.").bean(BALANCE),
     key("maxThroughputPerHostKBps", Kind::Double, "unlimited", V3,
         "The most throughput that a worker is given.").bean(BALANCE),
     key("dampeningPercentage", Kind::Int, "60", V3,
-        "How much of an excess is moved away at once.").bean(BALANCE),
+        "Which share of an excess is moved at a time.").bean(BALANCE),
     key("reBalanceThresholdPercentage", Kind::Int, "10", V3,
-        "How far from the mean a worker may be before leases move.").bean(BALANCE),
+        "How far from the average a worker may be before leases move.").bean(BALANCE),
     key("allowThroughputOvershoot", Kind::Switch, "true", V3,
-        "Whether a lease may move although that takes too much.").bean(BALANCE),
+        "Whether a lease may move even if it is more than the excess.").bean(BALANCE),
     key("varianceBalancingFrequency", Kind::Int, "3", V3,
         "Every how many rounds of assignment the load is balanced.").bean(BALANCE),
     key("workerMetricsEMAAlpha", Kind::Double, "0.5", V3,
         "How much a new sample weighs against the old ones.").bean(BALANCE),
     key("staleWorkerMetricsEntryCleanupDuration", Kind::Duration, "PT24H", V3,
-        "After how long the row of a worker that went silent is removed.").bean(BALANCE),
+        "After which time the row of a worker that does not report is removed.").bean(BALANCE),
     // Tables beside the lease table
     key("workerMetricsTableName", Kind::Text, "<applicationName>-WorkerMetricStats", V3,
         "The table of the workers' load; 3.5 puts this into the lease table of a new application.")
@@ -656,27 +654,27 @@ pub(crate) const KEYS: &[Key] = &[
     key("schedulerInitializationBackoffTimeMillis", Kind::Long, "1000", Version::new(2, 2, 8),
         "How long to wait between two of the 20 attempts to start."),
     key("clientVersionConfig", CLIENT_VERSIONS, "CLIENT_VERSION_CONFIG_3X", V3,
-        "How far the migration from 2.x has come."),
+        "The phase of the migration from 2.x."),
     key("migrateAllEntitiesToLeaseTable", Kind::Flag, "false", V3_5,
-        "Whether to begin the second phase of moving all tables into the lease table."),
+        "Whether to start the second phase of the table migration."),
     key("tableMigrationCompleteBakeTimeSeconds", Kind::Long, "86400", V3_5,
-        "How long that migration can still be undone; brought into 3600 to 604800."),
+        "How long that migration can still be undone, 3600 to 604800."),
     key("taskBackoffTimeMillis", Kind::Long, "500", V1,
         "How long to wait after a task that failed."),
     key("logWarningForTaskAfterMillis", Kind::NullableLong, "", Version::new(1, 8, 8),
         "Warn of a task that takes longer than this."),
     key("callProcessRecordsEvenForEmptyRecordList", Kind::Flag, "false", V1,
-        "Whether the child gets empty batches too."),
+        "Whether the child gets empty batches."),
     key("validateSequenceNumberBeforeCheckpointing", Kind::Flag, "false", Version::new(1, 1, 0),
         "Only 1.x uses it.")
         .unused().was(&[current_before(V2).default("true").meaning(
             "Whether a sequence number is validated by a call to Kinesis before it becomes a checkpoint.")]),
     key("timeoutInSeconds", Kind::NullableInt, "", Version::new(1, 8, 1),
-        "How long the daemon waits for each line of the child; then it halts its JVM, with status \
-            1 and no shutdown. Unset, it waits for ever."),
+        "How long the daemon waits for each line of the child before it halts its JVM with status 1, \
+            without a shutdown. If unset, it waits without a limit."),
     key("shutdownGraceMillis", Kind::Long, "0", Version::new(1, 8, 2),
-        "How long a stop of the daemon waits for the children. At 0 none of them hears of the \
-            stop.").was(&[default_before(V2_1, "5000")]),
+        "How long a stopping daemon waits for its children. If 0, none of them is asked to \
+            checkpoint.").was(&[default_before(V2_1, "5000")]),
     // Metrics
     key("metricsBufferTimeMillis", Kind::Long, "10000", V1,
         "The longest that metrics wait before they are sent."),
@@ -685,11 +683,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("metricsLevel", METRICS, "DETAILED", Version::new(1, 5, 0),
         "Which metrics CloudWatch gets."),
     key("metricsEnabledDimensions", Kind::List, "ALL", Version::new(1, 5, 0),
-        "Which dimensions the metrics keep: Operation, ShardId, WorkerIdentifier, ALL."),
+        "The dimensions of metrics: Operation, ShardId, WorkerIdentifier, ALL."),
     // Retrieval
     key("retrievalMode", RETRIEVAL, "DEFAULT", V2_1,
-        "How records are fetched. DEFAULT polls as soon as any polling key is set, and else \
-            registers a fan-out consumer, which costs extra."),
+        "How records are fetched. DEFAULT polls if any polling key is set, and otherwise registers \
+            a fan-out consumer, which is billed."),
     key("maxRecords", Kind::Int, "10000", V1,
         "The most records of one GetRecords call; above 10000 the daemon stops. Makes DEFAULT \
             poll.")
@@ -705,7 +703,7 @@ pub(crate) const KEYS: &[Key] = &[
                 "The pause between two GetRecords calls. Makes DEFAULT poll."),
         ]),
     key("millisBehindLatestThresholdForReducedTps", Kind::Long, "0", Version::new(3, 1, 1),
-        "Poll less often while not further behind than this. Makes DEFAULT poll.").bean(POLLING),
+        "Poll less often if not further behind than this. Makes DEFAULT poll.").bean(POLLING),
     key("retryGetRecordsInSeconds", Kind::NullableInt, "", Version::new(1, 8, 2),
         "Only 1.x uses it, but it still makes DEFAULT poll.")
         .bean(POLLING).unused().was(&[current_before(V2).meaning(
@@ -715,7 +713,7 @@ pub(crate) const KEYS: &[Key] = &[
         .bean(POLLING).unused().was(&[current_before(V2).meaning(
             "The most threads that wait for GetRecords calls.")]),
     key("fanoutConfig.consumerArn", Kind::Text, "", V2_1,
-        "A registered consumer to use, so that none has to be registered."),
+        "A registered consumer to use instead of registering one."),
     key("fanoutConfig.consumerName", Kind::Text, "applicationName", V2_1,
         "The consumer to register."),
     key("fanoutConfig.maxDescribeStreamSummaryRetries", Kind::Int, "10", V2_1,
