@@ -13,4 +13,4 @@ pictures=${1:-$PWD/target/e2e/view}
 mkdir -p "$pictures"
 # The lock file has each package's checksum. No script of a package runs, so no browser is downloaded.
 npm --prefix e2e/view ci --ignore-scripts --no-audit --no-fund --silent || exit 3
-HELPER=$helper PICTURES=$pictures node e2e/view/drive.mjs
+HELPER=$helper PICTURES=$pictures CHROMIUM=$(command -v chromium) node e2e/view/drive.mjs

@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import puppeteer from "puppeteer-core";
 import { ATTACKS, hostile, many, story } from "./recordings.mjs";
 
-const { HELPER, PICTURES, CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { HELPER, PICTURES, CHROMIUM } = process.env;
 const work = mkdtempSync(join(tmpdir(), "view-"));
 let passed = 0, failed = 0;
 function check(name, holds, found) {

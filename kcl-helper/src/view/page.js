@@ -133,7 +133,7 @@
     const narrow = window.matchMedia("(max-width: 900px)").matches;
     height = Math.min(total, narrow ? Math.round(window.innerHeight * 0.62) : Math.max(box.clientHeight, 60));
     chart.hidden = lanes.length === 0;
-    gutter = width > 620 ? 92 : 0;
+    gutter = width > 620 ? 104 : 0;
     chart.style.width = `${width}px`;
     chart.style.height = `${height}px`;
     profile = null;
