@@ -185,7 +185,7 @@ public class Daemon {
         }
         List<String> differences = new ArrayList<>();
         theirs.forEach((key, value) -> {
-            if (!same(value, ours.get(key))) {
+            if (ours.containsKey(key) && !same(value, ours.get(key))) {
                 differences.add(key + " is " + value + " and not " + ours.get(key));
             }
         });

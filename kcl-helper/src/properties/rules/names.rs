@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::keys::{self, Instead, Key, Kind, Status, V2_7};
+use super::super::keys::{self, Instead, Key, Kind, Status, V2_7, V3};
 use super::super::settings::Setting;
 use super::production::is_only_polling_key;
 use super::{Facts, Hint, Place, Remark, Remarks};
@@ -65,7 +65,10 @@ pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Remarks {
         let Some((client, method)) = client_key(key) else { continue };
         let client = client.trim_end_matches('.');
         let deeper = key.strip_prefix(&format!("{client}.overrideConfiguration."));
-        let is_override = deeper.is_some_and(|method| OVERRIDES.contains(&method));
+        let is_known = deeper.is_some_and(|method| OVERRIDES.contains(&method));
+        // Before 3.0 no text becomes a duration.
+        let is_duration = deeper.is_some_and(|method| method.ends_with("Timeout"));
+        let is_override = is_known && (facts.version() >= V3 || !is_duration);
         let row = setting.row.filter(|row| row.is_read_in(facts.version()));
         let is_row = row.is_some() && deeper.is_none();
         // A class of somebody's may be on the class path.
@@ -75,6 +78,9 @@ pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Remarks {
         }
         remarks.add(|| {
             let message = match deeper {
+                Some(deeper) if is_known => {
+                    format!("the daemon stops: before 3.0 no text can be converted for `{deeper}`")
+                }
                 Some(deeper) => {
                     format!("the daemon stops: overrideConfiguration has no `{deeper}`")
                 }
@@ -83,8 +89,9 @@ pub(super) fn unknown_client_key(facts: &Facts<'_>) -> Remarks {
                 }
                 None => format!("the daemon stops: {client} has no `{method}`"),
             };
-            let is_known = UNCONVERTIBLE.contains(&method);
-            let hint = if is_known { Hint::delete_line(setting) } else { meant(facts, setting) };
+            let is_unconvertible = UNCONVERTIBLE.contains(&method) || deeper.is_some();
+            let hint =
+                if is_unconvertible { Hint::delete_line(setting) } else { meant(facts, setting) };
             Remark::new(Place::key(setting), message).hint(hint)
         });
     }
