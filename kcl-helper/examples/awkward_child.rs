@@ -36,6 +36,9 @@
 //!                          a session of its own
 //! grandchild=SECONDS       leave a process behind that holds stdout and stderr
 //! ignore-eof               stay when stdin ends
+//! knows=1|2                of the messages that end a shard, know those of KCL 1.x or 2.x alone, and
+//!                          exit with status 1 at the others
+//! answer-for=ACTION        answer this message with a status for `initialize`
 //! unfinished               leave out the line's end of the last status
 //! ```
 
@@ -147,6 +150,18 @@ impl Child {
                 }
                 DaemonMessage::ProcessRecords(input) => self.process(input)?,
                 _ => {}
+            }
+            let is_of_1 = action == Action::Shutdown;
+            let is_of_2 = matches!(action, Action::LeaseLost | Action::ShardEnded);
+            match self.options.get("knows").map(String::as_str) {
+                Some("1") if is_of_2 => return Err(format!("{action} is unknown").into()),
+                Some("2") if is_of_1 => return Err(format!("{action} is unknown").into()),
+                _ => {}
+            }
+            if self.options.get("answer-for").is_some_and(|it| *it == action.to_string()) {
+                say(b"{\"action\":\"status\",\"responseFor\":\"initialize\"}\n")?;
+                while self.next_line()?.is_some() {}
+                return Ok(());
             }
             self.finish(action)?;
         }

@@ -104,6 +104,26 @@ fn clean_line(words: &[&str]) -> String {
 // ---- The command line
 
 #[test]
+fn figures_are_kept_if_only_the_end_fails() {
+    let text = bench(&format!("{SMALL} -- AWKWARD knows=1"));
+    assert!(text.starts_with("exit status: 1\n---- stdout\n"), "{text}");
+    assert!(text.contains("records/s"), "{text}");
+    let (_, stderr) = text.split_once("---- stderr\n").unwrap();
+    insta::assert_snapshot!(stderr, @r#"
+    kcl-helper bench [version] · 1 shard · 5 records of 10 B a batch, 1.07 KiB a line · 8 batches a shard after no warm-up · any core
+    warning: too short: 8 batches in [time]
+    hint: set --batches 80
+    error: shard 0: the child ended with exit status 1 during leaseLost; the real daemon would stop all shards of its worker and exit 1
+    hint: if the processor's library is for KCL 1.x, which has no leaseLost, add --protocol 1
+    "#);
+    let warned = bench(&format!("{SMALL} -- AWKWARD answer-for=shutdownRequested"));
+    assert!(warned.starts_with("exit status: 0\n"), "{warned}");
+    assert!(warned.contains("which the real daemon only logs"), "{warned}");
+    let one = bench(&format!("{SMALL} --protocol 1 -- AWKWARD knows=1"));
+    assert!(one.starts_with("exit status: 0\n"), "{one}");
+}
+
+#[test]
 fn missing_command_is_an_error() {
     assert_snapshot!(bench(""));
 }

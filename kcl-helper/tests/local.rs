@@ -944,6 +944,50 @@ fn child_that_does_not_exit_is_an_error() {
 }
 
 #[test]
+fn library_for_the_other_protocol_is_recognised() {
+    let place = Place::with_lines(3);
+    assert_snapshot!("knows_1", place.local("--state 1 -- AWKWARD knows=1"));
+    assert_snapshot!(
+        "knows_1_shard_end",
+        place.local("--state 2 --at-end shard-ended -- AWKWARD knows=1")
+    );
+    assert_snapshot!("knows_2", place.local("--state 3 --protocol 1 -- AWKWARD knows=2"));
+    let hangs =
+        place.local("--state 4 --patience 300ms --timeout 1s --grace 0s -- AWKWARD hang=leaseLost");
+    let hint =
+        "if the processor's library is for KCL 1.x, which has no leaseLost, add --protocol 1";
+    assert!(hangs.stderr.contains(hint), "{}", hangs.stderr);
+}
+
+#[test]
+fn protocol_1_ends_a_shard_with_shutdown() {
+    let place = Place::with_lines(3);
+    let stopped = place.local("--protocol 1 -vv --state 1 -- AWKWARD knows=1 checkpoint=never");
+    assert!(
+        stopped.stderr.contains("{\"action\":\"shutdown\",\"reason\":\"ZOMBIE\"}"),
+        "{}",
+        stopped.stderr
+    );
+    assert_eq!(stopped.status, "exit status: 0", "{}", stopped.stderr);
+    let ended = place.local(
+        "--protocol 1 --at-end shard-ended -vv --state 2 -- AWKWARD knows=1 checkpoint-in=shutdown",
+    );
+    assert!(
+        ended.stderr.contains("{\"action\":\"shutdown\",\"reason\":\"TERMINATE\"}"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.status, "exit status: 0", "{}", ended.stderr);
+    let handed_over = place.local("--protocol 1 --fault handoff@2 --state 3 -- AWKWARD knows=1");
+    assert_eq!(handed_over.status, "exit status: 0", "{}", handed_over.stderr);
+}
+
+#[test]
+fn wrong_status_for_shutdown_requested_is_a_warning() {
+    assert_snapshot!(Place::with_lines(3).local("-- AWKWARD answer-for=shutdownRequested"));
+}
+
+#[test]
 fn exit_status_after_a_proper_end_is_a_warning() {
     assert_snapshot!(Place::with_lines(3).local("-- AWKWARD exit=9"));
 }

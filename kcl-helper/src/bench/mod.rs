@@ -96,7 +96,8 @@ pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
     let stop = sender.clone();
     requests.receive(move |request| drop(stop.send(News::Stop(request))));
     let members = HashMap::new();
-    let mut bench = Bench { options, guardian, load, sender, news, members, next_member: 0 };
+    let mut bench =
+        Bench { options, guardian, load, sender, news, members, next_member: 0, failed_end: None };
     let result = bench.measure();
     if result.is_ok() {
         requests.end_at_once();
@@ -125,6 +126,9 @@ pub(crate) fn run(options: &Options, guardian: &Guardian) -> Result<Exit> {
         options.reporter.warn(&warning);
         options.reporter.hint(&hint);
     }
+    if let Some(error) = bench.failed_end.take() {
+        return Err(error);
+    }
     match options.at_least.as_ref().and_then(|at_least| at_least.missed(&figures)) {
         Some(missed) => Err(Error::new(Exit::Failed, missed)),
         None => Ok(Exit::Done),
@@ -140,6 +144,8 @@ struct Bench<'a> {
     /// Children that have not ended.
     members: HashMap<usize, Member>,
     next_member: usize,
+    /// The first failure of a child after its last turn.
+    failed_end: Option<Error>,
 }
 
 impl Bench<'_> {
@@ -224,6 +230,7 @@ impl Bench<'_> {
             program: options.programs[command_index].clone(),
             load: self.load.clone(),
             answers: options.answers.clone(),
+            protocol: options.protocol,
             cpus: options.cpus.clone(),
             guardian: self.guardian.clone(),
             patience: options.patience,
@@ -286,15 +293,19 @@ impl Bench<'_> {
             Told::Ended(result) => Some(*result),
             _ => None,
         })?;
-        for (number, result) in &results {
-            let Some(member) = self.members.remove(number) else { continue };
+        let mut ended = Vec::new();
+        for (number, mut result) in results {
+            let failed = result.failed_end.take().map(|fault| fault.error);
+            self.failed_end = self.failed_end.take().or(failed);
+            let Some(member) = self.members.remove(&number) else { continue };
             let right = self.load.sums(result.batches);
             let said = result.last_words.as_deref().filter(|words| words.starts_with("BENCH "));
             if let Some(said) = said.filter(|said| *said != right) {
                 return Err(Stop::Failed(Fault::wrong_sums(&member.who, said, &right).error));
             }
+            ended.push(result);
         }
-        Ok(results.into_iter().map(|(_, result)| result).collect())
+        Ok(ended)
     }
 
     /// Waits for so many reports that `take` accepts, and looks for silent children meanwhile.

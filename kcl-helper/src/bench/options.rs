@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cpus::Cpus;
 use super::figures::AtLeast;
 use super::shard::{Answers, Until};
-use crate::child::Program;
+use crate::child::{Program, Protocol};
 use crate::output::Reporter;
 
 /// What to measure, and how.
@@ -27,6 +27,7 @@ pub(crate) struct Options {
     /// Records per second, all shards together.
     pub(crate) rate: Option<f64>,
     pub(crate) answers: Answers,
+    pub(crate) protocol: Protocol,
     pub(crate) cpus: Option<Cpus>,
     pub(crate) at_least: Option<AtLeast>,
     /// How long a child may be silent before a warning.

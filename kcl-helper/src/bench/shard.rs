@@ -16,7 +16,7 @@ use super::load::Load;
 use crate::child::faults::Fault;
 use crate::child::{
     Answer, Bell, Child, Conversation, Daemon, EndedEarly, OutgoingLine, ProcessHandle, Program,
-    Setup, Watch,
+    Protocol, Setup, Watch,
 };
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, How};
@@ -70,6 +70,8 @@ pub(crate) struct ShardResult {
     pub(crate) latency: Histogram<u32>,
     /// The last line on stderr.
     pub(crate) last_words: Option<String>,
+    /// What went wrong after the last turn, which does not change what was measured.
+    pub(crate) failed_end: Option<Fault>,
 }
 
 /// What the thread reports.
@@ -91,6 +93,7 @@ pub(crate) struct ShardBench {
     pub(crate) program: Program,
     pub(crate) load: Arc<Load>,
     pub(crate) answers: Answers,
+    pub(crate) protocol: Protocol,
     pub(crate) cpus: Option<Cpus>,
     pub(crate) guardian: Guardian,
     pub(crate) patience: Duration,
@@ -104,7 +107,8 @@ impl ShardBench {
     pub(crate) fn run(self, orders: &mpsc::Receiver<Order>, tell: impl Fn(Told)) {
         match self.converse(orders, &tell) {
             Ok(Some(result)) => tell(Told::Ended(Box::new(result))),
-            Ok(None) | Err(EndedEarly::CutOff | EndedEarly::ByDaemon) => {}
+            Ok(None)
+            | Err(EndedEarly::CutOff | EndedEarly::ByDaemon | EndedEarly::WrongGoodbye(_)) => {}
             Err(EndedEarly::Fault(fault)) => tell(Told::Failed(fault)),
         }
     }
@@ -245,13 +249,28 @@ impl MeasuredShard<'_> {
     }
 
     fn end(mut self) -> Result<ShardResult, EndedEarly> {
-        self.conversation.ask(&DaemonMessage::ShutdownRequested, &mut self.daemon)?;
-        self.conversation.ask(&DaemonMessage::LeaseLost, &mut self.daemon)?;
-        self.conversation.close()?;
+        let failed_end = match self.say_goodbye() {
+            Ok(()) => None,
+            Err(EndedEarly::Fault(fault)) => {
+                self.conversation.abandon();
+                Some(fault)
+            }
+            Err(ended) => return Err(ended),
+        };
         self.conversation.finish()?;
         let BenchDaemon { batches, checkpoints, .. } = self.daemon;
         let last_words = self.conversation.last_words().pop();
-        Ok(ShardResult { batches, checkpoints, latency: self.latency, last_words })
+        let latency = self.latency;
+        Ok(ShardResult { batches, checkpoints, latency, last_words, failed_end })
+    }
+
+    fn say_goodbye(&mut self) -> Result<(), EndedEarly> {
+        if self.conversation.ask_shutdown(&mut self.daemon)? {
+            let lease_lost = self.bench.protocol.lease_lost();
+            self.conversation.ask(&lease_lost, &mut self.daemon)?;
+            self.conversation.close()?;
+        }
+        Ok(())
     }
 }
 

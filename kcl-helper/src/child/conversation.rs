@@ -24,6 +24,7 @@ use super::control::Control;
 use super::faults::{self, BETWEEN, Fault, LinePreview, SkippedLines};
 use super::outgoing::OutgoingLine;
 use super::process::{ProcessHandle, describe};
+use super::protocol::hint_at_failure;
 use super::running::Child;
 use super::watch::Watch;
 use super::wire::StdoutEnd;
@@ -91,6 +92,8 @@ pub(crate) enum EndedEarly {
     CutOff,
     /// By [`Daemon::answer_checkpoint`], on purpose.
     ByDaemon,
+    /// By a wrong status for shutdownRequested, with the warning about it.
+    WrongGoodbye(String),
     Fault(Fault),
 }
 
@@ -166,7 +169,23 @@ impl Conversation {
         self.session.send(message, &mut line).map_err(|error| Fault::bug(&error))?;
         // A checkpoint's answer has no action, and no status follows it.
         let Some(action) = message.action() else { return Ok(()) };
-        self.exchange(action, OutgoingLine::Owned(line), daemon)
+        self.exchange(action, OutgoingLine::Owned(line), daemon).map_err(|ended| match ended {
+            EndedEarly::Fault(fault) => fault.hint_if_none(hint_at_failure(action)).into(),
+            ended => ended,
+        })
+    }
+
+    /// Asks for a shutdown. Returns whether the conversation can go on: the real daemon only logs a
+    /// wrong status here.
+    pub(crate) fn ask_shutdown(&mut self, daemon: &mut impl Daemon) -> Result<bool, EndedEarly> {
+        match self.ask(&DaemonMessage::ShutdownRequested, daemon) {
+            Err(EndedEarly::WrongGoodbye(warning)) => {
+                self.warn(&warning);
+                self.abandon();
+                Ok(false)
+            }
+            asked => asked.map(|()| true),
+        }
     }
 
     /// Does the same with the line of a message that was encoded before.
@@ -346,6 +365,9 @@ impl Conversation {
             }
             Ok(noise) => Ok(Heard::Noise(self.skipped.warning(&preview, &noise))),
             Err(error) => {
+                if let Some(warning) = faults::wrong_goodbye(&error) {
+                    return Err(EndedEarly::WrongGoodbye(warning));
+                }
                 let what = daemon.message_name(during);
                 Err(Fault::broke_the_protocol(&self.setup.who, &what, &error).into())
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kcl_protocol::{Action, Received};
 
 use super::process::describe;
+use super::protocol::hint_at_failure;
 use super::watch::Pending;
 use super::wire::STDOUT_LINE_LIMIT;
 use crate::error::{Error, Exit};
@@ -38,6 +39,14 @@ pub(crate) struct Fault {
 impl Fault {
     pub(crate) fn new(summary: impl Into<String>, error: Error) -> Fault {
         Fault { summary: summary.into(), error, last_words: vec![] }
+    }
+
+    /// Adds a hint, unless there is one.
+    pub(crate) fn hint_if_none(mut self, hint: Option<String>) -> Fault {
+        if let Some(hint) = hint.filter(|_| self.error.hint_text().is_none()) {
+            self.error = self.error.hint(hint);
+        }
+        self
     }
 
     pub(crate) fn broke_the_protocol(who: &str, what: &str, broken: &kcl_protocol::Error) -> Fault {
@@ -132,6 +141,19 @@ fn error(who: &str, exit: Exit, text: &str) -> Error {
 
 fn during(what: &str) -> String {
     if what == BETWEEN { what.to_owned() } else { format!("during {what}") }
+}
+
+/// The warning about a wrong status for shutdownRequested, if this error is no more than that. A second
+/// status for a batch is more, as elsewhere it would answer the next batch.
+pub(crate) fn wrong_goodbye(broken: &kcl_protocol::Error) -> Option<String> {
+    match broken {
+        kcl_protocol::Error::WrongStatus { expected: Some(Action::ShutdownRequested), got }
+            if *got != Action::ProcessRecords.to_string() =>
+        {
+            Some(format!("the child broke the protocol: {broken}, which the real daemon only logs"))
+        }
+        _ => None,
+    }
 }
 
 /// After a proper end, a status that is not 0.
@@ -230,9 +252,10 @@ impl Silence {
     pub(crate) fn next_warning(&mut self, pending: &Pending) -> Option<String> {
         let Pending { action, sent, heard, checkpoints } = *pending;
         if let Some(time) = self.silent.due(heard, self.patience) {
+            let hint = hint_at_failure(action).map_or(String::new(), |hint| format!("; {hint}"));
             return Some(format!(
                 "no answer to {action} for {time}; the real daemon would wait forever \
-                 (timeoutInSeconds is unset)"
+                 (timeoutInSeconds is unset){hint}"
             ));
         }
         // A child that requests checkpoints is not silent, but may never come to an end.

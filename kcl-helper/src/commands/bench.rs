@@ -7,7 +7,7 @@ use kcl_protocol::CheckpointError;
 
 use super::units::{self, BYTES, COUNTS};
 use crate::bench::{self, Answers, AtLeast, Cpus, Until};
-use crate::child::Program;
+use crate::child::{Program, Protocol};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::output::Reporter;
@@ -80,6 +80,10 @@ pub(crate) struct Args {
     /// Exit with 1 below this: 500k/s records, 100MB/s, or with --vs a ratio such as 2.5x
     #[arg(long, value_name = "RATE", value_parser = at_least)]
     at_least: Option<AtLeast>,
+    /// The protocol that the processors' libraries know: 1 for KCL 1.x, which has `shutdown` instead of
+    /// leaseLost and shardEnded
+    #[arg(long, value_name = "1|2", default_value = "2", hide_possible_values = true)]
+    protocol: Protocol,
     /// How long an answer may take before the child is killed
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = units::duration)]
     answer_timeout: Duration,
@@ -149,6 +153,7 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         starts: args.starts,
         rate: args.rate,
         answers: args.checkpoints,
+        protocol: args.protocol,
         cpus: args.cpus,
         at_least: args.at_least,
         patience: args.patience,

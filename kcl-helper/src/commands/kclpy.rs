@@ -1,7 +1,7 @@
 //! The command line of kclpy's `amazon_kclpy_helper.py`, so that a script which calls that one works with
 //! the name changed: the same words mean the same, and the same text is printed.
 //!
-//! Words are read as Python's argparse reads them. `e2e/kclpy-helper.sh` compares this with the real
+//! Words are read as Python's argparse reads them. `e2e/kclpy.sh` compares this with the real
 //! scripts; docs/moving.md lists what differs on purpose.
 
 use std::ffi::{OsStr, OsString};

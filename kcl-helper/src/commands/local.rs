@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::child::Program;
+use crate::child::{Program, Protocol};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
 use crate::local::{self, AtEnd, InjectedFault, Source};
@@ -45,6 +45,10 @@ pub(crate) struct Args {
     /// `shard-ended` is shardEnded
     #[arg(long, value_name = "HOW", default_value = "shutdown", hide_possible_values = true)]
     at_end: AtEnd,
+    /// The protocol that the processor's library knows: 1 for KCL 1.x, which has `shutdown` instead of
+    /// leaseLost and shardEnded
+    #[arg(long, value_name = "1|2", default_value = "2", hide_possible_values = true)]
+    protocol: Protocol,
     /// Inject a fault; may be repeated: NAME[@[SHARD:]N][xCOUNT]. At the N-th checkpoint: throttled,
     /// dependency, invalid-state, shutdown, illegal-argument, unanswered. At the N-th record, and then
     /// another child resumes at the checkpoint: lease-lost, handoff, killed
@@ -81,6 +85,7 @@ pub(crate) fn run(args: Args, guardian: &Guardian, reporter: &Reporter) -> Resul
         state: (!args.sample).then_some(args.state),
         reset: args.reset,
         at_end: args.at_end,
+        protocol: args.protocol,
         faults: args.faults,
         patience: args.patience,
         grace: args.grace,

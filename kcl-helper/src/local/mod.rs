@@ -353,6 +353,7 @@ impl Run {
                 },
                 faults,
                 at_end: options.at_end,
+                protocol: options.protocol,
             });
         }
         Ok(runs)

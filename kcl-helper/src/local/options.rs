@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::injected::InjectedFault;
 use super::source::Source;
-use crate::child::Program;
+use crate::child::{Program, Protocol};
 use crate::error::{Error, Exit, Result};
 
 /// What to run, over what, and how.
@@ -18,6 +18,7 @@ pub(crate) struct Options {
     pub(crate) state: Option<PathBuf>,
     pub(crate) reset: bool,
     pub(crate) at_end: AtEnd,
+    pub(crate) protocol: Protocol,
     pub(crate) faults: Vec<InjectedFault>,
     /// How long a child may be silent.
     pub(crate) patience: Duration,

@@ -15,8 +15,8 @@ use super::queue::{Batch, Next, Queue};
 use super::state::Store;
 use crate::child::faults::Fault;
 use crate::child::{
-    Answer, Bell, Child, Control, Conversation, Daemon, EndedEarly, OutgoingLine, Program, Setup,
-    Speaker, Watch,
+    Answer, Bell, Child, Control, Conversation, Daemon, EndedEarly, OutgoingLine, Program,
+    Protocol, Setup, Speaker, Watch,
 };
 use crate::error::Result;
 use crate::guardian::{Guardian, How};
@@ -72,6 +72,7 @@ pub(crate) struct ShardRun {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) faults: FaultPlan,
     pub(crate) at_end: AtEnd,
+    pub(crate) protocol: Protocol,
 }
 
 /// Where a shard's batches come from.
@@ -205,7 +206,9 @@ impl ShardRun {
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(_) if self.starter.control.is_killed() => Outcome::Killed,
-            Err(EndedEarly::CutOff | EndedEarly::ByDaemon) => Outcome::CutOff,
+            Err(EndedEarly::CutOff | EndedEarly::ByDaemon | EndedEarly::WrongGoodbye(_)) => {
+                Outcome::CutOff
+            }
             Err(EndedEarly::Fault(fault)) => Outcome::Failed(failed.insert(fault).summary.clone()),
         };
         if let Outcome::Ok | Outcome::ShardEnded = outcome {
@@ -228,8 +231,9 @@ impl ShardRun {
         if let Outcome::ShardEnded = outcome {
             self.end_shard()?;
         } else {
-            self.ask(&DaemonMessage::ShutdownRequested)?;
-            self.ask(&DaemonMessage::LeaseLost)?;
+            if !self.hand_over()? {
+                return Ok(outcome);
+            }
         }
         self.conversation.close()?;
         Ok(outcome)
@@ -291,13 +295,13 @@ impl ShardRun {
         match fault {
             RecordFault::Killed => self.conversation.kill(),
             RecordFault::LeaseLost => {
-                self.ask(&DaemonMessage::LeaseLost)?;
+                self.ask(&self.protocol.lease_lost())?;
                 self.conversation.close()?;
             }
             RecordFault::Handoff => {
-                self.ask(&DaemonMessage::ShutdownRequested)?;
-                self.ask(&DaemonMessage::LeaseLost)?;
-                self.conversation.close()?;
+                if self.hand_over()? {
+                    self.conversation.close()?;
+                }
             }
         }
         self.conversation.finish()?;
@@ -318,7 +322,7 @@ impl ShardRun {
 
     fn end_shard(&mut self) -> Result<(), EndedEarly> {
         self.checkpoints.rules.mark_shard_ended();
-        self.ask(&DaemonMessage::ShardEnded)?;
+        self.ask(&self.protocol.shard_ended())?;
         if self.checkpoints.rules.is_shard_end_stored() {
             Ok(())
         } else {
@@ -326,11 +330,25 @@ impl ShardRun {
         }
     }
 
+    /// Ends the lease as a daemon does that stops. Returns whether the conversation can go on.
+    fn hand_over(&mut self) -> Result<bool, EndedEarly> {
+        let (conversation, mut daemon) = self.between_batches();
+        if !conversation.ask_shutdown(&mut daemon)? {
+            return Ok(false);
+        }
+        self.ask(&self.protocol.lease_lost())?;
+        Ok(true)
+    }
+
     fn ask(&mut self, message: &DaemonMessage<'_>) -> Result<(), EndedEarly> {
+        let (conversation, mut daemon) = self.between_batches();
+        conversation.ask(message, &mut daemon)
+    }
+
+    fn between_batches(&mut self) -> (&mut Conversation, LocalDaemon<'_>) {
         let ShardRun { starter, conversation, source, checkpoints, faults, .. } = self;
         let (lines, kills) = (None, false);
-        let mut daemon = LocalDaemon { source, checkpoints, faults, lines, kills, starter };
-        conversation.ask(message, &mut daemon)
+        (conversation, LocalDaemon { source, checkpoints, faults, lines, kills, starter })
     }
 
     fn report(&self, text: &str) {
