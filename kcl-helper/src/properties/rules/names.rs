@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::Version;
 use super::super::keys::{self, Instead, Key, Kind, Status, V2_7, V3};
 use super::super::settings::Setting;
 use super::production::is_only_polling_key;
@@ -22,7 +23,8 @@ pub(super) fn missing_key(facts: &Facts<'_>) -> Remarks {
     if blank("applicationName") {
         remarks.push(missing("applicationName", "my-application"));
     }
-    if blank("streamName") && blank("streamArn") {
+    let reads_arn = facts.version() >= Version::new(2, 5, 1);
+    if blank("streamName") && (blank("streamArn") || !reads_arn) {
         remarks.push(missing("streamName", "my-stream"));
     }
     let has_credentials = facts.settings.iter().any(|setting| {

@@ -294,8 +294,12 @@ pub(super) fn unusable_key(facts: &Facts<'_>) -> Remarks {
     // Before 2.5.5 the daemon has no setter for what this text is converted to.
     let has_setter = facts.version() >= Version::new(2, 5, 5);
     let dimensions = facts.settings.get("metricsEnabledDimensions").filter(|_| !has_setter);
+    // Before 2.3.5 the daemon has the field, but nothing that converts text to it.
+    let converts = facts.version() >= Version::new(2, 3, 5);
+    let position = facts.settings.get("initialPositionInStreamExtended").filter(|_| !converts);
     stopping(facts, |kind| kind == Kind::Unusable)
         .chain(dimensions)
+        .chain(position)
         .map(|setting| {
             let message =
                 format!("the daemon stops: no text can be converted for `{}`", setting.key);
