@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::arguments::JarsArgs;
 use super::print_command;
 use crate::error::{Error, Exit, Result};
+use crate::launch::jars::Jars;
 use crate::launch::sample;
 use crate::output::Reporter;
 use crate::properties::Version;
@@ -237,44 +238,48 @@ pub(crate) fn run(arguments: Result<Arguments, Wrong>, reporter: &Reporter) -> R
         warn_of_version(jars.kcl_version, reporter);
     }
     let jars = print_command::jars(&jars, reporter)?;
-    let mut paths = Vec::new();
-    for path in &arguments.class_path {
-        paths.push(absolute(path)?);
+    let class_path = class_path(&arguments.class_path, jars.present().0, properties)?;
+    if arguments.print_class_path {
+        reporter.print_exact(class_path.as_bytes())?;
+    } else if let (Some(java), Some(properties)) = (java, properties) {
+        let arguments = daemon_arguments(&jars, properties, arguments.log_configuration.as_deref());
+        let main_class = OsStr::new(jars.daemon().main_class());
+        let words = [java, OsStr::new("-cp"), &class_path, main_class, &arguments];
+        reporter.print_exact(words.join(OsStr::new(" ")).as_bytes())?;
     }
-    paths.extend(jars.present().0.into_iter().map(OsString::from));
+    Ok(Exit::Done)
+}
+
+/// What the user adds, the jars, and the folder of the properties file.
+fn class_path(
+    added: &[OsString],
+    jars: Vec<PathBuf>,
+    properties: Option<&OsString>,
+) -> Result<OsString> {
+    let mut paths = added.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
+    paths.extend(jars.into_iter().map(OsString::from));
     if let Some(properties) = properties {
         let file = absolute(properties)?.into_vec();
         let slash = file.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         paths.push(OsString::from_vec(file[..slash.max(1)].to_vec()));
     }
-    let class_path = paths.join(OsStr::new(":"));
-    if arguments.print_class_path {
-        reporter.print_exact(class_path.as_bytes())?;
-        return Ok(Exit::Done);
-    }
-    let daemon = jars.daemon();
-    let mut line = Vec::new();
-    let (java, properties) = (java.map_or(&[][..], |it| it.as_bytes()), properties);
-    let properties = properties.map_or(&[][..], |it| it.as_bytes());
-    for word in [java, b"-cp", class_path.as_bytes(), daemon.main_class().as_bytes()] {
-        line.extend_from_slice(word);
-        line.push(b' ');
-    }
-    if daemon.version().major() == 1 {
+    Ok(paths.join(OsStr::new(":")))
+}
+
+/// The end of the command, in which nothing is quoted.
+fn daemon_arguments(jars: &Jars, properties: &OsStr, log: Option<&OsStr>) -> OsString {
+    let properties = properties.as_bytes();
+    if jars.daemon().version().major() == 1 {
         // That one finds the file by the class path.
         let name = properties.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        line.extend_from_slice(name);
-    } else {
-        line.extend_from_slice(b"--properties-file ");
-        line.extend_from_slice(properties);
-        line.push(b' ');
-        if let Some(log) = &arguments.log_configuration {
-            line.extend_from_slice(b"--log-configuration ");
-            line.extend_from_slice(log.as_bytes());
-        }
+        return OsString::from_vec(name.to_vec());
     }
-    reporter.print_exact(&line)?;
-    Ok(Exit::Done)
+    let mut arguments = [b"--properties-file ", properties, b" "].concat();
+    if let Some(log) = log {
+        arguments.extend_from_slice(b"--log-configuration ");
+        arguments.extend_from_slice(log.as_bytes());
+    }
+    OsString::from_vec(arguments)
 }
 
 fn wrong(why: Wrong, reporter: &Reporter) -> Result<Exit> {
