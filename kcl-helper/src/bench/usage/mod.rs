@@ -37,12 +37,14 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::process::Stdio;
     use std::time::Duration;
 
     use super::*;
 
     #[test]
-    fn of_ourselves() {
+    fn cpu_time_of_ourselves() {
         let us = std::process::id();
         let tells = cfg!(any(target_os = "linux", target_os = "macos"));
         assert_eq!(cpu(us).is_some(), tells);
@@ -51,8 +53,20 @@ mod tests {
         while cpu(us).is_some_and(|now| now < before + Duration::from_millis(20)) {
             sum = std::hint::black_box(sum + 1);
         }
-        let Memory { rss, pss, peak } = memory(us);
-        assert_eq!(rss.is_some(), tells);
+    }
+
+    /// The figures come from two files, so only those of an idle process fit together.
+    #[test]
+    fn memory_of_an_idle_process() {
+        let mut cat = kcl_fixtures::command("cat");
+        let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        cat.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        // Now it waits for more.
+        cat.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let Memory { rss, pss, peak } = memory(cat.id());
+        drop(cat.stdin.take());
+        cat.wait().unwrap();
+        assert_eq!(rss.is_some(), cfg!(any(target_os = "linux", target_os = "macos")));
         assert_eq!([pss, peak].map(|value| value.is_some()), [cfg!(target_os = "linux"); 2]);
         // `None` is less than any number.
         assert!(rss != Some(0) && pss <= rss && (peak.is_none() || rss <= peak));
