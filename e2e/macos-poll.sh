@@ -17,7 +17,6 @@ host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 export "CARGO_TARGET_${host}_RUNNER=env LD_PRELOAD=$work/xnu_poll.so XNU_POLL_LOG=$work/log"
 # A test that would hang on macOS hangs here.
 timeout 600 cargo test "${options[@]}" --lib --test process --test record
-timeout 600 cargo test "${options[@]}" --lib -- child:: guardian:: record::
 
 # If a test started its program without the library, it would pass without testing anything.
 for program in awkward_processor kcl-helper; do
