@@ -41,7 +41,8 @@ sample_is_clean() {
   local file
   file=$(find "$XDG_DATA_HOME" -name '*.properties') && "$installed" check --deny-warnings "$file"
 }
-check "the file that it wrote checks clean" env AWS_REGION=us-east-1 bash -c \
+check "the file that it wrote checks clean" \
+  env -u AWS_CA_BUNDLE -u HTTPS_PROXY -u https_proxy AWS_REGION=us-east-1 bash -c \
   "$(declare -f sample_is_clean); installed='$installed'; sample_is_clean"
 
 check "init" "$installed" init words-app --stream words --region us-east-1 \
