@@ -446,20 +446,12 @@ mod tests {
         ];
         const MAY: [&str; 3] = ["files.rs", "init/mod.rs", "record/pump.rs"];
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut folders = vec![root.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    let text = fs::read_to_string(&path).unwrap();
-                    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-                    let may = MAY.iter().any(|name| path.ends_with(name));
-                    let made = MAKE.iter().find(|name| !may && code.contains(**name));
-                    assert_eq!(made, None, "{}", path.display());
-                }
-            }
+        for path in kcl_fixtures::rust_files(&root) {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+            let may = MAY.iter().any(|name| path.ends_with(name));
+            let made = MAKE.iter().find(|name| !may && code.contains(**name));
+            assert_eq!(made, None, "{}", path.display());
         }
     }
 }
