@@ -206,6 +206,8 @@ pub(crate) fn run(arguments: Result<Arguments, Wrong>, reporter: &Reporter) -> R
         Ok(arguments) => arguments,
         Err(why) => return wrong(why, reporter),
     };
+    arguments.kcl_version =
+        arguments.kcl_version.or_else(|| std::env::var_os("KCL_HELPER_KCL_VERSION"));
     let jars = jars_args(&arguments)?;
     if jars.kcl_version.major() == 1 && arguments.log_configuration.is_some() && !arguments.help {
         return wrong("unrecognized arguments: -l, which kclpy 1.x does not have".into(), reporter);
@@ -288,24 +290,21 @@ fn wrong(why: Wrong, reporter: &Reporter) -> Result<Exit> {
 }
 
 fn jars_args(arguments: &Arguments) -> Result<JarsArgs> {
-    let from_environment = |name: &str| std::env::var_os(name);
-    let version = arguments.kcl_version.clone();
-    let version = version.or_else(|| from_environment("KCL_HELPER_KCL_VERSION"));
-    let kcl_version = match version {
+    let kcl_version = match &arguments.kcl_version {
         Some(version) => version
             .to_string_lossy()
             .parse()
             .map_err(|wrong: String| Error::new(Exit::Usage, format!("--kcl-version: {wrong}")))?,
         None => Version::DEFAULT,
     };
-    let cache = arguments.cache.clone().or_else(|| from_environment("KCL_HELPER_CACHE"));
+    let cache = arguments.cache.clone().or_else(|| std::env::var_os("KCL_HELPER_CACHE"));
     Ok(JarsArgs { kcl_version, cache: cache.map(PathBuf::from) })
 }
 
 /// A kclpy has its daemon's jars in it, and we have one default for all.
 fn warn_of_version(version: Version, reporter: &Reporter) {
     let (kclpy, daemon) = KCLPY;
-    if version != daemon && std::env::var_os("KCL_HELPER_KCL_VERSION").is_none() {
+    if version != daemon {
         reporter.warn(&format!(
             "this is daemon {version}; kclpy {kclpy} has {daemon}, and others have others"
         ));
