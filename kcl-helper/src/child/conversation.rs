@@ -188,7 +188,7 @@ impl Conversation {
         }
     }
 
-    /// Does the same with the line of a message that was encoded before.
+    /// Sends the line of a message that was encoded before, and returns as [`ask`](Self::ask) does.
     pub(crate) fn ask_encoded(
         &mut self,
         action: Action,

@@ -7,6 +7,15 @@ use crate::support::{GOOD, Stage};
 /// Contains no four characters that occur anywhere else.
 const SECRET: &str = "kV9xQ2mWzpL4nR8tYb3H";
 
+/// All that `check` can print of a file.
+const CHECKS: [&[&str]; 5] = [
+    &["check"],
+    &["check", "--format", "json"],
+    &["check", "--format", "github"],
+    &["check", "--effective"],
+    &["check", "--effective", "--format", "json"],
+];
+
 const JAVA: &str = r#"
 if [ "$1" = -version ]; then
   [ -n "$JAVA_TOOL_OPTIONS" ] && { echo "Picked up JAVA_TOOL_OPTIONS: $JAVA_TOOL_OPTIONS" >&2; exit 1; }
@@ -130,16 +139,12 @@ fn no_output_shows_a_secret_of_the_file() {
         files.push(name);
     }
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    for command in [
-        &["check"][..],
-        &["check", "--format", "json"],
-        &["check", "--format", "github"],
-        &["check", "--effective"],
-        &["check", "--effective", "--format", "json"],
+    let others: [&[&str]; 3] = [
         &["check", "--kcl-version", "1.15.3"],
         &["check", "--effective", "--kcl-version", "2.5.4"],
         &["print-command", "-j", "java", "-p", "0.properties", "-c"],
-    ] {
+    ];
+    for command in CHECKS.into_iter().chain(others) {
         assert_hidden(&run(&stage, &[command, &files].concat()), &format!("{command:?}"));
     }
 }
@@ -154,13 +159,7 @@ fn no_output_shows_a_secret_that_was_set() {
         .filter(|set| set.contains('='))
         .collect();
     let options: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-    for command in [
-        &["check"][..],
-        &["check", "--format", "json"],
-        &["check", "--format", "github"],
-        &["check", "--effective"],
-        &["check", "--effective", "--format", "json"],
-    ] {
+    for command in CHECKS {
         let shown = run(&stage, &[command, &["app.properties"], &options].concat());
         assert!(shown.contains("dbPassword"), "{shown}");
         assert_hidden(&shown, &format!("{command:?}"));
