@@ -6,6 +6,7 @@ use super::figures::{Figures, TurnFigures, median};
 use super::options::Options;
 use super::shard::Until;
 use super::units;
+use crate::output::count;
 
 /// A turn with this modified Z-score or more is an outlier, as for hyperfine.
 const OUTLIER: f64 = 14.826;
@@ -24,7 +25,7 @@ pub(crate) fn warnings(options: &Options, figures: &[Figures]) -> Vec<(String, S
         if total.took < SHORT || total.batches < FEW_BATCHES {
             let text = format!(
                 "too short: {} in {}",
-                units::count(total.batches, "batch", "batches"),
+                count(total.batches, "batch"),
                 units::time(total.took.as_nanos() as u64)
             );
             let hint = match options.until {

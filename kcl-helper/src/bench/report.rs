@@ -12,11 +12,11 @@ use super::figures::{Figures, Ratio, per};
 use super::load::Load;
 use super::options::Options;
 use super::shard::Until;
-use super::units::{bytes, bytes_per_second, count, nanos, records, time};
+use super::units::{bytes, bytes_per_second, nanos, records, time};
 use super::usage::Memory;
 use crate::child::Program;
 use crate::columns::{Side, pad};
-use crate::output::with_commas;
+use crate::output::{count, with_commas};
 use crate::secret::Masked;
 
 /// How many bars show the latencies: in equal steps up to the 99th percentile, and one for the rest.
@@ -28,7 +28,7 @@ const NOT_KNOWN: &str = "not known";
 pub(crate) fn banner(options: &Options, load: &Load) -> String {
     let amount = match options.until {
         Until::Passed(time) => humantime::format_duration(time).to_string(),
-        Until::Batches(count) => format!("{} a shard", self::count(count, "batch", "batches")),
+        Until::Batches(count) => format!("{} a shard", self::count(count, "batch")),
     };
     let rate = options.rate.map_or(String::new(), |rate| format!(" at {}", records(rate)));
     let warmup = if options.warmup.is_zero() {
@@ -41,8 +41,8 @@ pub(crate) fn banner(options: &Options, load: &Load) -> String {
         "kcl-helper bench {} · {} · {} of {} B a batch, {} a line · {amount}{rate} after {warmup} · \
          {place}",
         env!("CARGO_PKG_VERSION"),
-        count(options.shards.into(), "shard", "shards"),
-        count(load.records, "record", "records"),
+        count(options.shards.into(), "shard"),
+        count(load.records, "record"),
         with_commas(options.size as u64),
         bytes(load.line.len() as u64),
     )
@@ -66,7 +66,7 @@ pub(crate) fn text(options: &Options, figures: &[Figures]) -> String {
             "A is {:.2} ± {:.2} times as fast as B ({})",
             ratio.median,
             ratio.deviation,
-            count(ratio.pairs.len() as u64, "interleaved pair", "interleaved pairs")
+            count(ratio.pairs.len() as u64, "interleaved pair")
         );
     }
     text
@@ -90,7 +90,7 @@ fn one(text: &mut String, figures: &Figures) {
         cpu,
         memory(figures.idle()),
         memory(figures.peak()),
-        count(total.batches, "batch", "batches"),
+        count(total.batches, "batch"),
     );
     let latency = &figures.latency;
     let at = |quantile| time(latency.value_at_quantile(quantile));

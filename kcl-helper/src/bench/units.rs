@@ -1,7 +1,5 @@
 //! Figures as people read them.
 
-use crate::output::with_commas;
-
 /// `1.52 M records/s`.
 pub(crate) fn records(rate: f64) -> String {
     format!("{}records/s", scaled(rate, &["", "k ", "M ", "G "], 1000.0))
@@ -24,10 +22,6 @@ pub(crate) fn time(nanos: u64) -> String {
 
 pub(crate) fn nanos(nanos: f64) -> String {
     scaled(nanos, &["ns", "µs", "ms", "s"], 1000.0)
-}
-
-pub(crate) fn count(number: u64, one: &str, more: &str) -> String {
-    format!("{} {}", with_commas(number), if number == 1 { one } else { more })
 }
 
 /// Three digits and the unit that fits.

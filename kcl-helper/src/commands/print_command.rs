@@ -14,7 +14,7 @@ use crate::launch::command::{JavaCommand, Launch};
 use crate::launch::jars::Jars;
 use crate::launch::java::{Java, Origin};
 use crate::launch::{archive, paths, sample};
-use crate::output::Reporter;
+use crate::output::{Reporter, count};
 use crate::shell;
 
 #[derive(Debug, clap::Args)]
@@ -161,8 +161,8 @@ pub(super) fn jars(args: &JarsArgs, reporter: &Reporter) -> Result<Jars> {
     if present.is_empty() {
         reporter.warn(&format!("no jars of {version} in {}", folder.display()));
     } else if missing > 0 {
-        let noun = if missing == 1 { "jar" } else { "jars" };
-        reporter.warn(&format!("{missing} {noun} of {version} missing in {}", folder.display()));
+        let missing = count(missing as u64, "jar");
+        reporter.warn(&format!("{missing} of {version} missing in {}", folder.display()));
     }
     if present.is_empty() || missing > 0 {
         reporter.hint(&format!("run kcl-helper jars fetch --kcl-version {version}"));

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Exit};
 use crate::text::{escape, json, json_pretty, push_escaped};
-pub(crate) use numbers::{bar, percent, with_commas};
+pub(crate) use numbers::{bar, count, percent, with_commas};
 use queue::Kind;
 pub(crate) use styled::Styled;
 use writer::Writer;

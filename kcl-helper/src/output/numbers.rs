@@ -13,6 +13,17 @@ pub(crate) fn with_commas(number: u64) -> String {
     text
 }
 
+/// Formats a number of things: `1 record`, `1,234 records`, `2 batches`, `2 anomalies`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let things = match noun.strip_suffix('y') {
+        _ if number == 1 => noun.to_owned(),
+        Some(stem) => format!("{stem}ies"),
+        None if noun.ends_with("ch") => format!("{noun}es"),
+        None => format!("{noun}s"),
+    };
+    format!("{} {things}", with_commas(number))
+}
+
 /// Draws a part of a whole as a bar.
 pub(crate) fn bar(part: u64, whole: u64) -> String {
     const WIDTH: usize = 30;
@@ -29,7 +40,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{bar, percent, with_commas};
+    use super::{bar, count, percent, with_commas};
 
     #[test]
     fn parts_of_a_whole() {
@@ -53,5 +64,13 @@ mod tests {
         {
             assert_eq!(with_commas(number), text);
         }
+    }
+
+    #[test]
+    fn counts() {
+        let counts = [(1, "record"), (1000, "record"), (1, "batch"), (0, "batch")];
+        let counts = counts.map(|(number, noun)| count(number, noun));
+        assert_eq!(counts, ["1 record", "1,000 records", "1 batch", "0 batches"]);
+        assert_eq!([1, 2].map(|it| count(it, "anomaly")), ["1 anomaly", "2 anomalies"]);
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
 use crate::files::write_private_file;
-use crate::output::Reporter;
+use crate::output::{self, Reporter};
 use lane::{Lane, Picture};
 use limits::Budget;
 use sources::Source;
@@ -124,7 +124,7 @@ fn read(found: sources::Found, reporter: &Reporter) -> Result<Picture> {
         key(a).cmp(&key(b)).then_with(|| a.file.cmp(&b.file))
     });
     if found.left_out > 0 {
-        let (most, older) = (limits::LANES, units::count(found.left_out, "recording"));
+        let (most, older) = (limits::LANES, output::count(found.left_out, "recording"));
         reporter.warn(&format!("left out {older}, the oldest: a page shows at most {most}"));
     }
     Ok(Picture { version: 1, recordings_left_out: found.left_out, lanes })

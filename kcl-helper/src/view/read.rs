@@ -15,7 +15,8 @@ use super::anomaly::{Anomaly, Kind, SLOW, is_silence, is_slow};
 use super::details::{self, beginning, beginning_of_bytes};
 use super::lane::{Checkpoint, Details, Lane, LeftOut, Message, Note, Output, Totals};
 use super::limits::{Budget, CANDIDATES, NAME, PENDING, TEXT, spend};
-use super::units::{count, duration};
+use super::units::duration;
+use crate::output::count;
 use crate::recording::{Entry, Header, Line, LineEnd, Lines, Stream, Timed};
 use crate::shell::shell_line;
 

@@ -2,17 +2,15 @@
 
 use super::anomaly::Kind;
 use super::lane::{Checkpoint, Lane, LeftOut, Message, Picture};
-use super::units::{bytes, count, duration};
+use super::units::{bytes, duration};
 use crate::columns::{Side, pad};
+use crate::output::count;
 
 /// One line about all lanes.
 pub(super) fn summary(picture: &Picture) -> String {
     let sum = |of: fn(&Lane) -> u64| picture.lanes.iter().map(of).sum::<u64>();
     let anomalies = sum(|lane| lane.totals.anomalies.values().sum());
-    let anomalies = match anomalies {
-        1 => "1 anomaly".to_owned(),
-        _ => count(anomalies, "anomaly").replace("anomalys", "anomalies"),
-    };
+    let anomalies = count(anomalies, "anomaly");
     format!(
         "{}, {}, {anomalies}",
         count(picture.lanes.len() as u64, "recording"),
@@ -170,7 +168,6 @@ fn left_out(left_out: &LeftOut) -> Option<String> {
     .map(|(number, noun)| match (number, noun) {
         (_, "line of output") => count(number, "line") + " of output",
         (_, "message's records") => "the records of ".to_owned() + &count(number, "message"),
-        (_, "anomaly") if number > 1 => count(number, noun).replace("anomalys", "anomalies"),
         _ => count(number, noun),
     })
     .collect();

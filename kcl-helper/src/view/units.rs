@@ -19,16 +19,6 @@ pub(super) fn duration(micros: u64) -> String {
     }
 }
 
-/// `1 record`, `1,234 records`, `2 batches`.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    let plural = match number {
-        1 => "",
-        _ if noun.ends_with("ch") => "es",
-        _ => "s",
-    };
-    format!("{} {noun}{plural}", with_commas(number))
-}
-
 /// `512 B`, `1.2 KiB`, `3.4 MiB`.
 pub(super) fn bytes(number: u64) -> String {
     let tenths = |unit: u64, name: &str| {
@@ -73,8 +63,5 @@ mod tests {
         }
         bytes(u64::MAX);
         duration(u64::MAX);
-        let counts = [(1, "record"), (1000, "record"), (1, "batch"), (0, "batch")];
-        let counts = counts.map(|(number, noun)| count(number, noun));
-        assert_eq!(counts, ["1 record", "1,000 records", "1 batch", "0 batches"]);
     }
 }
