@@ -980,6 +980,16 @@ fn protocol_1_ends_a_shard_with_shutdown() {
     assert_eq!(ended.status, "exit status: 0", "{}", ended.stderr);
     let handed_over = place.local("--protocol 1 --fault handoff@2 --state 3 -- AWKWARD knows=1");
     assert_eq!(handed_over.status, "exit status: 0", "{}", handed_over.stderr);
+    let place = Place::with_lines(3);
+    let outcome = place.local("--protocol 1 --at-end shard-ended -- AWKWARD checkpoint=never");
+    let error = "answered shutdown without a checkpoint at the end of the shard";
+    assert!(outcome.stderr.contains(error), "{}", outcome.stderr);
+    let hint = "hint: checkpoint without numbers in shutdown, before its status";
+    assert!(outcome.stderr.contains(hint), "{}", outcome.stderr);
+    let hangs = "--protocol 1 --state 4 --timeout 500ms --grace 0s -- AWKWARD hang=processRecords";
+    let outcome = place.local(hangs);
+    let sent = "--timeout 500ms: sending shutdownRequested and shutdown to 1 shard, for up to 0s";
+    assert!(outcome.stderr.contains(sent), "{}", outcome.stderr);
 }
 
 #[test]

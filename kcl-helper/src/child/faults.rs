@@ -111,11 +111,13 @@ impl Fault {
         Fault::new("no answer", error.hint("raise --answer-timeout if the child needs longer"))
     }
 
-    pub(crate) fn no_shard_end(who: &str) -> Fault {
-        let text = "answered shardEnded without a checkpoint at the end of the shard; with the real \
-                    daemon the child shards would not start";
-        let error = error(who, Exit::Failed, text)
-            .hint("checkpoint without numbers in shardEnded, before its status");
+    pub(crate) fn no_shard_end(who: &str, action: Action) -> Fault {
+        let text = format!(
+            "answered {action} without a checkpoint at the end of the shard; with the real daemon the \
+             child shards would not start"
+        );
+        let error = error(who, Exit::Failed, &text)
+            .hint(format!("checkpoint without numbers in {action}, before its status"));
         Fault::new("no shard end", error)
     }
 

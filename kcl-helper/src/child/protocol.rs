@@ -22,10 +22,26 @@ impl Protocol {
         }
     }
 
+    /// What that message is called.
+    pub(crate) fn lease_lost_action(self) -> Action {
+        match self {
+            Protocol::One => Action::Shutdown,
+            Protocol::Two => Action::LeaseLost,
+        }
+    }
+
     pub(crate) fn shard_ended(self) -> DaemonMessage<'static> {
         match self {
             Protocol::One => DaemonMessage::Shutdown(ShutdownReason::Terminate),
             Protocol::Two => DaemonMessage::ShardEnded,
+        }
+    }
+
+    /// What that message is called.
+    pub(crate) fn shard_ended_action(self) -> Action {
+        match self {
+            Protocol::One => Action::Shutdown,
+            Protocol::Two => Action::ShardEnded,
         }
     }
 }

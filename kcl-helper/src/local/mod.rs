@@ -26,11 +26,11 @@ use std::time::{Duration, Instant, SystemTime};
 use kcl_protocol::DaemonCheckpointer;
 
 use crate::child::faults::{Fault, Silence};
-use crate::child::{Bell, Control, Watch, allow_files};
+use crate::child::{Bell, Control, Protocol, Watch, allow_files};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::{Guardian, Patience};
 use crate::kinesis::{Covered, KeyedRecord, Place, Shards, trim_horizon};
-use crate::output::{Reporter, with_commas};
+use crate::output::{Reporter, count, with_commas};
 use crate::signals::{Cause, Request, Requests, Step, Stop, Stopping};
 use crate::threads;
 use injected::FaultPlan;
@@ -235,6 +235,7 @@ struct Run {
     /// What went wrong first.
     failure: Option<Error>,
     stopping: Stopping,
+    protocol: Protocol,
     /// How the reading of the input ended, once it has.
     end: Option<End>,
     started: Instant,
@@ -305,6 +306,7 @@ impl Run {
             guardian: guardian.clone(),
             failure: None,
             stopping: Stopping::new(options.grace),
+            protocol: options.protocol,
             end: None,
             started: Instant::now(),
             state,
@@ -492,9 +494,10 @@ impl Run {
         match step {
             Step::Ask(cause) => {
                 let busy = self.shards.iter().filter(|shard| shard.report.is_none()).count();
-                let shards = if busy == 1 { "1 shard".into() } else { format!("{busy} shards") };
+                let shards = count(busy as u64, "shard");
+                let lease_lost = self.protocol.lease_lost_action();
                 self.reporter.result(&format!(
-                    "{cause}: sending shutdownRequested and leaseLost to {shards}, for up to \
+                    "{cause}: sending shutdownRequested and {lease_lost} to {shards}, for up to \
                      {grace}; signal again to kill"
                 ));
             }

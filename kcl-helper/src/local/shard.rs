@@ -326,7 +326,8 @@ impl ShardRun {
         if self.checkpoints.rules.is_shard_end_stored() {
             Ok(())
         } else {
-            Err(Fault::no_shard_end(self.conversation.who()).into())
+            Err(Fault::no_shard_end(self.conversation.who(), self.protocol.shard_ended_action())
+                .into())
         }
     }
 
