@@ -6,7 +6,7 @@
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use kcl_protocol::{Action, Received};
+use kcl_protocol::{Action, CheckpointError, Received};
 
 use super::process::describe;
 use super::protocol::hint_at_failure;
@@ -154,6 +154,18 @@ pub(crate) fn wrong_goodbye(broken: &kcl_protocol::Error) -> Option<String> {
         {
             Some(format!("the child broke the protocol: {broken}, which the real daemon only logs"))
         }
+        _ => None,
+    }
+}
+
+/// The checkpoint error that options call by this name.
+pub(crate) fn checkpoint_error(name: &str) -> Option<CheckpointError> {
+    match name {
+        "throttled" => Some(CheckpointError::Throttling),
+        "dependency" => Some(CheckpointError::Dependency),
+        "invalid-state" => Some(CheckpointError::InvalidState),
+        "shutdown" => Some(CheckpointError::Shutdown),
+        "illegal-argument" => Some(CheckpointError::IllegalArgument),
         _ => None,
     }
 }

@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use kcl_protocol::CheckpointError;
-
 use super::units::{self, BYTES, COUNTS};
 use crate::bench::{self, Answers, AtLeast, Cpus, Until};
+use crate::child::faults::checkpoint_error;
 use crate::child::{Program, Protocol};
 use crate::error::{Error, Exit, Result};
 use crate::guardian::Guardian;
@@ -184,24 +183,15 @@ fn answers(text: &str) -> Result<Answers, String> {
     }
     let help = "write ok, or an error and how often: throttled@10";
     let (name, every) = text.split_once('@').ok_or(help)?;
-    let error = match name {
-        "throttled" => CheckpointError::Throttling,
-        "shutdown" => CheckpointError::Shutdown,
-        "invalid-state" => CheckpointError::InvalidState,
-        "dependency" => CheckpointError::Dependency,
-        "illegal-argument" => CheckpointError::IllegalArgument,
-        _ => {
-            return Err("write one of throttled, shutdown, invalid-state, dependency, \
-                        illegal-argument"
-                .into());
-        }
-    };
+    let error = checkpoint_error(name)
+        .ok_or("write one of throttled, shutdown, invalid-state, dependency, illegal-argument")?;
     let every = every.parse().ok().filter(|every| *every > 0).ok_or(help)?;
     Ok(Answers(Some((error, every))))
 }
 
 #[cfg(test)]
 mod tests {
+    use kcl_protocol::CheckpointError;
     use proptest::prelude::*;
 
     use super::*;

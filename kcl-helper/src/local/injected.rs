@@ -4,7 +4,8 @@ use std::fmt;
 
 use kcl_protocol::CheckpointError;
 
-use crate::output::with_commas;
+use crate::child::faults::checkpoint_error;
+use crate::output::count;
 
 /// A fault as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +74,10 @@ fn positive(number: &str) -> Result<u64, String> {
 
 impl Kind {
     fn from_name(name: &str) -> Result<Kind, String> {
-        let refused = |error| Kind::Checkpoint(CheckpointFault::Refused(error));
+        if let Some(error) = checkpoint_error(name) {
+            return Ok(Kind::Checkpoint(CheckpointFault::Refused(error)));
+        }
         Ok(match name {
-            "throttled" => refused(CheckpointError::Throttling),
-            "dependency" => refused(CheckpointError::Dependency),
-            "invalid-state" => refused(CheckpointError::InvalidState),
-            "shutdown" => refused(CheckpointError::Shutdown),
-            "illegal-argument" => refused(CheckpointError::IllegalArgument),
             "unanswered" => Kind::Checkpoint(CheckpointFault::Unanswered),
             "lease-lost" => Kind::Record(RecordFault::LeaseLost),
             "handoff" => Kind::Record(RecordFault::Handoff),
@@ -169,12 +167,11 @@ impl FaultPlan {
                 Kind::Checkpoint(_) => (self.checkpoints, "checkpoint request"),
                 Kind::Record(_) => (self.records, "record"),
             };
-            let what = if so_far == 1 { what.to_owned() } else { format!("{what}s") };
             let happened = match (happened, fault.count) {
                 (0, _) => "did not happen".to_owned(),
                 (some, all) => format!("happened {some} of {all} times"),
             };
-            format!("{fault} {happened}: the shard had {} {what}", with_commas(so_far))
+            format!("{fault} {happened}: the shard had {}", count(so_far, what))
         };
         unmet.map(describe).collect()
     }
